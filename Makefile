@@ -1,0 +1,39 @@
+# `make` alone lists what there is to make. Another Python: make setup PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CACHE = $(BIN)/python -c "from coxlmm_utils.files import cache_folder; print(cache_folder())"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup notebooks notebooks-save test lab scores clean-cache
+
+help:  ## list these commands
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY)  ## make .venv with everything in it (the others do this first, if need be)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or newer is needed, $(PYTHON) is ' + sys.version.split()[0] + '. Try: make setup PYTHON=python3.12')"
+	@echo "Setting up .venv: pip downloads up to 6 GB (PyTorch, most of all); this takes 2 to 12 minutes, once."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $(READY)
+
+notebooks: $(READY)  ## run copies of all notebooks on the bundled model, pages to read in build/
+	$(BIN)/python -m coxlmm_utils.notebooks
+
+notebooks-save: $(READY)  ## run the notebooks and keep the new outputs in them
+	$(BIN)/python -m coxlmm_utils.notebooks --save
+
+test: $(READY)  ## run all tests, the notebooks among them
+	$(BIN)/python -m pytest -q
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	$(BIN)/python -m jupyterlab notebooks
+
+scores: $(READY)  ## measure the bundled model and its dictionaries, into build/scores.json
+	$(BIN)/python -m coxlmm_utils.picturebook.scores
+
+clean-cache: $(READY)  ## delete the drawn pages and extracted states that were kept
+	@folder="$$($(CACHE))" && echo "Deleting $$folder" && rm -rf "$$folder"
