@@ -1,0 +1,78 @@
+"""Tell whether a picture looks like a page of the book: outside it, the bundled model's words mean nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+FILE = "familiarity.safetensors"
+MARGIN = 1.15  # how much farther than the farthest page a picture may lie
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """The spread of pages in the vision tower, as a Gaussian (ours).
+
+    Attributes
+    ----------
+    mean : torch.Tensor
+        (features,): the middle of the pages.
+    whitener : torch.Tensor
+        (features, features): turns a difference from the middle into standard deviations.
+    limit : float
+        The farthest that a page may lie, in standard deviations.
+    """
+
+    mean: torch.Tensor
+    whitener: torch.Tensor
+    limit: float
+
+    @classmethod
+    def learn(cls, learned: torch.Tensor, held_out: torch.Tensor) -> Familiarity:
+        """Fit to the features of some pages; the limit is the farthest of other pages, with a margin."""
+        learned = learned.double()
+        values, vectors = torch.linalg.eigh(torch.cov(learned.T))
+        scales = values.clamp_min(values.max() * 1e-6).rsqrt()
+        fitted = cls(learned.mean(0).float(), (vectors * scales).float().contiguous(), 1.0)
+        return cls(fitted.mean, fitted.whitener, MARGIN * fitted.distances(held_out).max().item())
+
+    def distances(self, features: torch.Tensor) -> torch.Tensor:
+        """How far pictures lie from the middle of the pages, in standard deviations: (pictures,)."""
+        return ((features - self.mean) @ self.whitener).norm(dim=1)
+
+    def strangeness(self, lmm, picture: Image.Image) -> float:
+        """Distance over the limit: above 1, a picture is unlike every page."""
+        return self.distances(vision_features(lmm, [picture])).item() / self.limit
+
+    def warn_if_strange(self, lmm, picture: Image.Image) -> None:
+        """Warn if a picture is unlike a page of the book."""
+        if self.strangeness(lmm, picture) > 1:
+            warnings.warn(
+                "this picture is unlike a page of the picture book, and the bundled model knows nothing else: "
+                "its caption and concepts mean little here; load a real model for real pictures"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write into the model's folder."""
+        tensors = {"mean": self.mean, "whitener": self.whitener.contiguous(), "limit": torch.tensor(self.limit)}
+        save_file(tensors, Path(folder) / FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> Familiarity:
+        """Read from the model's folder."""
+        tensors = load_file(Path(folder) / FILE)
+        return cls(tensors["mean"], tensors["whitener"], tensors["limit"].item())
+
+
+@torch.inference_mode()
+def vision_features(lmm, pictures: Sequence[Image.Image]) -> torch.Tensor:
+    """Mean and spread of the vision tower's patch states: (pictures, 2 x vision width)."""
+    pixels = lmm.processor.image_processor(list(pictures), return_tensors="pt")["pixel_values"]
+    patches = lmm.model.model.vision_tower(pixels.to(lmm.device, lmm.model.dtype)).last_hidden_state[:, 1:].float()
+    return torch.cat([patches.mean(1), patches.std(1)], dim=1).cpu()

@@ -1,0 +1,112 @@
+"""Compare concepts with the factors that are known to be on the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import rankdata
+
+from .factors import Factors, allowed_values
+
+
+def factor_labels(pages: Sequence[Factors]) -> dict[tuple[str, str], np.ndarray]:
+    """Which pages show which factor value (ours).
+
+    Parameters
+    ----------
+    pages : sequence of Factors
+        All of one subject.
+
+    Returns
+    -------
+    dict of (factor, value) to numpy.ndarray
+        bool (pages,); only values that some of the pages have and some have not.
+
+    Raises
+    ------
+    ValueError
+        If the pages are of several subjects.
+    """
+    kinds = {page.kind for page in pages}
+    if len(kinds) != 1:
+        raise ValueError(f"known values are compared within one subject, but these pages are of {sorted(kinds)}")
+    labels = {}
+    for factor, values in allowed_values(kinds.pop()).items():
+        for value in values:
+            shown = np.array([getattr(page, factor) == value for page in pages])
+            if 0 < shown.sum() < len(shown):
+                labels[factor, value] = shown
+    return labels
+
+
+def aucs(activations: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """One-against-rest ROC AUC of every concept for every factor value.
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (samples, concepts).
+    labels : numpy.ndarray
+        (samples, values), bool.
+
+    Returns
+    -------
+    numpy.ndarray
+        (concepts, values): the chance that a page with the value is more active than one without, ties counted half.
+    """
+    ranks = rankdata(activations, axis=0)  # (samples, concepts)
+    n_with = labels.sum(0)  # (values,)
+    n_without = len(labels) - n_with
+    return (ranks.T @ labels - n_with * (n_with + 1) / 2) / (n_with * n_without)
+
+
+def best_aucs(activations: np.ndarray, pages: Sequence[Factors]) -> list[tuple[float, str, str]]:
+    """For each concept the factor value that it tells best: (AUC, factor, value) (ours).
+
+    The choice of the best among some twenty values flatters every concept; compare with `shuffled_auc`.
+    """
+    labels = factor_labels(pages)
+    scores = aucs(activations, np.column_stack(list(labels.values())))
+    names = list(labels)
+    return [(float(row.max()), *names[row.argmax()]) for row in scores]
+
+
+def shuffled_auc(activations: np.ndarray, pages: Sequence[Factors], n_shuffles: int = 20, seed: int = 0) -> float:
+    """Mean best AUC when the activations are dealt to the wrong pages: what chance alone gives (ours)."""
+    rng = np.random.default_rng(seed)
+    shuffles = [best_aucs(activations[rng.permutation(len(activations))], pages) for _ in range(n_shuffles)]
+    return float(np.mean([auc for best in shuffles for auc, _, _ in best]))
+
+
+def heatmap(bank, pages: Sequence[Factors]) -> Figure:
+    """Concepts against factor values: each cell the AUC with which the concept tells the value (ours).
+
+    Parameters
+    ----------
+    bank : ConceptBank
+    pages : sequence of Factors
+        What is on the bank's samples, in their order.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Rows are sorted by the value that they tell best, so that a dictionary of single factors shows a diagonal.
+    """
+    labels = factor_labels(pages)
+    scores = aucs(bank.activations, np.column_stack(list(labels.values())))  # (concepts, values)
+    order = np.lexsort((-scores.max(1), scores.argmax(1)))
+    figure = Figure(figsize=(0.34 * len(labels) + 3.4, 0.27 * len(bank) + 1.6), dpi=90, layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(scores[order], cmap="PuOr_r", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(labels)), [value for _, value in labels], rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(bank)), [f"{', '.join(bank.words[k].kept[:3])}  {k}" for k in order])
+    factors = [factor for factor, _ in labels]
+    for place in (i for i in range(1, len(factors)) if factors[i] != factors[i - 1]):
+        axes.axvline(place - 0.5, color="white", linewidth=3)
+    axes.set_title(f"“{bank.token}”, {bank.where}", loc="left", fontsize=11)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, label="AUC, one value against the rest", ticks=[0, 0.5, 1], pad=0.01)
+    return figure

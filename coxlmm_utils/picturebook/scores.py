@@ -1,0 +1,169 @@
+"""Measure the picture book's LMM and its dictionaries against the known answers: `make scores`.
+
+Prints two tables and writes build/scores.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from ..captioning import write_captions
+from ..datasets import load_images
+from ..extraction import extract
+from ..files import write_whole
+from ..lmm import LMM, load_lmm
+from ..semi_nmf import SemiNMF
+from .captions import facts_in
+from .factors import SUBJECTS, Factors, factors_of, page_numbers
+from .known_truth import best_aucs, shuffled_auc
+from .packing import QUESTION_TOPICS
+from .questions import ASKED_NOUNS, Question, ask, ask_presence, present_nouns
+
+GALLERY_LAYER = 4  # the last block but one, as in the gallery notebook
+N_CONCEPTS = 16
+PAGES_PER_SUBJECT = 1200
+YES_NO_PAGES = 60  # of each answer, for each noun
+BATCH = 64
+
+
+def caption_scores(captions: Sequence[str], pages: Sequence[Factors]) -> dict:
+    """How true captions are, and what they name.
+
+    Parameters
+    ----------
+    captions : sequence of str
+        Synonyms count as right.
+    pages : sequence of Factors
+        What each picture shows.
+
+    Returns
+    -------
+    dict
+        Shares: noun (of all captions; one without a noun is wrong), noun_by_subject, colour, place, action (of the
+        captions that name them), caption_true (every word of it), names_noun, names_colour, names_place, names_action.
+    """
+    rows = []
+    for caption, page in zip(captions, pages):
+        right = defaultdict(list)
+        for factor, value in facts_in(caption):
+            right[factor].append(getattr(page, factor) == value)
+        rows.append({factor: all(values) for factor, values in right.items()})
+        rows[-1] |= {"subject": page.kind, "true": all(map(all, right.values()))}
+    table = pd.DataFrame(rows, columns=["subject", "true", "kind", "colour", "place", "action"])
+    noun = table["kind"].eq(True)
+    scores = {"noun": noun.mean(), "noun_by_subject": noun.groupby(table["subject"]).mean().to_dict()}
+    scores |= {factor: table[factor].dropna().astype(bool).mean() for factor in ("colour", "place", "action")}
+    scores |= {"caption_true": table["true"].mean(), "names_noun": table["kind"].notna().mean()}
+    return scores | {f"names_{factor}": table[factor].notna().mean() for factor in ("colour", "place", "action")}
+
+
+def yes_no_questions(pages: Sequence[Factors], seed: int = 0) -> list[tuple[int, Question]]:
+    """(page, question) pairs: for each noun as many pages with it as without."""
+    rng = random.Random(f"yes or no {seed}")
+    asked = []
+    for noun in ASKED_NOUNS:
+        with_it = [i for i, page in enumerate(pages) if noun in present_nouns(page)]
+        without = [i for i, page in enumerate(pages) if noun not in present_nouns(page)]
+        n = min(YES_NO_PAGES, len(with_it), len(without))
+        chosen = rng.sample(with_it, n) + rng.sample(without, n)
+        asked += [(i, ask_presence(pages[i], noun, rng)) for i in chosen]
+    return asked
+
+
+def topic_questions(pages: Sequence[Factors], seed: int = 0) -> list[tuple[int, Question]]:
+    """(page, question) pairs: one question a page; colour, place, count and action take turns within each subject."""
+    rng = random.Random(f"topics {seed}")
+    topics = [QUESTION_TOPICS[(i // len(SUBJECTS)) % len(QUESTION_TOPICS)] for i in range(len(pages))]
+    return [(i, ask(page, topic, rng)) for i, (page, topic) in enumerate(zip(pages, topics))]
+
+
+def share_answered(lmm: LMM, images, asked: Sequence[tuple[int, Question]]) -> float:
+    """The share of questions that the LMM answers right, word for word."""
+    by_text = defaultdict(list)
+    for row, question in asked:
+        by_text[question.text].append((row, question.answer))
+    right = []
+    with tqdm(total=len(asked), desc="asking") as bar:
+        for text, cases in by_text.items():
+            for start in range(0, len(cases), BATCH):
+                batch = cases[start : start + BATCH]
+                pictures = [images.picture(row) for row, _ in batch]
+                written = write_captions(lmm, pictures, prompt=text, max_new_tokens=6)
+                right += [one.caption == answer for one, (_, answer) in zip(written, batch)]
+                bar.update(len(batch))
+    return float(np.mean(right))
+
+
+def model_scores(lmm: LMM) -> dict:
+    """The model's table, on the 1,600 test pages (200 a subject), greedy decoding."""
+    images = load_images("picturebook", split="test")
+    pages = [factors_of(number) for number in page_numbers("test")]
+    captions = []
+    for start in tqdm(range(0, len(images), BATCH), desc="captioning"):
+        pictures = [images.picture(row) for row in range(start, min(start + BATCH, len(images)))]
+        captions += [one.caption for one in write_captions(lmm, pictures)]
+    scores = caption_scores(captions, pages)
+    scores["yes_no"] = share_answered(lmm, images, yes_no_questions(pages))
+    scores["questions"] = share_answered(lmm, images, topic_questions(pages))
+    return scores
+
+
+def dictionary_scores(lmm: LMM, subject: str, position: str, layer=GALLERY_LAYER) -> dict:
+    """Known truth about one subject's concepts: mean best AUC, how many lie above .9, and the shuffled control."""
+    images = load_images("picturebook").mentioning(subject)[:PAGES_PER_SUBJECT]
+    states = extract(lmm, images, token=subject, layer=layer, position=position)
+    pages = [factors_of(int(id)) for id in states.images.ids]
+    kept = [row for row, page in enumerate(pages) if page.kind == subject]
+    activations = SemiNMF(n_concepts=N_CONCEPTS).fit_transform(states.Z)[kept]
+    pages = [pages[row] for row in kept]
+    best = [auc for auc, _, _ in best_aucs(activations, pages)]
+    return {
+        "mean_auc": float(np.mean(best)),
+        "above_0_9": int(np.sum(np.array(best) > 0.9)),
+        "shuffled_auc": shuffled_auc(activations, pages),
+        "samples": len(kept),
+    }
+
+
+def measure(lmm: LMM, subjects: Sequence[str]) -> dict:
+    """All scores, as they are written to build/scores.json."""
+    dictionary = {
+        subject: {position: dictionary_scores(lmm, subject, position) for position in ("predicts", "own")}
+        for subject in subjects
+    }
+    return {"picturebook": model_scores(lmm), "dictionary": dictionary}
+
+
+def show(scores: dict) -> str:
+    """The scores as two tables of text."""
+    model = pd.Series({k: v for k, v in scores["picturebook"].items() if not isinstance(v, dict)}, name="share")
+    nouns = pd.Series(scores["picturebook"]["noun_by_subject"], name="noun right")
+    rows = {(s, p): values for s, positions in scores["dictionary"].items() for p, values in positions.items()}
+    tables = [model.to_frame(), nouns.to_frame(), pd.DataFrame.from_dict(rows, orient="index")]
+    return "\n\n".join(table.to_string(float_format="{:.3f}".format) for table in tables)
+
+
+def main() -> None:
+    """Measure, print, and write build/scores.json."""
+    parser = argparse.ArgumentParser(description="Measure the picture book's LMM and its dictionaries.")
+    parser.add_argument("--model", default="picturebook", help="the bundled model, or a folder")
+    parser.add_argument("--out", type=Path, default=Path("build/scores.json"))
+    parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS), choices=SUBJECTS)
+    options = parser.parse_args()
+    scores = measure(load_lmm(options.model), options.subjects)
+    known = json.loads(options.out.read_text()) if options.out.exists() else {}
+    write_whole(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
+    print(show(scores), f"\n\nwritten to {options.out}")
+
+
+if __name__ == "__main__":
+    main()

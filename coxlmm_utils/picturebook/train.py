@@ -1,0 +1,233 @@
+"""Train the picture book's LMM: `python -m coxlmm_utils.picturebook.train --out FOLDER`.
+
+Two stages, on the pages of the train split. *Eyes*: the vision tower alone learns to tell the factors, by one linear
+head a factor. *Words*: everything learns sentences, tags and answers, with two helpers: the factor heads keep a small
+weight, and the look-ahead loss asks the state after the last block but one, at each place of a sentence, for the
+content words still to come. The look-ahead is designed in: it imitates what large LMs are seen to do (data/README.md
+says what it changes). Every batch follows from the seed and its number, so a stopped run resumes exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from tqdm.auto import tqdm
+
+from ..files import cache_folder, write_whole
+from ..lmm import load_lmm
+from .drawn import drawn_pages
+from .factors import factors_of, page_numbers
+from .familiarity import Familiarity, vision_features
+from .learner import Learner, factor_indices
+from .lmm import make_processor, make_tokenizer
+from .packing import Packer
+
+SHIFT = 6  # pixels that a training picture may be moved by
+SAVE_EVERY = 200  # steps
+RISE_STEPS = 150  # at the beginning of each stage, until the learning rate is full
+FAMILIAR_PAGES = 4000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the trained weights (ours)."""
+
+    eyes_steps: int = 1500
+    eyes_batch: int = 64
+    eyes_rate: float = 1e-3
+    words_steps: int = 4500
+    words_batch: int = 32
+    words_rate: float = 1.5e-3
+    factor_weight: float = 0.2
+    look_ahead_weight: float = 0.4
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of both stages."""
+        return self.eyes_steps + self.words_steps
+
+    def is_eyes(self, step: int) -> bool:
+        """Whether a step belongs to the first stage."""
+        return step < self.eyes_steps
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: within each stage a short rise, then a half cosine down to 3%."""
+        if self.is_eyes(step):
+            done, steps, top = step, self.eyes_steps, self.eyes_rate
+        else:
+            done, steps, top = step - self.eyes_steps, self.words_steps, self.words_rate
+        rise = min(1, (done + 1) / RISE_STEPS)
+        return top * rise * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done / steps)))
+
+
+class Lesson:
+    """The pages to learn from, drawn; batch by batch.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    packer : Packer
+    """
+
+    def __init__(self, recipe: Recipe, packer: Packer):
+        self.recipe, self.packer = recipe, packer
+        numbers = page_numbers("train")
+        self.pages = [factors_of(number) for number in numbers]
+        self.pictures = drawn_pages(numbers)  # (pages, side, side, 3), uint8
+        self.values = factor_indices(self.pages)
+
+    def losses(self, learner: Learner, step: int) -> dict[str, torch.Tensor]:
+        """The weighted losses of a step; the seed and the step alone decide its batch."""
+        recipe = self.recipe
+        rng = random.Random(f"{recipe.seed} batch {step}")
+        size = recipe.eyes_batch if recipe.is_eyes(step) else recipe.words_batch
+        chosen = sorted(rng.sample(range(len(self.pages)), size))
+        patches = learner.see(augmented(self.pictures[chosen], rng))
+        factors = learner.factor_loss(patches, self.values[chosen])
+        if recipe.is_eyes(step):
+            return {"factors": factors}
+        packed = self.packer.pack([self.pages[i] for i in chosen], rng)
+        last_but_one, normed = learner.read(patches, packed)
+        losses = {"text": learner.text_loss(normed, packed), "factors": recipe.factor_weight * factors}
+        if recipe.look_ahead_weight:
+            losses["look-ahead"] = recipe.look_ahead_weight * learner.look_ahead_loss(last_but_one, packed)
+        return losses
+
+
+def augmented(pictures: np.ndarray, rng: random.Random) -> torch.Tensor:
+    """Pictures as the processor would give them, some mirrored, all shifted a little: (batch, 3, side, side)."""
+    out = []
+    for picture in pictures:
+        padded = np.pad(picture, ((SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
+        top, left = rng.randint(0, 2 * SHIFT), rng.randint(0, 2 * SHIFT)
+        moved = padded[top : top + picture.shape[0], left : left + picture.shape[1]]
+        out.append(moved[:, ::-1] if rng.random() < 0.5 else moved)
+    pixels = torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
+    return pixels.float().div_(127.5).sub_(1)
+
+
+def make_optimiser(learner: Learner) -> torch.optim.Optimizer:
+    """AdamW; its rate is set at every step."""
+    return torch.optim.AdamW(learner.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.05)
+
+
+def descend(learner: Learner, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
+    """One step down the loss."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
+
+
+def train(out: Path, checkpoints: Path, recipe: Recipe) -> None:
+    """Train by the recipe, or go on where a stopped run left off, and save model and processor.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the model (fp16 safetensors) and its processor.
+    checkpoints : Path
+        Folder for the state of a running training; outside the work tree.
+    recipe : Recipe
+    """
+    torch.manual_seed(recipe.seed)
+    tokenizer = make_tokenizer()
+    learner = Learner(tokenizer).train()
+    optimiser = make_optimiser(learner)
+    first = resume(checkpoints, recipe, learner, optimiser)  # may refuse, so before pages are drawn
+    lesson = Lesson(recipe, Packer(tokenizer))
+    bar = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc="training")
+    for step in bar:
+        losses = lesson.losses(learner, step)
+        descend(learner, optimiser, sum(losses.values()), recipe.rate(step))
+        if step % 25 == 0:
+            bar.set_postfix({name: f"{loss.item():.3f}" for name, loss in losses.items()})
+        if (step + 1) % SAVE_EVERY == 0:
+            save_checkpoint(checkpoints, recipe, learner, optimiser, step + 1)
+    save_model(out, learner, tokenizer)
+    measure_familiarity(out, lesson)
+
+
+def save_checkpoint(
+    folder: Path, recipe: Recipe, learner: Learner, optimiser: torch.optim.Optimizer, step: int
+) -> None:
+    """Write the whole state of a running training."""
+    state = {
+        "recipe": asdict(recipe),
+        "step": step,
+        "learner": learner.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    write_whole(folder / "checkpoint.pt", lambda path: torch.save(state, path))
+
+
+def resume(folder: Path, recipe: Recipe, learner: Learner, optimiser: torch.optim.Optimizer) -> int:
+    """Load a stopped run's state, if there is one; returns the step to go on with.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a run by another recipe.
+    """
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["recipe"] != asdict(recipe):
+        raise ValueError(f"{path} is of a training with another recipe; delete it or give another --checkpoints")
+    learner.load_state_dict(state["learner"])
+    optimiser.load_state_dict(state["optimiser"])
+    return state["step"]
+
+
+def save_model(out: Path, learner: Learner, tokenizer) -> None:
+    """Save model (fp16) and processor as transformers does, readable by all."""
+
+    def write(folder: Path) -> None:
+        learner.lmm.half().save_pretrained(folder)
+        make_processor(tokenizer).save_pretrained(folder)
+        for file in folder.iterdir():
+            file.chmod(0o644)
+
+    write_whole(out, write)
+    learner.lmm.float()
+
+
+def measure_familiarity(folder: Path, lesson: Lesson) -> None:
+    """Save what pages look like to the trained vision tower, beside the model."""
+    lmm = load_lmm(str(folder))
+    learned = [Image.fromarray(picture) for picture in lesson.pictures[:FAMILIAR_PAGES]]
+    held_out = [Image.fromarray(picture) for picture in drawn_pages(page_numbers("validation"))]
+    features = [
+        torch.cat([vision_features(lmm, pages[i : i + 64]) for i in range(0, len(pages), 64)])
+        for pages in (learned, held_out)
+    ]
+    Familiarity.learn(*features).save(folder)
+
+
+def main() -> None:
+    """Train from the command line, and print the table of scores at the end."""
+    parser = argparse.ArgumentParser(description="Train the picture book's LMM.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the trained model")
+    parser.add_argument("--checkpoints", type=Path, default=cache_folder() / "training", help="folder to resume from")
+    for field in fields(Recipe):
+        kind = float if "rate" in field.name or "weight" in field.name else int
+        parser.add_argument("--" + field.name.replace("_", "-"), type=kind, default=field.default)
+    options = vars(parser.parse_args())
+    out, checkpoints = options.pop("out"), options.pop("checkpoints")
+    train(out, checkpoints, Recipe(**options))
+
+
+if __name__ == "__main__":
+    main()
