@@ -1,0 +1,94 @@
+"""Shared fixtures: tiny models that write plain words, pictures for them, and one small bank.
+
+Cache: a test never touches the user's own cache; it gets a folder that goes with the session. Two exceptions
+share what is already drawn: whoever runs the tests may set COXLMM_CACHE, and tests marked `notebooks`, which need
+many pages, use the normal cache.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from coxlmm_utils.captioned_images import CaptionedImages
+from coxlmm_utils.concept_bank import ConceptBank
+from coxlmm_utils.extraction import States, extract
+from coxlmm_utils.lmm import LMM, load_lmm
+from coxlmm_utils.semi_nmf import SemiNMF
+from coxlmm_utils.words import WordFilter
+from tests.tiny_lmms import WORDS, tiny_llava, tiny_qwen
+
+MAX_NEW_TOKENS = 6
+OWN_CACHE = "COXLMM_CACHE" in os.environ
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "notebooks: executes notebooks; uses the normal cache of drawn pages")
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _cache(request, session_cache, monkeypatch) -> None:
+    if not OWN_CACHE and request.node.get_closest_marker("notebooks") is None:
+        monkeypatch.setenv("COXLMM_CACHE", str(session_cache))
+
+
+@pytest.fixture(scope="session")
+def llava(tmp_path_factory) -> LMM:
+    return in_plain_words(load_lmm(tiny_llava(tmp_path_factory.mktemp("llava")), device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def qwen(tmp_path_factory) -> LMM:
+    return in_plain_words(load_lmm(tiny_qwen(tmp_path_factory.mktemp("qwen")), device="cpu"))
+
+
+def in_plain_words(lmm: LMM) -> LMM:
+    """Let a model write the words from "an" to "day" only: no special tokens, no end."""
+    plain = set(lmm.tokenizer.convert_tokens_to_ids(WORDS[WORDS.index("an") :]))
+    lmm.model.generation_config.suppress_tokens = [i for i in range(len(lmm.tokenizer)) if i not in plain]
+    return lmm
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Image.Image]:
+    """24 coloured noises of different sizes; the tiny models write different words about them."""
+    return [noise(seed) for seed in range(24)]
+
+
+def noise(seed: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(20, 90, 2)
+    pixels = rng.normal(rng.integers(0, 255, 3), rng.integers(5, 90), (height, width, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def in_memory(pictures: list[Image.Image], references: tuple[str, ...] | list[tuple[str, ...]]) -> CaptionedImages:
+    """Captioned images p0, p1, ... with the same references for all, or with each its own."""
+    ids = tuple(f"p{number}" for number in range(len(pictures)))
+    each = references if isinstance(references, list) else [references] * len(pictures)
+    return CaptionedImages("", "all", ids, each, dict(zip(ids, pictures)).__getitem__)
+
+
+@pytest.fixture(scope="session")
+def token() -> str:
+    """A word that the tiny LLaVA writes about some of the pictures."""
+    return "grey"
+
+
+@pytest.fixture(scope="session")
+def states(llava, pictures, token) -> States:
+    return extract(llava, in_memory(pictures, ("all grey",)), token, 2, max_new_tokens=MAX_NEW_TOKENS, cache=False)
+
+
+@pytest.fixture(scope="session")
+def bank(llava, states) -> ConceptBank:
+    return ConceptBank.learn(llava, states, SemiNMF(3, random_state=5), word_filter=WordFilter(min_length=2))
