@@ -1,0 +1,117 @@
+"""Any image becomes one kind of picture: RGB, upright, on white, of bounded size."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_SIDE = 2048  # pixels; far more than any vision tower reads
+
+
+def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.Image:
+    """A new RGB picture of any image: upright, transparent parts on white, at most `max_side` large (ours).
+
+    Parameters
+    ----------
+    image : PIL.Image.Image or numpy.ndarray
+        An image of any mode, of 8 or 16 bits a channel; or a uint8 array of shape (height, width) or
+        (height, width, channels) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels.
+    max_side : int, default 2048
+        Longest side in pixels; a larger image is reduced, its proportions kept.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The given image is left as it was.
+
+    Raises
+    ------
+    TypeError
+        If `image` is neither an image nor an array.
+    ValueError
+        If an array has another type or shape, or an image has no pixels or a mode that cannot be read as RGB.
+    """
+    image = _from_array(image) if isinstance(image, np.ndarray) else image
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"a picture is a PIL image or a uint8 array, not {type(image).__name__}; "
+                        "open_picture reads one from a file")
+    if 0 in image.size:
+        raise ValueError(f"the picture has {image.width} x {image.height} pixels; give one that has some")
+    picture = _without_transparency(_eight_bit(ImageOps.exif_transpose(image))).convert("RGB")
+    picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)  # only ever reduces
+    return picture
+
+
+def open_picture(path: str | Path, max_side: int = MAX_SIDE) -> Image.Image:
+    """Read a picture file whole, as RGB (ours).
+
+    Parameters
+    ----------
+    path : str or Path
+        A file in any format that PIL reads; of an animation, the first frame.
+    max_side : int, default 2048
+        Longest side in pixels; a larger picture is reduced, a JPEG already while it is decoded.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If the file is empty, damaged, cut short, not a picture, or has more pixels than PIL opens safely
+        (about 178 million). The message names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no picture file {path}")
+    if os.path.getsize(path) == 0:
+        raise OSError(f"{path} is empty (0 bytes); delete it or copy it again")
+    try:
+        return _read(path, max_side)
+    except Image.DecompressionBombError as error:
+        raise OSError(f"{path} is too large to open safely, make it smaller first: {error}") from error
+    except UnidentifiedImageError as error:
+        raise OSError(f"{path} is not a picture, or is damaged at its beginning") from error
+    except Exception as error:  # damaged data makes PIL's decoders raise almost anything
+        raise OSError(f"{path} cannot be read as a picture, it may be damaged: {error}") from error
+
+
+def _read(path: Path, max_side: int) -> Image.Image:
+    """Decode the file; a size that PIL only warns about is welcome, since it is reduced here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            image.draft(None, (max_side, max_side))  # JPEG only: decode at 1/2, 1/4 or 1/8
+            return as_rgb(image, max_side)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """A PIL image of a uint8 array."""
+    if array.dtype != np.uint8:
+        raise ValueError(f"a picture array holds uint8 values (0 to 255), not {array.dtype}; convert it")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]  # (height, width)
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (2, 3, 4)):
+        raise ValueError(f"a picture array is (height, width) or (height, width, 1 to 4), not {array.shape}")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey reduced to 8 bits; PIL alone would turn everything above 255 into white."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8))  # (height, width)
+
+
+def _without_transparency(image: Image.Image) -> Image.Image:
+    """The image laid on a white page, if it has an alpha channel or a transparent colour."""
+    if not image.has_transparency_data:
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

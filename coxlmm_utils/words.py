@@ -1,0 +1,160 @@
+"""Words in text, and which of the words that a model's unembedding yields may ground a concept."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+FUNCTION_WORDS = frozenset("""
+    a an the this that these those such same other another each every either neither both all any some none
+    no not nor i me my mine myself we us our ours ourselves you your yours yourself he him his himself she her
+    hers herself it its itself they them their theirs themselves who whom whose which what when where why how
+    someone somebody something anyone anybody anything everyone everybody everything nobody nothing
+    and but or so yet if then than because though although while whereas unless until since whether as like
+    at by for from in into of off on onto out over to toward towards up upon with within without via per
+    about above across after against along among amongst around before behind below beneath beside besides
+    between beyond despite down during except near next through throughout under underneath unlike
+    am is are was were be been being do does did doing done has have had having
+    can cannot could may might must shall should will would ought
+    there here thus hence therefore however also too very just only even ever never always often again already
+    still almost quite rather perhaps maybe else more most much many few fewer less least several enough own
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fifteen twenty thirty forty
+    fifty hundred thousand million first second third fourth fifth once twice
+""".split())  # words of grammar and of counting; home, side, front, top have a meaning of their own: not here
+
+WORD_STARTS = (" ", "\u2581", "\u0120")  # a space, and what SentencePiece and byte-level tokenizers write
+
+_WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
+
+
+def words_in(text: str) -> list[str]:
+    """The words of a text in order, in lower case; "t-shirt" and "dog's" are one word each (ours)."""
+    return _WORD.findall(text.lower())
+
+
+def whole_word(*spellings: str) -> re.Pattern[str]:
+    """A pattern that finds any of the spellings as a whole word, whatever the case (ours).
+
+    The paper asks for the token in the caption; the released code takes any substring ("cat" in "cattle").
+
+    Parameters
+    ----------
+    *spellings : str
+        Such as "dog", "dogs"; a spelling may have several words ("hot dog").
+
+    Returns
+    -------
+    re.Pattern
+        `whole_word("dog").search(caption)` is None where the caption does not mention it.
+
+    Raises
+    ------
+    ValueError
+        If no spelling is given, or a blank one.
+    """
+    if not spellings or not all(spelling.strip() for spelling in spellings):
+        raise ValueError(f"give at least one spelling to look for and no blank ones, not {spellings}")
+    choices = "|".join(re.escape(spelling.strip()) for spelling in spellings)
+    return re.compile(rf"(?<!\w)(?:{choices})(?!\w)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class WordFilter:
+    """Decides which decoded words may ground a concept, and says why the others may not.
+
+    The released code of the paper (arXiv 2406.08074) keeps words of more than two letters that are in a list
+    of English words and not in a list of stop words. The lists are ours: word frequencies (wordfreq) instead
+    of the web2 list, which lacks "snowboard" and "laptop"; and a short list of function words that leaves
+    alone "home" and "front".
+
+    Parameters
+    ----------
+    min_length : int, default 3
+        Fewest letters of a word.
+    min_frequency : float, default 2.0
+        Lowest Zipf frequency in English (log10 of uses in a billion words): "dog" has 5.1, "snowboard" 3.0.
+    stop_words : frozenset of str, default FUNCTION_WORDS
+        Words of grammar and of counting.
+    keep_words : frozenset of str, default empty
+        Always kept; they win over every other rule. The case of the three lists does not matter.
+    drop_words : frozenset of str, default empty
+        Never kept.
+    whole_words_only : bool, default False
+        Drop pieces that continue a word, such as "ing": the strings without a mark of a word start (a leading
+        space, or what stands for it), if others of the list have one. Where none has, all are whole words.
+    """
+
+    min_length: int = 3
+    min_frequency: float = 2.0
+    stop_words: frozenset[str] = field(default=FUNCTION_WORDS, repr=False)
+    keep_words: frozenset[str] = frozenset()
+    drop_words: frozenset[str] = frozenset()
+    whole_words_only: bool = False
+
+    def __post_init__(self):
+        for name in ("stop_words", "keep_words", "drop_words"):
+            object.__setattr__(self, name, frozenset(word.lower() for word in getattr(self, name)))
+
+    def judge(self, word: str) -> str:
+        """Why a word may not ground a concept; empty if it may.
+
+        Parameters
+        ----------
+        word : str
+            Without white space and marks. The case does not matter: "Thai" passes as "thai" does.
+
+        Returns
+        -------
+        str
+            "", "on the list of words to drop", "not letters", "too short", "function word" or
+            "not an English word".
+        """
+        word = word.lower()
+        if word in self.keep_words:
+            return ""
+        if word in self.drop_words:
+            return "on the list of words to drop"
+        if not word.isalpha():
+            return "not letters"
+        if len(word) < self.min_length:
+            return "too short"
+        if word in self.stop_words:
+            return "function word"
+        return "" if _frequency(word) >= self.min_frequency else "not an English word"
+
+    def split(self, decoded: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+        """Divide decoded tokens into the words that ground a concept and the rest.
+
+        Parameters
+        ----------
+        decoded : list of str
+            Best first, as the tokenizer gives them, with or without marks of word starts.
+
+        Returns
+        -------
+        kept : list of str
+            In the same order, stripped, each word once: the first of "Dog", "dog" stays, with its case.
+        dropped : list of (str, str)
+            The others, each with the reason; with `kept` they account for every decoded token.
+        """
+        marked = self.whole_words_only and any(text.startswith(WORD_STARTS) for text in decoded)
+        kept, dropped, seen = [], [], set()
+        for text in decoded:
+            word = text.strip("".join(WORD_STARTS)).strip()
+            if marked and not text.startswith(WORD_STARTS):
+                reason = "piece of a word"
+            else:
+                reason = "repeated" if word.lower() in seen else self.judge(word)
+            if reason:
+                dropped.append((word, reason))
+            else:
+                kept.append(word)
+                seen.add(word.lower())
+        return kept, dropped
+
+
+def _frequency(word: str) -> float:
+    """Zipf frequency in English; imported here because loading the word list takes a second."""
+    from wordfreq import zipf_frequency
+
+    return zipf_frequency(word, "en")
