@@ -1,0 +1,41 @@
+"""CoX-LMM in notebooks: concept-based explanations of large multimodal models (arXiv 2406.08074).
+
+    lmm    = load_lmm("picturebook")
+    images = load_images("picturebook", split="train")
+    states = extract(lmm, images, token="dog", layer=4)
+    bank   = ConceptBank.learn(lmm, states, SemiNMF(n_concepts=16))
+    bank.gallery()
+    explain(lmm, bank, picture).figure()
+
+Matrices are samples x features in code; the paper's Z, U and V are their transposes. `layer=L` is the residual stream
+after L blocks (0: embeddings; the last block's output is before the final norm), `layer="norm"` the final norm's output.
+"""
+
+__version__ = "0.1.0"
+
+from .captioned_images import CaptionedImages
+from .concept_bank import ConceptBank
+from .datasets import load_images
+from .explanation import Explanation, explain, explain_many
+from .extraction import States, extract
+from .grounding import ground_pictures, ground_words
+from .lmm import LMM, load_lmm
+from .semi_nmf import SemiNMF
+from .words import WordFilter
+
+__all__ = [
+    "CaptionedImages",
+    "ConceptBank",
+    "Explanation",
+    "LMM",
+    "SemiNMF",
+    "States",
+    "WordFilter",
+    "explain",
+    "explain_many",
+    "extract",
+    "ground_pictures",
+    "ground_words",
+    "load_images",
+    "load_lmm",
+]

@@ -1,0 +1,186 @@
+"""Explain what the LMM wrote about one picture, by its few most active concepts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+from tqdm.auto import tqdm
+
+from . import figures
+from .captioned_images import CaptionedImages
+from .captioning import Written, find_token, write_captions
+from .concept_bank import ConceptBank
+from .lmm import LMM
+from .pictures import as_rgb, open_picture
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one caption has the token: the concepts active in the state behind it.
+
+    Attributes
+    ----------
+    bank : ConceptBank
+    picture : PIL.Image.Image
+    caption : str
+        As the LMM wrote it.
+    tokens : list of str
+        The caption's pieces.
+    step : int
+        Which of them is the token.
+    activations : numpy.ndarray
+        (concepts,), >= 0.
+    """
+
+    bank: ConceptBank
+    picture: Image.Image
+    caption: str
+    tokens: list[str]
+    step: int
+    activations: np.ndarray
+
+    @property
+    def relative(self) -> np.ndarray:
+        """Activations divided by the largest, as the paper's Fig 5 shows them; zeros if none is active."""
+        largest = self.activations.max(initial=0)
+        return self.activations / largest if largest > 0 else np.zeros_like(self.activations)
+
+    def top(self, n: int = 3) -> list[int]:
+        """The n most active concepts, most active first; only active ones."""
+        order = np.argsort(-self.activations, kind="stable")[:n]
+        return [int(concept) for concept in order if self.activations[concept] > 0]
+
+    def table(self, n: int = 3) -> pd.DataFrame:
+        """The n most active concepts: number, activation, relative activation, words."""
+        rows = [(k, self.activations[k], self.relative[k], str(self.bank.words[k])) for k in self.top(n)]
+        return pd.DataFrame(rows, columns=["concept", "activation", "relative", "words"])
+
+    def figure(self, n: int = 3) -> Figure:
+        """The paper's Fig 5: the picture, its top concepts as bars, and each one's words and pictures."""
+        return figures.explanation(self, n)
+
+    def __repr__(self) -> str:
+        words = "; ".join(f"{self.relative[k]:.2f} {self.bank.words[k]}" for k in self.top())
+        return f"Explanation of {self.bank.token!r} in {self.caption!r}: {words}"
+
+
+def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str | Path) -> Explanation:
+    """Caption a picture and explain the bank's token in the caption (paper section 3.5, arXiv 2406.08074).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the bank was learned on.
+    bank : ConceptBank
+    picture : PIL.Image.Image, numpy.ndarray or path
+        Of any size and mode.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    ValueError
+        If the model is not the bank's (names both), or the caption does not have the token (shows the caption).
+    OSError
+        If the picture cannot be read.
+    """
+    bank.check_model(lmm)
+    picture = open_picture(picture) if isinstance(picture, (str, Path)) else as_rgb(picture)
+    if lmm.familiarity is not None:
+        lmm.familiarity.warn_if_strange(lmm, picture)
+    written = _written(lmm, bank, [picture])[0]
+    explained = _explained(lmm, bank, picture, written)
+    if explained is None:
+        raise ValueError(f"the caption is {written.caption!r}: it has no {bank.token!r}, which is all that this bank explains")
+    return explained
+
+
+def explain_many(
+    lmm: LMM, bank: ConceptBank, images: CaptionedImages, n_concepts: int = 3, batch_size: int = 32
+) -> pd.DataFrame:
+    """Explain many pictures at once, as a table (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the bank was learned on.
+    bank : ConceptBank
+    images : CaptionedImages
+    n_concepts : int
+        How many of the most active concepts get columns.
+    batch_size : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a picture: id, caption, and for r = 1 .. n_concepts concept_r, activation_r, relative_r, words_r;
+        empty where the caption does not have the token or fewer concepts are active. A picture that cannot be read
+        has its reason in `problem`. `to_csv` writes it.
+
+    Raises
+    ------
+    ValueError
+        If the model is not the bank's (names both).
+    """
+    bank.check_model(lmm)
+    rows = []
+    with tqdm(total=len(images), desc=f"explaining {bank.token!r}", unit="pictures") as bar:
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            rows += _batch_rows(lmm, bank, batch, n_concepts)
+            bar.update(len(batch))
+    columns = ["id", "caption", "problem"]
+    columns += [f"{name}_{r + 1}" for r in range(n_concepts) for name in ("concept", "activation", "relative", "words")]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype({f"concept_{r + 1}": "Int64" for r in range(n_concepts)})
+
+
+def _written(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[Written]:
+    """Captions written just as those that the bank was learned from."""
+    settings = bank.provenance
+    return write_captions(lmm, pictures, [bank.layer], settings["prompt"], settings["max_new_tokens"])
+
+
+def _explained(lmm: LMM, bank: ConceptBank, picture: Image.Image, written: Written) -> Explanation | None:
+    """The explanation of a written caption; None if it does not have the token."""
+    step = find_token(lmm, written.ids, bank.provenance["token"])
+    if step is None:
+        return None
+    state = written.state(bank.layer, step, bank.provenance["position"])  # (width,)
+    tokens = [lmm.tokenizer.decode([token]).strip() for token in written.ids]
+    return Explanation(bank, picture, written.caption, tokens, step, bank.project(state[None])[0])
+
+
+def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts: int) -> list[dict]:
+    """Table rows of one batch."""
+    rows, pictures, readable = [], [], []
+    for number, id in enumerate(batch.ids):
+        rows.append({"id": id, "problem": ""})
+        try:
+            pictures.append(batch.picture(number))
+            readable.append(rows[-1])
+        except OSError as error:
+            rows[-1]["problem"] = str(error)
+    if not pictures:
+        return rows
+    for row, picture, written in zip(readable, pictures, _written(lmm, bank, pictures)):
+        row["caption"] = written.caption
+        explained = _explained(lmm, bank, picture, written)
+        if explained is None:
+            row["problem"] = f"no {bank.token!r} in the caption"
+        else:
+            row.update(_columns(explained, n_concepts))
+    return rows
+
+
+def _columns(explained: Explanation, n: int) -> dict:
+    """The rows of an explanation's table side by side."""
+    ranked = enumerate(explained.table(n).to_dict("records"), start=1)
+    return {f"{name}_{rank}": value for rank, concept in ranked for name, value in concept.items()}

@@ -1,0 +1,198 @@
+"""The paper's figures, each a function that returns a matplotlib Figure.
+
+Everything is placed in inches from the figure's lower left corner, so that nothing overlaps or is cut off,
+whatever the pictures and words are; words are shown literally, also those with $ or _.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import wrap
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from PIL import Image
+
+from .words import whole_word
+
+INK = "#2b2d42"
+QUIET = "#6b7489"
+BAR = "#e07a5f"
+PANEL = "#f6f4ef"
+
+DPI = 90
+MARGIN = 0.12  # inches, as are all sizes here: around cards, and inside them
+LINE = 0.3  # a line of text
+GAP = 0.06  # between pictures
+SIDE = 1.0  # of the square that a picture is fitted into
+LEFT_SIDE = 3.2  # of the picture that is explained
+BARS = 2.0  # width of the bars
+
+
+def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Figure:
+    """Concepts with their most activating pictures and their words: the paper's Figs 4 and 7.
+
+    Parameters
+    ----------
+    bank : ConceptBank
+    concepts : sequence of int, optional
+        Which ones, in this order. Default: all, those with the most activation over the samples first.
+    n_words : int
+        Words shown for each, as far as there is room.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if concepts is None:
+        concepts = np.argsort(-bank.activations.sum(0), kind="stable").tolist()
+    n_pictures = bank.top.shape[1]
+    n_columns = min(2, len(concepts))
+    n_rows = -(-len(concepts) // n_columns)
+    width, height = _card_size(n_pictures, SIDE)
+    figure = _figure(n_columns * (width + MARGIN) + MARGIN, n_rows * (height + MARGIN) + 2 * LINE + MARGIN)
+    top = figure.get_figheight() - MARGIN
+    share = f"{len(concepts)} of {len(bank)}" if len(concepts) < len(bank) else f"{len(bank)}"
+    inside = figure.get_figwidth() - 2 * MARGIN
+    _line(figure, MARGIN, top - LINE / 2, [f"“{bank.token}”: {share} concepts"], inside, size=13, weight="bold")
+    samples = f"{bank.where}  ·  {len(bank.ids):,} samples"
+    _line(figure, MARGIN, top - LINE * 1.4, [samples], inside, color=QUIET)
+    for place, concept in enumerate(concepts):
+        row, column = divmod(place, n_columns)
+        bottom = top - 2 * LINE - (row + 1) * (height + MARGIN) + MARGIN
+        _card(figure, MARGIN + column * (width + MARGIN), bottom, bank, concept, n_words, n_pictures, SIDE)
+    return figure
+
+
+def concept(bank, number: int, n_words: int = 5) -> Figure:
+    """One concept, large: the paper's Fig 2.
+
+    Parameters
+    ----------
+    bank : ConceptBank
+    number : int
+        Which concept.
+    n_words : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    n_pictures = bank.top.shape[1]
+    width, height = _card_size(n_pictures, 1.7)
+    figure = _figure(width + 2 * MARGIN, height + 2 * MARGIN)
+    _card(figure, MARGIN, MARGIN, bank, number, n_words, n_pictures, 1.7)
+    return figure
+
+
+def explanation(explained, n: int = 3) -> Figure:
+    """One picture, its top concepts as bars, and each concept's words and pictures: the paper's Fig 5.
+
+    Parameters
+    ----------
+    explained : Explanation
+    n : int
+        How many concepts.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    bank, top, n_pictures = explained.bank, explained.top(n), min(4, explained.bank.top.shape[1])
+    lines = wrap(_marked(explained), 38)
+    width, height = _card_size(n_pictures, SIDE)
+    step = height + MARGIN
+    seen = LEFT_SIDE * min(1, explained.picture.height / explained.picture.width)  # height of the picture
+    tall = max(seen + MARGIN + 0.21 * len(lines), len(top) * step + 2 * LINE - MARGIN)
+    cards_left = LEFT_SIDE + BARS + 4 * MARGIN
+    figure = _figure(cards_left + width + MARGIN, tall + 2 * MARGIN)
+    head = tall + MARGIN
+    _picture(figure, MARGIN, head - LEFT_SIDE, LEFT_SIDE, explained.picture, anchor="NW")
+    style = dict(fontsize=11, color=INK, va="top", linespacing=1.3)
+    _text(figure, MARGIN, head - seen - MARGIN, "\n".join(lines), **style)
+    heading = [f"Concepts behind “{bank.token}”"] if top else [f"No concept is active behind “{bank.token}”"]
+    bars_left = LEFT_SIDE + 3 * MARGIN
+    _line(figure, bars_left, head - LINE / 2, heading, BARS + MARGIN + width, weight="bold")
+    for row, number in enumerate(top):
+        bottom = head - LINE - (row + 1) * step + MARGIN
+        _bar(figure, bars_left, bottom + height / 2, number, explained.relative[number])
+        _card(figure, cards_left, bottom, bank, number, 5, n_pictures, SIDE)
+    if top:
+        style = dict(color=QUIET, fontsize=9, va="top")
+        _text(figure, bars_left, head - LINE - len(top) * step + MARGIN / 2, "bars: activation / largest", **style)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+
+
+def _card_size(n_pictures: int, side: float) -> tuple[float, float]:
+    """Width and height of a concept's card."""
+    return n_pictures * (side + GAP) - GAP + 2 * MARGIN, side + LINE + 1.5 * MARGIN
+
+
+def _card(
+    figure: Figure, left: float, bottom: float, bank, number: int, n_words: int, n_pictures: int, side: float
+) -> None:
+    """A concept's number and words above a strip of its pictures."""
+    width, height = _card_size(n_pictures, side)
+    _box(figure, left, bottom, width, height, PANEL)
+    left, middle = left + MARGIN, bottom + height - MARGIN / 2 - LINE / 2
+    _text(figure, left, middle, f"{number}", color=BAR, fontsize=11, weight="bold", va="center")
+    words = list(bank.words[number].kept[:n_words])
+    style = {} if words else {"color": QUIET, "style": "italic"}
+    _line(figure, left + 0.35, middle, words or ["no words left by the filter"], width - 2 * MARGIN - 0.35, **style)
+    pictures = bank.pictures(number)[:n_pictures]
+    for place, picture in enumerate(pictures):
+        _picture(figure, left + place * (side + GAP), bottom + MARGIN, side, picture)
+    if not pictures:
+        _text(figure, left, bottom + MARGIN, "no picture activates it", color=QUIET, style="italic", fontsize=11)
+
+
+def _bar(figure: Figure, left: float, middle: float, number: int, value: float) -> None:
+    """One relative activation, from 0 to 1, with its concept and value."""
+    room = BARS - 0.45  # beside it stands the value
+    _text(figure, left, middle + 0.17, f"concept {number}", color=INK, fontsize=10)
+    _box(figure, left, middle - 0.11, room, 0.22, PANEL)
+    _box(figure, left, middle - 0.11, room * float(value), 0.22, BAR)
+    _text(figure, left + room + 0.07, middle, f"{value:.2f}", color=INK, fontsize=10, va="center")
+
+
+def _picture(figure: Figure, left: float, bottom: float, side: float, picture: Image.Image, anchor: str = "C") -> None:
+    """A whole picture, fitted into a square."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes([left / width, bottom / height, side / width, side / height], anchor=anchor)
+    axes.imshow(picture, interpolation="antialiased")
+    axes.set_axis_off()
+
+
+def _box(figure: Figure, left: float, bottom: float, width: float, height: float, colour: str) -> None:
+    """A filled rectangle behind everything else."""
+    style = dict(color=colour, linewidth=0, zorder=-1, transform=figure.dpi_scale_trans)
+    figure.add_artist(Rectangle((left, bottom), width, height, **style))
+
+
+def _text(figure: Figure, x: float, y: float, text: str, **style) -> Text:
+    """Literal text: a $ in it begins no formula."""
+    return figure.text(x, y, text, transform=figure.dpi_scale_trans, parse_math=False, **style)
+
+
+def _line(figure: Figure, x: float, y: float, words: Sequence[str], width: float, **style) -> None:
+    """As many of the words as there is room for; a word too long for the whole line is cut."""
+    style = {"color": INK, "size": 11, "va": "center", **style}
+    text = _text(figure, x, y, ", ".join(words), **style)
+    shown, first = len(words), words[0]
+    while text.get_window_extent().width > width * figure.dpi and first:
+        shown, first = max(shown - 1, 1), first if shown > 1 else first[:-1]
+        text.set_text(", ".join([first, *words[1:shown]]) + " …")
+
+
+def _marked(explained) -> str:
+    """The caption with the token set apart."""
+    found = whole_word(*explained.bank.provenance["token"]).search(explained.caption)
+    if found is None:
+        return explained.caption
+    return f"{explained.caption[: found.start()]}[{found.group()}]{explained.caption[found.end() :]}"

@@ -1,0 +1,286 @@
+"""Running the notebooks, as pages to read or anew with their outputs kept."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+from nbconvert.filters import strip_ansi
+from nbformat import NotebookNode
+from tqdm.auto import tqdm
+from traitlets import default
+
+from coxlmm_utils.files import write_whole
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+PAGES = Path(__file__).parents[1] / "build"
+SIZE_LIMIT = 1_000_000  # bytes of a committed notebook
+MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:home|root|work|tmp|Users)/[^\s\"'`),;]*")
+DATA_URL = re.compile(r"data:[\w/+.-]+;base64,[\w+/=\s]*")  # base64 may spell a path by chance
+WIDGET = "application/vnd.jupyter.widget-view+json"
+# TQDM_DISABLE: no plain bars; those drawn as widgets ignore it.
+KERNEL_ENVIRONMENT = {"TQDM_DISABLE": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+
+
+class _OwnKernel(AsyncKernelManager):
+    """Starts the kernel of the Python that runs this, whatever kernels are installed elsewhere."""
+
+    transport_encryption = "auto"
+
+    @default("kernel_spec_manager")
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+
+def execute(
+    path: str | Path, parameters: Mapping[str, Any] | None = None, timeout: float = 900
+) -> NotebookNode:
+    """Run a copy of a notebook and return it with its outputs; the file stays as it is (ours).
+
+    The kernel is this Python's, its working directory the notebook's folder. Widgets, progress bars among them,
+    are left out of the outputs: without a kernel they show nothing.
+
+    Parameters
+    ----------
+    path : str or Path
+        The notebook.
+    parameters : mapping, optional
+        Values to use instead of those in the cell tagged `parameters`: they are set in a cell added after it.
+    timeout : float, default 900
+        Seconds that the whole notebook may take.
+
+    Returns
+    -------
+    NotebookNode
+
+    Raises
+    ------
+    ValueError
+        If the notebook has no parameter of a given name.
+    RuntimeError
+        If a cell fails, takes too long or ends the kernel; the message names notebook and cell.
+    """
+    path = Path(path)
+    notebook = nbformat.read(path, as_version=4)
+    if parameters:
+        _set_parameters(notebook, parameters, path.name)
+    reached: list[int] = []
+    client = _client(notebook, path.parent, time.monotonic() + timeout, reached)
+    try:
+        client.execute(env={**os.environ, **KERNEL_ENVIRONMENT})
+    except CellExecutionError as error:
+        what = f"{error.ename}: {error.evalue}"
+        raise RuntimeError(_failure(notebook, path.name, reached, what)) from None
+    except CellTimeoutError:
+        what = f"the notebook took over {timeout:g} seconds"
+        raise RuntimeError(_failure(notebook, path.name, reached, what)) from None
+    except DeadKernelError:
+        what = "the kernel died (out of memory?)"
+        raise RuntimeError(_failure(notebook, path.name, reached, what)) from None
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    return notebook
+
+
+def _client(notebook: NotebookNode, folder: Path, deadline: float, reached: list[int]) -> NotebookClient:
+    """A client that runs `notebook` in `folder` until `deadline`; it notes in `reached` the cells it starts."""
+    return NotebookClient(
+        notebook,
+        kernel_name="python3",
+        kernel_manager_class=_OwnKernel,
+        resources={"metadata": {"path": str(folder)}},
+        timeout_func=lambda cell: max(1, round(deadline - time.monotonic())),  # 0 would mean no limit
+        record_timing=False,
+        store_widget_state=False,
+        on_cell_start=lambda cell, cell_index: reached.append(cell_index),
+    )
+
+
+def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any], name: str) -> None:
+    """Add a cell that sets `parameters` after the cell tagged `parameters`."""
+    tagged = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{name} has {len(tagged)} cells tagged `parameters`; it needs one to set values.")
+    names = [node for node in ast.walk(ast.parse(notebook.cells[tagged[0]].source)) if isinstance(node, ast.Name)]
+    known = sorted({node.id for node in names if isinstance(node.ctx, ast.Store)})
+    if unknown := sorted(set(parameters) - set(known)):
+        raise ValueError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}.")
+    source = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
+    notebook.cells.insert(tagged[0] + 1, nbformat.v4.new_code_cell(source))
+
+
+def _failure(notebook: NotebookNode, name: str, reached: list[int], what: str) -> str:
+    """One sentence on what failed where, then the cell and, if there is one, its traceback without colours."""
+    if not reached:
+        return f"{name} failed before its first cell: {what}"
+    cell = notebook.cells[reached[-1]]
+    source = "\n".join(f"    {line}" for line in cell.source.splitlines())
+    errors = [output for output in cell.get("outputs", []) if output.output_type == "error"]
+    trace = "\n".join(strip_ansi("\n".join(output.traceback)) for output in errors)
+    where = f"{name}, cell {reached[-1] + 1} of {len(notebook.cells)}"
+    return f"{where} failed: {what}\n\n{source}\n\n{trace}".rstrip()
+
+
+def to_html(notebook: NotebookNode, title: str, folder: str | Path = NOTEBOOKS) -> str:
+    """A notebook as one HTML page with its pictures inside it (ours).
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        An executed notebook.
+    title : str
+        The page's title.
+    folder : str or Path, default the notebooks' folder
+        Where relative links to pictures start.
+
+    Returns
+    -------
+    str
+    """
+    exporter = HTMLExporter(embed_images=True)
+    exporter.log.setLevel("ERROR")  # it warns of every figure that it has no alternative text
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title, "path": str(folder)}})
+    return page
+
+
+def code_digest(notebook: NotebookNode) -> str:
+    """The SHA-256 of the sources of a notebook's code cells, in order, as hexadecimal digits (ours).
+
+    `save_committed` stores it, so that a test can tell whether the code changed after the outputs were made.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+
+    Returns
+    -------
+    str
+    """
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+def save_committed(notebook: NotebookNode, path: str | Path) -> Path:
+    """Write an executed notebook in the form that is committed (ours).
+
+    Outputs are kept, but for what went to stderr; of the metadata stay only the cells' tags and the code's digest.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        An executed notebook; it is left as it is.
+    path : str or Path
+        The file to write, whole or not at all.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If an output names a path of this machine, or the notebook is over 1 MB.
+    """
+    path = Path(path)
+    clean = _cleaned(notebook)
+    if paths := machine_paths(clean):
+        shown = ", ".join(paths)
+        raise ValueError(f"{path.name} shows paths of this machine: {shown}; print the file's name only.")
+    text = nbformat.writes(clean) + "\n"
+    if len(text.encode()) > SIZE_LIMIT:
+        raise ValueError(f"{path.name} would take {len(text.encode()) / 1e6:.2f} MB of at most "
+                         f"{SIZE_LIMIT / 1e6:g} MB; show fewer or smaller figures.")
+    return write_whole(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+
+
+def _cleaned(notebook: NotebookNode) -> NotebookNode:
+    """A copy of `notebook` with only the outputs and metadata that are committed."""
+    clean = copy.deepcopy(notebook)
+    clean.metadata = nbformat.from_dict({
+        "coxlmm": {"code": code_digest(clean)},
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    })
+    for cell in clean.cells:
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    return clean
+
+
+def machine_paths(notebook: NotebookNode) -> list[str]:
+    """The absolute paths of somebody's machine that a notebook's cells and outputs show, sorted (ours).
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+
+    Returns
+    -------
+    list of str
+        Empty if there is none.
+    """
+    found = (MACHINE_PATH.findall(DATA_URL.sub("", text)) for text in _texts(notebook))
+    return sorted({path for paths in found for path in paths})
+
+
+def _texts(notebook: NotebookNode) -> Iterator[str]:
+    """Every text that a reader of the notebook sees."""
+    for cell in notebook.cells:
+        yield cell.source
+        for output in cell.get("outputs", []):
+            yield output.get("text", "")
+            yield "\n".join(output.get("traceback", []))
+            yield from (value for kind, value in output.get("data", {}).items() if kind.startswith("text/"))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run every notebook; write its page, or with `--save` the committed notebook."""
+    parser = argparse.ArgumentParser(prog="python -m coxlmm_utils.notebooks", description=main.__doc__)
+    parser.add_argument("--save", action="store_true", help="overwrite the committed notebooks")
+    save = parser.parse_args(arguments).save
+    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
+    if not paths:
+        sys.exit(f"There is no notebook in {NOTEBOOKS}.")
+    bar = tqdm(paths, unit="notebook")
+    try:
+        for path in bar:
+            bar.set_description(path.stem)
+            _run(path, save)
+    except (RuntimeError, ValueError, OSError) as error:
+        bar.close()
+        sys.exit(str(error))
+    where = NOTEBOOKS if save else PAGES / f"{paths[0].stem}.html"
+    print(f"{len(paths)} notebooks ran. Look at {os.path.relpath(where)}" + ("" if save else " in a browser") + ".")
+
+
+def _run(path: Path, save: bool) -> None:
+    """Run one notebook and write it, or its page."""
+    notebook = execute(path)
+    if save:
+        save_committed(notebook, path)
+    else:
+        page = to_html(notebook, title=path.stem)
+        write_whole(PAGES / f"{path.stem}.html", lambda scratch: scratch.write_text(page, encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

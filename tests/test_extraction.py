@@ -1,0 +1,304 @@
+"""Which pictures are samples, which states are taken, what is cached and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import coxlmm_utils.extraction
+from coxlmm_utils.captioned_images import CaptionedImages
+from coxlmm_utils.captioning import forced_states, write_captions
+from coxlmm_utils.datasets import load_images
+from coxlmm_utils.extraction import States, extract
+from coxlmm_utils.pictures import open_picture
+from tests.conftest import MAX_NEW_TOKENS, in_memory
+from tests.tiny_lmms import N_LAYERS, WIDTH
+
+ALL_LAYERS = [*range(N_LAYERS + 1), "norm"]
+QUICK = dict(max_new_tokens=MAX_NEW_TOKENS, cache=False)
+
+
+@pytest.fixture(scope="module")
+def written(llava, pictures):
+    return write_captions(llava, pictures, ALL_LAYERS, max_new_tokens=MAX_NEW_TOKENS)
+
+
+@pytest.fixture(scope="module")
+def naming(written, token) -> list[int]:
+    """The rows of the pictures whose captions have the token."""
+    rows = [row for row, one in enumerate(written) if token in one.caption.split()]
+    assert 4 < len(rows) < len(written) - 4
+    return rows
+
+
+def ids_of(rows) -> tuple[str, ...]:
+    return tuple(f"p{row}" for row in rows)
+
+
+# Samples
+
+
+def test_a_sample_has_the_token_in_its_caption_and_in_a_reference(llava, pictures, written, naming, token):
+    references = [(f"not {token}ish", f"a {token.upper()} thing") if row % 2 else ("other",) for row in range(24)]
+    states = extract(llava, in_memory(pictures, references), token, 1, **QUICK)
+    rows = [row for row in naming if row % 2]
+    assert states.images.ids == ids_of(rows) and len(states) == len(rows)
+    assert states.captions == [written[row].caption for row in rows]
+    assert states.provenance["counts"] == {
+        "pictures": 24, "mentioned": 12, "without_references": 0, "unreadable": 0, "kept": len(rows),
+    }
+    assert repr(states) == (
+        f"States of 'grey' at layer 1, position 'predicts': {len(rows)} of 24 pictures kept "
+        "(12 mention it in a reference, 0 have none)"
+    )
+
+
+def test_the_two_reference_rules(llava, pictures, naming, token):
+    first, second, third = naming[:3]
+    references = [("other",)] * 24
+    references[first] = (f"un{token}ish", "other")  # a substring of the first
+    references[second] = ("other", token)  # a word of the second
+    references[third] = (token.title(), "other")
+    images = in_memory(pictures, references)
+    assert extract(llava, images, token, 1, **QUICK).images.ids == ids_of([second, third])
+    by_substring = extract(llava, images, token, 1, references="substring", **QUICK)
+    assert by_substring.images.ids == ids_of([first, third])
+    assert by_substring.provenance["references"] == "substring"
+
+
+def test_several_spellings_count_as_one(llava, pictures, written):
+    images = in_memory(pictures, ("runs and stands",))
+    rows = [row for row, one in enumerate(written) if {"runs", "stands"} & set(one.caption.split())]
+    states = extract(llava, images, ["runs", "stands"], 1, **QUICK)
+    assert states.images.ids == ids_of(rows) and states.provenance["token"] == ["runs", "stands"]
+
+
+@pytest.mark.parametrize("rule", ["word", "substring"])
+def test_without_references_the_caption_decides(llava, pictures, naming, token, rule):
+    references = [(token,), *[()] * 20, *[("other",)] * 3]
+    with pytest.warns(UserWarning, match="20 pictures have no reference captions"):
+        states = extract(llava, in_memory(pictures, references), token, 1, references=rule, **QUICK)
+    assert states.images.ids == ids_of(row for row in naming if row < 21)
+    assert states.provenance["counts"]["mentioned"] == 1
+    assert states.provenance["counts"]["without_references"] == 20
+
+
+def test_unreadable_pictures_are_skipped_and_recorded(llava, pictures, naming, token, tmp_path):
+    for row, picture in enumerate(pictures):
+        picture.save(tmp_path / f"{row:02d}.png")
+    bad = [0, naming[2], naming[3], 23]
+    for row in bad:
+        (tmp_path / f"{row:02d}.png").write_bytes(b"no picture")
+    ids = tuple(sorted(path.name for path in tmp_path.iterdir()))
+    images = CaptionedImages("", "all", ids, [(token,)] * 24, lambda id: open_picture(tmp_path / id))
+    with pytest.warns(UserWarning, match=r"4 pictures could not be read and were skipped: 00.png, .*, \.\.\.$"):
+        states = extract(llava, images, token, 1, batch_size=2, **QUICK)
+    assert states.images.ids == tuple(ids[row] for row in naming if row not in bad)
+    assert states.provenance["unreadable"] == [ids[row] for row in sorted(bad)]
+    assert states.provenance["counts"]["unreadable"] == 4
+
+
+def test_a_token_of_several_pieces_is_said(llava, pictures, written):
+    first, second = written[1].caption.split()[:2]  # to this model two words are two tokens
+    with pytest.warns(UserWarning, match=f"'{first} {second}' is several tokens .* first piece, '{first}'"):
+        extract(llava, in_memory(pictures, (f"{first} {second}",)), f"{first} {second}", 1, **QUICK)
+
+
+# States
+
+
+@pytest.mark.parametrize("position, offset", [("predicts", 0), ("own", 1)])
+def test_states_are_those_of_a_teacher_forced_pass(llava, pictures, written, naming, token, position, offset):
+    images = in_memory(pictures, (token,))
+    states = extract(llava, images, token, ALL_LAYERS, position, batch_size=5, **QUICK)
+    captions = [written[row].ids for row in naming]
+    forced = forced_states(llava, [pictures[row] for row in naming], captions, ALL_LAYERS)
+    steps = [written[row].caption.split().index(token) + offset for row in naming]
+    assert len(set(steps)) > 1
+    for layer in ALL_LAYERS:
+        assert states.vectors[layer].shape == (len(naming), WIDTH)
+        expected = torch.stack([one[layer][step] for one, step in zip(forced, steps)])
+        torch.testing.assert_close(states.vectors[layer], expected, rtol=1e-3, atol=1e-3)
+    assert states.provenance["position"] == position
+
+
+def test_the_last_allowed_token_has_its_own_state(llava, pictures, written):
+    row = next(row for row, one in enumerate(written) if one.ids[-1] not in one.ids[:-1])
+    last = written[row].caption.split()[-1]
+    images = in_memory(pictures, [(last,) if i == row else ("other",) for i in range(24)])
+    states = extract(llava, images, last, 2, "own", **QUICK)
+    [forced] = forced_states(llava, [pictures[row]], [written[row].ids], [2])
+    torch.testing.assert_close(states.Z, forced[2][-1:], rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="none of the 1 captions"):
+        extract(llava, images, last, 2, "own", max_new_tokens=MAX_NEW_TOKENS - 1, cache=False)
+
+
+def test_one_layer_of_several_can_be_chosen(llava, pictures, token):
+    images = in_memory(pictures, (token,))
+    both = extract(llava, images, token, (1, "norm"), **QUICK)
+    assert both.at("norm").layer == "norm"
+    assert torch.equal(both.at(1).Z, extract(llava, images, token, 1, **QUICK).Z)
+    assert torch.equal(extract(llava, images, token, np.arange(1, 3), **QUICK).at(1).Z, both.at(1).Z)
+    with pytest.raises(ValueError, match=r"of layers \[1, 'norm'\]; choose one with states.at"):
+        both.Z
+    with pytest.raises(ValueError, match=r"no states at layer 2; there are \[1, 'norm'\]"):
+        both.at(2)
+
+
+# Refusals
+
+
+def test_a_token_of_no_reference_is_refused_with_suggestions(llava, pictures):
+    images = in_memory(pictures, ("a zebra of grass", "zebra"))
+    message = "no reference caption of the 24 pictures has 'dog' or 'dogs'; words that do occur: zebra, grass"
+    with pytest.raises(ValueError, match=message):
+        extract(llava, images, ["dog", "dogs"], 1, **QUICK)
+
+
+@pytest.mark.parametrize("references", [("a zebra",), ()])
+def test_a_token_of_no_caption_is_refused_with_suggestions(llava, pictures, written, references):
+    often = Counter(word for one in written for word in one.caption.split() if len(word) > 2).most_common(1)[0][0]
+    message = rf"'zebra' occurs in none of the 24 captions .* words that do occur: {often}, "
+    with pytest.raises(ValueError, match=message):
+        extract(llava, in_memory(pictures, references), "zebra", 1, **QUICK)
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(token=""), "token is empty"),
+    (dict(token=[]), "token is empty"),
+    (dict(layer=N_LAYERS + 1), "has no layer 4"),
+    (dict(layer=[1, "last"]), "has no layer 'last'"),
+    (dict(layer=[]), "no layer to read"),
+    (dict(position="after"), "no position 'after'; choose one of predicts, own"),
+    (dict(references="any"), "no reference rule 'any'; choose one of word, substring"),
+])
+def test_bad_requests_are_refused(llava, pictures, token, change, message):
+    with pytest.raises(ValueError, match=message):
+        extract(llava, in_memory(pictures, (token,)), **{"token": token, "layer": 1, **QUICK, **change})
+
+
+# Saving and the cache
+
+
+def test_states_survive_saving(states, tmp_path):
+    states.save_pretrained(tmp_path / "grey")
+    loaded = States.from_pretrained(tmp_path / "grey", states.images)
+    assert list(loaded.vectors) == [2] and torch.equal(loaded.Z, states.Z)
+    assert (loaded.captions, loaded.provenance) == (states.captions, states.provenance)
+    assert loaded.images.ids == states.images.ids and repr(loaded) == repr(states)
+    assert set(load_file(tmp_path / "grey" / "states.safetensors")) == {"2"}
+
+
+def test_states_load_their_pictures_again(llava, pictures, token, tmp_path):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    states = extract(llava, images, token, [1, "norm"], **QUICK)
+    states.save_pretrained(tmp_path / "states")
+    loaded = States.from_pretrained(tmp_path / "states")
+    assert list(loaded.vectors) == [1, "norm"]
+    assert loaded.images.picture(1).tobytes() == states.images.picture(1).tobytes()
+
+
+def test_unusable_files_are_named(states, tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no states"):
+        States.from_pretrained(tmp_path)
+    states.save_pretrained(tmp_path / "grey")
+    with pytest.raises(ValueError, match="pictures in memory; give them"):
+        States.from_pretrained(tmp_path / "grey")
+    path = tmp_path / "grey" / "states.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="grey are damaged"):
+        States.from_pretrained(tmp_path / "grey", states.images)
+
+
+def folder_of(pictures, folder, token):
+    """The pictures as files, with one caption each."""
+    folder.mkdir()
+    for row, picture in enumerate(pictures):
+        picture.save(folder / f"{row:02d}.png")
+    (folder / "captions.json").write_text(json.dumps({f"{row:02d}.png": f"{token} runs" for row in range(len(pictures))}))
+    return load_images(f"folder:{folder}")
+
+
+@pytest.fixture
+def counted(monkeypatch, tmp_path) -> list:
+    """An empty cache, and a list that grows by one with each batch that is captioned."""
+    monkeypatch.setenv("COXLMM_CACHE", str(tmp_path / "cache"))
+    calls = []
+
+    def count(*args):
+        calls.append(1)
+        return write_captions(*args)
+
+    monkeypatch.setattr(coxlmm_utils.extraction, "write_captions", count)
+    return calls
+
+
+def test_the_same_states_come_from_the_cache(llava, pictures, token, counted, tmp_path):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    first = extract(llava, images, token, [1, "norm"], max_new_tokens=6)
+    second = extract(llava, load_images(images.source), [token], [1, "norm"], max_new_tokens=6, batch_size=3)
+    assert len(counted) == 1
+    assert all(torch.equal(first.vectors[layer], second.vectors[layer]) for layer in (1, "norm"))
+    assert (first.captions, first.provenance) == (second.captions, second.provenance)
+    extract(llava, images, token, [1, "norm"], max_new_tokens=6, cache=False)
+    assert len(counted) == 2
+
+
+@pytest.mark.parametrize("change", [
+    dict(token=["grey", "runs"]), dict(layer=2), dict(layer=[1, 2]), dict(position="own"), dict(prompt="dog"),
+    dict(references="substring"), dict(max_new_tokens=5),
+])
+def test_another_setting_is_another_entry(llava, pictures, token, counted, tmp_path, change):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    usual = dict(token=token, layer=1, max_new_tokens=6)
+    extract(llava, images, **usual)
+    extract(llava, images, **{**usual, **change})
+    assert len(counted) == 2
+
+
+def test_other_pictures_captions_or_weights_are_another_entry(llava, pictures, token, counted, tmp_path, monkeypatch):
+    folder = tmp_path / "pictures"
+
+    def again():
+        extract(llava, load_images(f"folder:{folder}"), token, 1, max_new_tokens=6)
+        return len(counted)
+
+    extract(llava, folder_of(pictures, folder, token), token, 1, max_new_tokens=6)
+    assert again() == 1
+    os.utime(folder / "05.png", ns=(1, 1))
+    assert again() == 2
+    extract(llava, load_images(f"folder:{folder}", limit=20), token, 1, max_new_tokens=6)
+    assert len(counted) == 3
+    captions = (folder / "captions.json").read_text()
+    (folder / "captions.json").write_text(captions.replace("runs", "sits"))
+    assert again() == 4
+    monkeypatch.setattr(llava, "fingerprint", "other")
+    assert again() == 5 == again()
+
+
+def test_what_was_warned_of_is_warned_of_again(llava, pictures, token, counted, tmp_path):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    (tmp_path / "pictures" / "00.png").write_bytes(b"no picture")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="1 pictures could not be read and were skipped: 00.png$"):
+            extract(llava, images, token, 1, max_new_tokens=6)
+    assert len(counted) == 1
+
+
+def test_pictures_in_memory_are_not_cached(llava, pictures, token, counted, tmp_path):
+    for _ in range(2):
+        extract(llava, in_memory(pictures, (token,)), token, 1, max_new_tokens=6)
+    assert len(counted) == 2 and not (tmp_path / "cache").exists()
+
+
+def test_a_usual_extraction_warns_of_nothing(llava, pictures, token):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        extract(llava, in_memory(pictures, (token,)), token, 1, **QUICK)

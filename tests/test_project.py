@@ -1,0 +1,102 @@
+"""Tests of the project as a whole: what it needs, how large its files are, and what must not be in them."""
+
+import ast
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+import coxlmm_utils
+from coxlmm_utils.notebooks import MACHINE_PATH
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "coxlmm_utils").rglob("*.py"))
+PICKLERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+REGISTRY = re.compile(r"[\w.-]*(?:pypi|pythonhost|debian|npmjs)[\w-]*\.[a-z]{2,}|-index-url|--find-links", re.I)
+
+
+def _pins():
+    """The pins of requirements.txt, in its order."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _tracked():
+    """The files that git tracks."""
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [path for name in listed.decode().split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def _texts():
+    """The tracked text files with their text; a file with a zero byte is none."""
+    contents = ((path, path.read_bytes()) for path in _tracked())
+    return [(path, content.decode(errors="replace")) for path, content in contents if b"\0" not in content]
+
+
+def _imported(path):
+    """The top-level names of what a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+def test_every_need_has_an_exact_pin():
+    assert [pin for pin in _pins() if not re.fullmatch(r"[\w-]+==[\w.]+", pin)] == []
+
+
+def test_needs_are_sorted():
+    names = [pin.split("==")[0].lower() for pin in _pins()]
+    assert names == sorted(names)
+
+
+def test_environment_is_in_step_with_requirements():
+    text = (ROOT / "environment.yml").read_text()
+    assert re.findall(r"^      - (.+)$", text, re.M) == [*_pins(), "-e ."]
+
+
+def test_every_third_party_import_is_a_need():
+    names = {name for path in SOURCES for name in _imported(path)}
+    third_party = names - set(sys.stdlib_module_names) - {"coxlmm_utils"}
+    distributions = packages_distributions()
+    pinned = {_normal(pin.split("==")[0]) for pin in _pins()}
+    assert [name for name in sorted(third_party)
+            if not pinned & {_normal(found) for found in distributions.get(name, [name])}] == []
+
+
+def _normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_file_is_under_400_lines(path):
+    assert len(path.read_text().splitlines()) < 400
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_nothing_is_pickled(path):
+    text = path.read_text()
+    assert PICKLERS.isdisjoint(_imported(path))
+    assert not re.search(r"allow_pickle=True|weights_only=False|to_pickle\(|read_pickle\(", text)
+    assert text.count("torch.load(") == text.count("weights_only=True")
+
+
+def test_no_tracked_file_is_over_10_megabytes():
+    assert [path.name for path in _tracked() if path.stat().st_size > 10_000_000] == []
+
+
+def test_no_tracked_text_names_a_machine_path_or_a_package_registry():
+    found = [(path.relative_to(ROOT).as_posix(), match.group()) for path, text in _texts()
+             for pattern in (MACHINE_PATH, REGISTRY) for match in pattern.finditer(text)]
+    assert found == []
+
+
+def test_citation_gives_the_version():
+    assert f"\nversion: {coxlmm_utils.__version__}\n" in (ROOT / "CITATION.cff").read_text()
