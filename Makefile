@@ -13,7 +13,8 @@ help:  ## list these commands
 setup: $(READY)  ## make .venv with everything in it (the others do this first, if need be)
 
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or newer is needed, $(PYTHON) is ' + sys.version.split()[0] + '. Try: make setup PYTHON=python3.12')"
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "Python 3.11 or newer is needed. If there is one: make setup PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv: pip downloads up to 6 GB (PyTorch, most of all); this takes 2 to 12 minutes, once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -r requirements.txt

@@ -105,8 +105,8 @@ def forced_states(
     list of dict of layer to torch.Tensor
         For each picture, (tokens + 1, width) at each layer, laid out as in `Written.states`.
     """
-    prompt_width = lmm.inputs(pictures, prompt)["input_ids"].shape[1]
     batch = lmm.inputs(pictures, prompt, continuations=captions)
+    prompt_width = batch["input_ids"].shape[1] - max(map(len, captions))
     with capture(lmm, layers, positions="all") as captured:
         lmm.model(**batch, use_cache=False)
     first = prompt_width - 1  # the last prompt position predicts the first caption token

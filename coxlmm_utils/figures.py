@@ -26,8 +26,10 @@ DPI = 90
 MARGIN = 0.12  # inches, as are all sizes here: around cards, and inside them
 LINE = 0.3  # a line of text
 GAP = 0.06  # between pictures
-SIDE = 1.0  # of the square that a picture is fitted into
-LEFT_SIDE = 3.2  # of the picture that is explained
+SIDE = 0.74  # of the square that a gallery's picture is fitted into: a gallery of 16 concepts stays below 450 kB
+CONCEPT_SIDE = 1.7  # the same, for one concept
+EXPLAINING_SIDE = 1.0  # the same, beside the bars
+EXPLAINED_SIDE = 3.2  # of the picture that is explained
 BARS = 2.0  # width of the bars
 
 
@@ -81,9 +83,9 @@ def concept(bank, number: int, n_words: int = 5) -> Figure:
     matplotlib.figure.Figure
     """
     n_pictures = bank.top.shape[1]
-    width, height = _card_size(n_pictures, 1.7)
+    width, height = _card_size(n_pictures, CONCEPT_SIDE)
     figure = _figure(width + 2 * MARGIN, height + 2 * MARGIN)
-    _card(figure, MARGIN, MARGIN, bank, number, n_words, n_pictures, 1.7)
+    _card(figure, MARGIN, MARGIN, bank, number, n_words, n_pictures, CONCEPT_SIDE)
     return figure
 
 
@@ -102,23 +104,23 @@ def explanation(explained, n: int = 3) -> Figure:
     """
     bank, top, n_pictures = explained.bank, explained.top(n), min(4, explained.bank.top.shape[1])
     lines = wrap(_marked(explained), 38)
-    width, height = _card_size(n_pictures, SIDE)
+    width, height = _card_size(n_pictures, EXPLAINING_SIDE)
     step = height + MARGIN
-    seen = LEFT_SIDE * min(1, explained.picture.height / explained.picture.width)  # height of the picture
+    seen = EXPLAINED_SIDE * min(1, explained.picture.height / explained.picture.width)  # height of the picture
     tall = max(seen + MARGIN + 0.21 * len(lines), len(top) * step + 2 * LINE - MARGIN)
-    cards_left = LEFT_SIDE + BARS + 4 * MARGIN
+    cards_left = EXPLAINED_SIDE + BARS + 4 * MARGIN
     figure = _figure(cards_left + width + MARGIN, tall + 2 * MARGIN)
     head = tall + MARGIN
-    _picture(figure, MARGIN, head - LEFT_SIDE, LEFT_SIDE, explained.picture, anchor="NW")
+    _picture(figure, MARGIN, head - EXPLAINED_SIDE, EXPLAINED_SIDE, explained.picture, anchor="NW")
     style = dict(fontsize=11, color=INK, va="top", linespacing=1.3)
     _text(figure, MARGIN, head - seen - MARGIN, "\n".join(lines), **style)
     heading = [f"Concepts behind “{bank.token}”"] if top else [f"No concept is active behind “{bank.token}”"]
-    bars_left = LEFT_SIDE + 3 * MARGIN
+    bars_left = EXPLAINED_SIDE + 3 * MARGIN
     _line(figure, bars_left, head - LINE / 2, heading, BARS + MARGIN + width, weight="bold")
     for row, number in enumerate(top):
         bottom = head - LINE - (row + 1) * step + MARGIN
         _bar(figure, bars_left, bottom + height / 2, number, explained.relative[number])
-        _card(figure, cards_left, bottom, bank, number, 5, n_pictures, SIDE)
+        _card(figure, cards_left, bottom, bank, number, 5, n_pictures, EXPLAINING_SIDE)
     if top:
         style = dict(color=QUIET, fontsize=9, va="top")
         _text(figure, bars_left, head - LINE - len(top) * step + MARGIN / 2, "bars: activation / largest", **style)
@@ -165,7 +167,7 @@ def _picture(figure: Figure, left: float, bottom: float, side: float, picture: I
     """A whole picture, fitted into a square."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes([left / width, bottom / height, side / width, side / height], anchor=anchor)
-    axes.imshow(picture, interpolation="antialiased")
+    axes.imshow(picture, interpolation="hanning")
     axes.set_axis_off()
 
 

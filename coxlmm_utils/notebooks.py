@@ -53,8 +53,8 @@ def execute(
 ) -> NotebookNode:
     """Run a copy of a notebook and return it with its outputs; the file stays as it is (ours).
 
-    The kernel is this Python's, its working directory the notebook's folder. Widgets, progress bars among them,
-    are left out of the outputs: without a kernel they show nothing.
+    The kernel is this Python's, its working directory the notebook's folder. Widgets, progress bars among
+    them, are left out of the outputs: without a kernel they show nothing.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def execute(
 
 
 def _client(notebook: NotebookNode, folder: Path, deadline: float, reached: list[int]) -> NotebookClient:
-    """A client that runs `notebook` in `folder` until `deadline`; it notes in `reached` the cells it starts."""
+    """A client that runs `notebook` in `folder` until `deadline`, noting in `reached` the cells it starts."""
     return NotebookClient(
         notebook,
         kernel_name="python3",
@@ -118,8 +118,9 @@ def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any], name:
     tagged = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(f"{name} has {len(tagged)} cells tagged `parameters`; it needs one to set values.")
-    names = [node for node in ast.walk(ast.parse(notebook.cells[tagged[0]].source)) if isinstance(node, ast.Name)]
-    known = sorted({node.id for node in names if isinstance(node.ctx, ast.Store)})
+    nodes = ast.walk(ast.parse(notebook.cells[tagged[0]].source))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    known = sorted({name.id for name in names if isinstance(name.ctx, ast.Store)})
     if unknown := sorted(set(parameters) - set(known)):
         raise ValueError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}.")
     source = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
@@ -127,7 +128,7 @@ def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any], name:
 
 
 def _failure(notebook: NotebookNode, name: str, reached: list[int], what: str) -> str:
-    """One sentence on what failed where, then the cell and, if there is one, its traceback without colours."""
+    """What failed and where, then the cell and, if there is one, its traceback without colours."""
     if not reached:
         return f"{name} failed before its first cell: {what}"
     cell = notebook.cells[reached[-1]]
@@ -180,7 +181,8 @@ def code_digest(notebook: NotebookNode) -> str:
 def save_committed(notebook: NotebookNode, path: str | Path) -> Path:
     """Write an executed notebook in the form that is committed (ours).
 
-    Outputs are kept, but for what went to stderr; of the metadata stay only the cells' tags and the code's digest.
+    Outputs are kept, but for what went to stderr; of the metadata stay only the cells' tags and the code's
+    digest.
 
     Parameters
     ----------
@@ -269,7 +271,7 @@ def main(arguments: list[str] | None = None) -> None:
         bar.close()
         sys.exit(str(error))
     where = NOTEBOOKS if save else PAGES / f"{paths[0].stem}.html"
-    print(f"{len(paths)} notebooks ran. Look at {os.path.relpath(where)}" + ("" if save else " in a browser") + ".")
+    print(f"{len(paths)} notebooks ran. Now open {os.path.relpath(where)}.")
 
 
 def _run(path: Path, save: bool) -> None:

@@ -15,7 +15,7 @@ from coxlmm_utils.notebooks import MACHINE_PATH
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "coxlmm_utils").rglob("*.py"))
 PICKLERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-REGISTRY = re.compile(r"[\w.-]*(?:pypi|pythonhost|debian|npmjs)[\w-]*\.[a-z]{2,}|-index-url|--find-links", re.I)
+REGISTRY = re.compile(r"[\w.-]*(?:pypi|pythonhost|debian|npmjs)[\w-]*\.[a-z]{2,}|-index[-]url", re.I)
 
 
 def _pins():

@@ -115,7 +115,7 @@ def test_concepts_are_drawn_from_the_rows_worst_covered():
 
 
 def test_singular_vectors_point_where_the_energy_is():
-    Z = np.vstack([np.eye(4)[:2] * [[-5.0], [3.0]], np.eye(4)[0] * 2])  # twice along axis 0, more of it negative
+    Z = np.vstack([np.eye(4)[:2] * [[-5.0], [3.0]], np.eye(4)[0] * 2])  # along axis 0 mostly negative
     W = semi_nmf._singular_vectors(torch.tensor(Z), 2, np.random.default_rng(0))
     assert W.numpy() == pytest.approx(np.eye(4)[:2] * [[-1], [1]])
 

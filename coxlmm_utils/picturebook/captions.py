@@ -1,7 +1,7 @@
-"""What is said of a page: sentences, tags, questions with their answers; and reading captions back into facts.
+"""What is said of a page in sentences and tags; and reading captions back into facts.
 
-Every content word stands for one value of one factor, so a caption can be checked word by word against the page.
-Words of colour appear nowhere else ("green field" would leak into the colour words).
+Every content word stands for one value of one factor, so a caption can be checked word by word against the
+page. Words of colour appear nowhere else ("green field" would leak into the colour words).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 
 from .factors import COLOURS, SUBJECTS, Factors, factors_of
 
-SENTENCE_PROMPT = "Provide a one-sentence caption for the provided image."  # the paper's instruction for LLaVA
+SENTENCE_PROMPT = "Provide a one-sentence caption for the provided image."  # the paper's, for LLaVA
 TAGS_PROMPT = "List what you see."
 REFERENCES_PER_PAGE = 5
 
@@ -64,7 +64,8 @@ TAG_WORDS = {  # the one word of a value in a list of tags, where it is not the 
     "large": "big",
 }
 FUNCTION_WORDS = frozenset(
-    "a an the in on at to by of is it with under next there beside near and fur coat feathers paint painted".split()
+    "a an the in on at to by of is it with under next there beside near and".split()
+    + "fur coat feathers paint painted".split()
 )
 
 _OUTER_COATS = {"dog": ("fur", "coat"), "cat": ("fur", "coat"), "horse": ("coat",), "bird": ("feathers",)}
@@ -173,7 +174,7 @@ def _shuffled(phrases: list[str], rng: random.Random) -> list[str]:
 
 def _join(*phrases: str) -> str:
     """All that is not "", with spaces between."""
-    return " ".join(phrase for phrase in phrases if phrase)
+    return " ".join(phrase for phrase in phrases if phrase).replace("a orange", "an orange")
 
 
 def _facts_by_word() -> dict[str, tuple[str, str]]:

@@ -14,7 +14,7 @@ from ..files import cache_folder, write_whole
 from .drawing import PICTURE_SIDE, draw
 from .factors import factors_of
 
-_DRAWING_ROOMS = ("factors", "brush", "subjects", "animals", "vehicles", "companions", "scenery", "drawing")  # modules
+_DRAWING_ROOMS = ("factors", "brush", "subjects", "animals", "vehicles", "companions", "scenery", "drawing")
 
 
 @cache
@@ -43,7 +43,7 @@ def drawn_pages(numbers: range) -> np.ndarray:
         If the page numbers are not consecutive.
     """
     if numbers.step != 1:
-        raise ValueError(f"pages are kept by consecutive numbers, not {numbers}; draw the whole range, then choose")
+        raise ValueError(f"only consecutive pages are kept, not {numbers}; draw all, then choose")
     name = f"picturebook-{drawing_version()}-{numbers.start}-{numbers.stop}.npy"
     path = cache_folder() / "drawn" / name
     if not path.exists():

@@ -5,8 +5,8 @@
     |- tags prompt and tags
     |- question and answer, ...
 
-A token sees itself, what came before it in its branch, and its branch's ancestors; positions count along the path.
-The picture is encoded once, and each branch computes what it would compute alone.
+A token sees itself, what came before it in its branch, and its branch's ancestors; positions count along the
+path. The picture is encoded once, and each branch computes what it would compute alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Tree:
     branches: list[int] = field(default_factory=list)  # the branch of each token
     ancestors: list[set[int]] = field(default_factory=list)  # per branch, itself included
     targets: list[tuple[int, int]] = field(default_factory=list)  # (index that predicts, id to predict)
-    futures: list[tuple[int, list[int]]] = field(default_factory=list)  # (index, ids of content words to come)
+    futures: list[tuple[int, list[int]]] = field(default_factory=list)  # (index, content ids to come)
 
     def grow(self, ids: list[int], parent: int | None) -> int:
         """Add a branch of tokens below `parent`; returns its number."""

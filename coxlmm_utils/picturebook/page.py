@@ -67,8 +67,8 @@ def page(number: int | None = None, **factors: str) -> Page:
     number : int, optional
         Page number. Default: 0.
     **factors : str
-        kind, colour, size, action, place, companion, time: those given are set. The rest is as the page of that
-        number has it, or, where the kind changes or no number is given, the first value that the kind can have.
+        kind, colour, size, action, place, companion, time: those given are set. The rest is as the page of
+        that number has it, or, where the kind changes or no number is given, the first value of the kind.
 
     Returns
     -------

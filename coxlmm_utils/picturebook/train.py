@@ -40,12 +40,13 @@ FAMILIAR_PAGES = 4000
 class Recipe:
     """All that decides the trained weights (ours)."""
 
-    eyes_steps: int = 1500
+    eyes_steps: int = 3000
     eyes_batch: int = 64
     eyes_rate: float = 1e-3
-    words_steps: int = 4500
+    words_steps: int = 3400
     words_batch: int = 32
     words_rate: float = 1.5e-3
+    eyes_share: float = 0.2  # of the words' rate, for the vision tower: it can see already
     factor_weight: float = 0.2
     look_ahead_weight: float = 0.4
     seed: int = 0
@@ -67,6 +68,11 @@ class Recipe:
             done, steps, top = step - self.eyes_steps, self.words_steps, self.words_rate
         rise = min(1, (done + 1) / RISE_STEPS)
         return top * rise * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done / steps)))
+
+    def rates(self, step: int) -> tuple[float, float]:
+        """The learning rates of a step: of the vision tower, and of all else."""
+        rate = self.rate(step)
+        return (rate if self.is_eyes(step) else self.eyes_share * rate), rate
 
 
 class Lesson:
@@ -116,16 +122,21 @@ def augmented(pictures: np.ndarray, rng: random.Random) -> torch.Tensor:
 
 
 def make_optimiser(learner: Learner) -> torch.optim.Optimizer:
-    """AdamW; its rate is set at every step."""
-    return torch.optim.AdamW(learner.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.05)
+    """AdamW with two groups, the vision tower and all else; their rates are set at every step."""
+    eyes = list(learner.lmm.model.vision_tower.parameters())
+    known = {id(parameter) for parameter in eyes}
+    rest = [parameter for parameter in learner.parameters() if id(parameter) not in known]
+    return torch.optim.AdamW([{"params": eyes}, {"params": rest}], lr=0.0, betas=(0.9, 0.98), weight_decay=0.05)
 
 
-def descend(learner: Learner, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
-    """One step down the loss."""
+def descend(
+    learner: Learner, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rates: tuple[float, float]
+) -> None:
+    """One step down the loss, at the rates of `Recipe.rates`."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-    for group in optimiser.param_groups:
+    for group, rate in zip(optimiser.param_groups, rates):
         group["lr"] = rate
     optimiser.step()
 
@@ -150,7 +161,7 @@ def train(out: Path, checkpoints: Path, recipe: Recipe) -> None:
     bar = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc="training")
     for step in bar:
         losses = lesson.losses(learner, step)
-        descend(learner, optimiser, sum(losses.values()), recipe.rate(step))
+        descend(learner, optimiser, sum(losses.values()), recipe.rates(step))
         if step % 25 == 0:
             bar.set_postfix({name: f"{loss.item():.3f}" for name, loss in losses.items()})
         if (step + 1) % SAVE_EVERY == 0:

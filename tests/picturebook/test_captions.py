@@ -45,6 +45,12 @@ def test_sentences_name_the_noun_always_and_the_rest_often():
     assert min(share["colour"], share["place"], share["action"]) > 0.85
 
 
+def test_orange_has_its_article():
+    page, rng = Factors("cat", "orange", "large", "sitting", "grass", "none", "day"), random.Random(0)
+    said = " ".join(captions.sentence(page, rng) for _ in range(200))
+    assert "an orange cat" in said and "an orange coat" in said and "a orange" not in said
+
+
 def test_tags_begin_with_the_noun_and_are_true():
     rng = random.Random(0)
     for page in PAGES.values():

@@ -124,6 +124,12 @@ def test_the_rate_rises_and_falls_in_each_stage():
         assert 0.03 * top < stage[-1] < 0.031 * top
 
 
+def test_the_vision_tower_learns_more_slowly_once_it_can_see():
+    recipe = Recipe(eyes_steps=1000, words_steps=2000, eyes_share=0.25)
+    assert recipe.rates(10) == (recipe.rate(10), recipe.rate(10))
+    assert recipe.rates(1500) == (0.25 * recipe.rate(1500), recipe.rate(1500))
+
+
 def test_pictures_that_are_not_moved_are_as_the_processor_gives_them():
     picture = np.random.default_rng(0).integers(0, 256, (144, 144, 3), dtype=np.uint8)
     processor = make_processor(make_tokenizer()).image_processor

@@ -1,0 +1,138 @@
+"""Figures: what they show, that nothing is cut off or overlaps, and that text is literal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from coxlmm_utils import figures
+from coxlmm_utils.explanation import Explanation
+from coxlmm_utils.grounding import Words, ground_pictures
+from coxlmm_utils.picturebook import page
+from coxlmm_utils.semi_nmf import SemiNMF
+
+N, K = 20, 16
+WORDS = [
+    ("brown", "beach", "sand", "shore", "waves"),
+    ("$100", "a_b", "<unk>", "x^2$", r"\frac"),
+    (),
+    ("internationalisation", "counterrevolutionaries", "electroencephalography"),
+    ("W" * 90,),
+]
+LONG = "a brown dog with $5 and $x$ in <unk> " + "next to a small white house and a river " * 8
+SIZES = [(224, 168), (168, 224), (224, 150), (149, 224), (224, 224)]  # as thumbnails of photographs
+
+
+@pytest.fixture(scope="module")
+def odd(bank):
+    """A bank of odd words and pictures; nothing activates its concept 2."""
+    activations = np.random.default_rng(0).gamma(1, 1, (N, K)).astype(np.float32)
+    activations[:, 2] = 0
+    ids = [f"p{row}" for row in range(N)]
+    return replace(
+        bank,
+        dictionary=SemiNMF.from_components(np.eye(K)),
+        activations=activations,
+        words=[Words(WORDS[k % len(WORDS)], ()) for k in range(K)],
+        ids=ids,
+        top=ground_pictures(activations),
+        thumbnails={id: Image.linear_gradient("L").resize(SIZES[row % 5]) for row, id in enumerate(ids)},
+    )
+
+
+def explained(bank, *active: float, caption: str = "a brown dog", size=(640, 480)) -> Explanation:
+    activations = np.zeros(len(bank))
+    activations[: len(active)] = active
+    bank = replace(bank, provenance={**bank.provenance, "token": ["dog", "dogs"]})
+    return Explanation(bank, Image.linear_gradient("L").resize(size), caption, [], 0, activations)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def check_layout(figure: Figure) -> None:
+    """Every text and picture is inside the figure, and none lies on another."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    shown = [text.get_window_extent(renderer) for text in figure.texts]
+    shown += [axes.images[0].get_window_extent(renderer) for axes in figure.axes]
+    for box in shown:
+        assert 0 <= box.x0 and box.x1 <= figure.bbox.width and 0 <= box.y0 and box.y1 <= figure.bbox.height
+    for one, other in combinations(shown, 2):
+        common = Bbox.intersection(one, other)
+        assert common is None or min(common.width, common.height) < 1  # they may touch
+
+
+def test_a_gallery_shows_all_concepts_and_pictures(odd):
+    figure = odd.gallery()
+    assert isinstance(figure, Figure)
+    check_layout(figure)
+    assert len(figure.axes) == 5 * (K - 1)
+    assert "“grey”: 16 concepts" in texts(figure)
+    assert "layer 2, position that predicts it  ·  20 samples" in texts(figure)
+    assert texts(figure).count("no picture activates it") == 1
+    by_activation = np.argsort(-odd.activations.sum(0)).tolist()
+    assert [int(text) for text in texts(figure) if text.isdigit()] == by_activation
+
+
+@pytest.mark.parametrize("concepts", [[3], [4, 1, 2]])
+def test_concepts_can_be_chosen(odd, concepts):
+    figure = odd.gallery(concepts)
+    check_layout(figure)
+    assert [int(text) for text in texts(figure) if text.isdigit()] == concepts
+    assert f"“grey”: {len(concepts)} of 16 concepts" in texts(figure)
+
+
+def test_words_are_literal_and_fitted(odd):
+    shown = texts(odd.gallery([0, 1, 2, 3, 4], n_words=4))
+    assert {"brown, beach, sand, shore", "$100, a_b, <unk>, x^2$", "no words left by the filter"} <= set(shown)
+    assert "internationalisation, counterrevolutionaries …" in shown
+    assert any(text.startswith("WWWWWWWWWW") and text.endswith("W …") for text in shown)
+
+
+def test_one_concept_is_shown_large(odd):
+    for number in range(5):
+        figure = figures.concept(odd, number)
+        check_layout(figure)
+        assert str(number) in texts(figure)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (500, 500), (30, 300)])
+@pytest.mark.parametrize("caption", ["dog", LONG])
+@pytest.mark.parametrize("active", [(), (1,), (1, 4, 2), (5, 4, 3, 2, 1)])
+def test_an_explanation_shows_caption_bars_and_concepts(odd, size, caption, active):
+    figure = explained(odd, *active, caption=caption, size=size).figure(5)
+    check_layout(figure)
+    shown = texts(figure)
+    assert any(caption.replace("dog", "[dog]").strip() == text.replace("\n", " ") for text in shown)
+    order = np.argsort(-np.array(active), kind="stable").tolist()
+    assert [text for text in shown if text.startswith("concept ")] == [f"concept {k}" for k in order]
+    assert [text for text in shown if text[:2] in ("0.", "1.")] == [f"{active[k] / max(active):.2f}" for k in order]
+    assert len(figure.axes) == 1 + 4 * sum(k != 2 for k in order)
+
+
+def test_bars_are_as_long_as_their_values(odd):
+    figure = explained(odd, 1, 4).figure()
+    figures.explanation(explained(odd, 1, 4), 1)
+    bars = [artist.get_width() for artist in figure.artists if artist.get_facecolor()[:3] != _panel()]
+    assert bars[1] / bars[0] == pytest.approx(0.25)
+
+
+def _panel() -> tuple[float, ...]:
+    from matplotlib.colors import to_rgb
+
+    return to_rgb(figures.PANEL)
+
+
+def test_a_gallery_of_pages_is_a_small_file(odd, tmp_path):
+    pages = replace(odd, thumbnails={id: page(number).picture for number, id in enumerate(odd.ids)})
+    pages.gallery().savefig(tmp_path / "gallery.png")
+    assert (tmp_path / "gallery.png").stat().st_size < 450_000
