@@ -98,7 +98,9 @@ def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str
     written = _written(lmm, bank, [picture])[0]
     explained = _explained(lmm, bank, picture, written)
     if explained is None:
-        raise ValueError(f"the caption is {written.caption!r}: it has no {bank.token!r}, which is all that this bank explains")
+        raise ValueError(
+            f"the caption is {written.caption!r}: it has no {bank.token!r}, which is all that this bank explains"
+        )
     return explained
 
 

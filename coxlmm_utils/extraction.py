@@ -126,7 +126,7 @@ class States:
             ids, captions, provenance = record["ids"], record["captions"], record["provenance"]
             data = provenance["data"]
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
-            raise ValueError(f"the states in {folder} are damaged ({error}); delete the folder, extract again") from error
+            raise ValueError(f"the states in {folder} are damaged ({error}); delete it and extract again") from error
         if images is None and not data["source"]:
             raise ValueError(f"the states in {folder} are of pictures in memory; give them as `images`")
         images = load_images(data["source"], split=data["split"]) if images is None else images

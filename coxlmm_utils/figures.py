@@ -7,6 +7,7 @@ whatever the pictures and words are; words are shown literally, also those with 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from textwrap import wrap
 
 import numpy as np
@@ -127,8 +128,17 @@ def explanation(explained, n: int = 3) -> Figure:
     return figure
 
 
+class _ShownFigure(Figure):
+    """A figure that notebooks show by itself; a plain one they show only where pyplot was imported before."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
 def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    return _ShownFigure(figsize=(width, height), dpi=DPI, facecolor="white")
 
 
 def _card_size(n_pictures: int, side: float) -> tuple[float, float]:

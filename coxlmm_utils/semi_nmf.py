@@ -184,8 +184,8 @@ class SemiNMF:
             warnings.warn(f"Semi-NMF has not settled in max_rounds={self.max_rounds}: the last round lowered "
                           f"the objective by {decrease:.1e} of it (tol={self.tol:.1e}).", stacklevel=3)
         if n_unused := int((self.activations_ == 0).all(axis=0).sum()):
-            warnings.warn(f"Concepts that no sample uses: {n_unused} of {self.n_concepts}; lower n_concepts or "
-                          f"lam (now {self.lam}).", stacklevel=3)
+            warnings.warn(f"Concepts that no sample uses: {n_unused} of {self.n_concepts}; lower n_concepts "
+                          f"or lam (now {self.lam}).", stacklevel=3)
 
 
 def _round(Z: Tensor, U: Tensor, V: Tensor, energy: float, lam: float) -> float:

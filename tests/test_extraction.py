@@ -222,7 +222,8 @@ def folder_of(pictures, folder, token):
     folder.mkdir()
     for row, picture in enumerate(pictures):
         picture.save(folder / f"{row:02d}.png")
-    (folder / "captions.json").write_text(json.dumps({f"{row:02d}.png": f"{token} runs" for row in range(len(pictures))}))
+    captions = {f"{row:02d}.png": f"{token} runs" for row in range(len(pictures))}
+    (folder / "captions.json").write_text(json.dumps(captions))
     return load_images(f"folder:{folder}")
 
 

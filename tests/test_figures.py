@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
@@ -23,7 +24,7 @@ WORDS = [
     ("brown", "beach", "sand", "shore", "waves"),
     ("$100", "a_b", "<unk>", "x^2$", r"\frac"),
     (),
-    ("internationalisation", "counterrevolutionaries", "electroencephalography"),
+    ("international", "counterrevolutionary", "electroencephalography"),
     ("W" * 90,),
 ]
 LONG = "a brown dog with $5 and $x$ in <unk> " + "next to a small white house and a river " * 8
@@ -92,9 +93,11 @@ def test_concepts_can_be_chosen(odd, concepts):
 
 
 def test_words_are_literal_and_fitted(odd):
-    shown = texts(odd.gallery([0, 1, 2, 3, 4], n_words=4))
+    figure = odd.gallery([0, 1, 2, 3, 4], n_words=4)
+    assert not any(text.get_parse_math() for text in figure.texts)  # else $ begins a formula
+    shown = texts(figure)
     assert {"brown, beach, sand, shore", "$100, a_b, <unk>, x^2$", "no words left by the filter"} <= set(shown)
-    assert "internationalisation, counterrevolutionaries …" in shown
+    assert "international, counterrevolutionary …" in shown
     assert any(text.startswith("WWWWWWWWWW") and text.endswith("W …") for text in shown)
 
 
@@ -105,9 +108,9 @@ def test_one_concept_is_shown_large(odd):
         assert str(number) in texts(figure)
 
 
-@pytest.mark.parametrize("size", [(640, 480), (480, 640), (500, 500), (30, 300)])
+@pytest.mark.parametrize("size", [(640, 480), (30, 300)])
 @pytest.mark.parametrize("caption", ["dog", LONG])
-@pytest.mark.parametrize("active", [(), (1,), (1, 4, 2), (5, 4, 3, 2, 1)])
+@pytest.mark.parametrize("active", [(), (1, 4, 2), (5, 4, 3, 2, 1)])
 def test_an_explanation_shows_caption_bars_and_concepts(odd, size, caption, active):
     figure = explained(odd, *active, caption=caption, size=size).figure(5)
     check_layout(figure)
@@ -121,18 +124,11 @@ def test_an_explanation_shows_caption_bars_and_concepts(odd, size, caption, acti
 
 def test_bars_are_as_long_as_their_values(odd):
     figure = explained(odd, 1, 4).figure()
-    figures.explanation(explained(odd, 1, 4), 1)
-    bars = [artist.get_width() for artist in figure.artists if artist.get_facecolor()[:3] != _panel()]
+    bars = [box.get_width() for box in figure.artists if box.get_facecolor() == to_rgba(figures.BAR)]
     assert bars[1] / bars[0] == pytest.approx(0.25)
 
 
-def _panel() -> tuple[float, ...]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(figures.PANEL)
-
-
-def test_a_gallery_of_pages_is_a_small_file(odd, tmp_path):
+def test_a_notebook_shows_a_gallery_of_pages_as_a_small_picture(odd):
     pages = replace(odd, thumbnails={id: page(number).picture for number, id in enumerate(odd.ids)})
-    pages.gallery().savefig(tmp_path / "gallery.png")
-    assert (tmp_path / "gallery.png").stat().st_size < 450_000
+    png = pages.gallery()._repr_png_()
+    assert png.startswith(b"\x89PNG") and 100_000 < len(png) < 450_000  # less: the pictures are hidden

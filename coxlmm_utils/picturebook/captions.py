@@ -210,13 +210,3 @@ def facts_in(caption: str) -> list[tuple[str, str]]:
         if word in FACTS_BY_WORD and before != "another":
             facts.append(FACTS_BY_WORD[word])
     return facts
-
-
-def vocabulary() -> list[str]:
-    """Every word of the book's captions, tags, questions and answers, sorted."""
-    from .questions import question_words
-
-    words = set(FACTS_BY_WORD) | FUNCTION_WORDS | set(TAG_WORDS.values()) | question_words()
-    for prompt in (SENTENCE_PROMPT, TAGS_PROMPT):
-        words |= set(prompt.lower().rstrip(".").split())
-    return sorted(words)

@@ -13,8 +13,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from .captions import vocabulary
+from .captions import FACTS_BY_WORD, FUNCTION_WORDS, SENTENCE_PROMPT, TAG_WORDS, TAGS_PROMPT
 from .drawing import PICTURE_SIDE
+from .questions import question_words
 
 PATCH_SIDE = 18  # pixels
 N_PATCHES = (PICTURE_SIDE // PATCH_SIDE) ** 2  # 64 image tokens
@@ -33,6 +34,14 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %} ASSISTANT:{% endif %}"
 )
+
+
+def vocabulary() -> list[str]:
+    """Every word of the book's captions, tags, questions and answers, sorted."""
+    words = set(FACTS_BY_WORD) | FUNCTION_WORDS | set(TAG_WORDS.values()) | question_words()
+    for prompt in (SENTENCE_PROMPT, TAGS_PROMPT):
+        words |= set(prompt.lower().rstrip(".").split())
+    return sorted(words)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

@@ -25,8 +25,7 @@ from ..semi_nmf import SemiNMF
 from .captions import facts_in
 from .factors import SUBJECTS, Factors, factors_of, page_numbers
 from .known_truth import best_aucs, shuffled_auc
-from .packing import QUESTION_TOPICS
-from .questions import ASKED_NOUNS, Question, ask, ask_presence, present_nouns
+from .questions import ASKED_NOUNS, QUESTION_TOPICS, Question, ask, ask_presence, present_nouns
 
 GALLERY_LAYER = 4  # the last block but one, as in the gallery notebook
 N_CONCEPTS = 16
@@ -143,13 +142,21 @@ def measure(lmm: LMM, subjects: Sequence[str]) -> dict:
     return {"picturebook": model_scores(lmm), "dictionary": dictionary}
 
 
-def show(scores: dict) -> str:
-    """The scores as two tables of text."""
-    model = pd.Series({k: v for k, v in scores["picturebook"].items() if not isinstance(v, dict)}, name="share")
-    nouns = pd.Series(scores["picturebook"]["noun_by_subject"], name="noun right")
-    rows = {(s, p): values for s, positions in scores["dictionary"].items() for p, values in positions.items()}
-    tables = [model.to_frame(), nouns.to_frame(), pd.DataFrame.from_dict(rows, orient="index")]
-    return "\n\n".join(table.to_string(float_format="{:.3f}".format) for table in tables)
+def model_table(scores: dict) -> str:
+    """The model's scores as text."""
+    shares = pd.Series({name: value for name, value in scores.items() if not isinstance(value, dict)}, name="share")
+    nouns = pd.Series(scores["noun_by_subject"], name="noun right")
+    return "\n\n".join(_text(table.to_frame()) for table in (shares, nouns))
+
+
+def dictionary_table(scores: dict) -> str:
+    """The dictionaries' scores as text."""
+    rows = {(subject, position): row for subject, rows in scores.items() for position, row in rows.items()}
+    return _text(pd.DataFrame.from_dict(rows, orient="index"))
+
+
+def _text(table: pd.DataFrame) -> str:
+    return table.to_string(float_format="{:.3f}".format)
 
 
 def main() -> None:
@@ -162,7 +169,8 @@ def main() -> None:
     scores = measure(load_lmm(options.model), options.subjects)
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     write_whole(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
-    print(show(scores), f"\n\nwritten to {options.out}")
+    print(model_table(scores["picturebook"]), dictionary_table(scores["dictionary"]), sep="\n\n")
+    print(f"\nwritten to {options.out}")
 
 
 if __name__ == "__main__":

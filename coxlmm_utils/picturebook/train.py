@@ -29,6 +29,7 @@ from .familiarity import Familiarity, vision_features
 from .learner import Learner, factor_indices
 from .lmm import make_processor, make_tokenizer
 from .packing import Packer
+from .scores import model_scores, model_table
 
 SHIFT = 6  # pixels that a training picture may be moved by
 SAVE_EVERY = 200  # steps
@@ -43,9 +44,11 @@ class Recipe:
     eyes_steps: int = 3000
     eyes_batch: int = 64
     eyes_rate: float = 1e-3
-    words_steps: int = 3400
+    words_steps: int = 2200
     words_batch: int = 32
     words_rate: float = 1.5e-3
+    words_horizon: int = 3400  # steps over which the cosine of the words' rate falls
+    words_cooling: int = 800  # last steps, over which it is brought down to nothing
     eyes_share: float = 0.2  # of the words' rate, for the vision tower: it can see already
     factor_weight: float = 0.2
     look_ahead_weight: float = 0.4
@@ -61,18 +64,22 @@ class Recipe:
         return step < self.eyes_steps
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step: within each stage a short rise, then a half cosine down to 3%."""
+        """The learning rate of a step: in each stage a short rise, then a half cosine; the words' ends by a cool-down."""
         if self.is_eyes(step):
-            done, steps, top = step, self.eyes_steps, self.eyes_rate
-        else:
-            done, steps, top = step - self.eyes_steps, self.words_steps, self.words_rate
-        rise = min(1, (done + 1) / RISE_STEPS)
-        return top * rise * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done / steps)))
+            return self.eyes_rate * _rise_and_fall(step, self.eyes_steps)
+        done = step - self.eyes_steps
+        cooling = min(1, (self.words_steps - done) / self.words_cooling)
+        return self.words_rate * _rise_and_fall(done, self.words_horizon) * cooling
 
     def rates(self, step: int) -> tuple[float, float]:
         """The learning rates of a step: of the vision tower, and of all else."""
         rate = self.rate(step)
         return (rate if self.is_eyes(step) else self.eyes_share * rate), rate
+
+
+def _rise_and_fall(step: int, steps: int) -> float:
+    """A linear rise, then a half cosine down to 3%."""
+    return min(1, (step + 1) / RISE_STEPS) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 class Lesson:
@@ -233,11 +240,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the trained model")
     parser.add_argument("--checkpoints", type=Path, default=cache_folder() / "training", help="folder to resume from")
     for field in fields(Recipe):
-        kind = float if "rate" in field.name or "weight" in field.name else int
-        parser.add_argument("--" + field.name.replace("_", "-"), type=kind, default=field.default)
+        parser.add_argument("--" + field.name.replace("_", "-"), type=type(field.default), default=field.default)
     options = vars(parser.parse_args())
     out, checkpoints = options.pop("out"), options.pop("checkpoints")
     train(out, checkpoints, Recipe(**options))
+    print(model_table(model_scores(load_lmm(str(out)))))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from collections import defaultdict
 import pytest
 
 from coxlmm_utils.picturebook import captions
-from coxlmm_utils.picturebook.captions import FACTS_BY_WORD, FUNCTION_WORDS, facts_in, references, vocabulary
+from coxlmm_utils.picturebook.captions import FACTS_BY_WORD, FUNCTION_WORDS, facts_in, references
+from coxlmm_utils.picturebook.lmm import vocabulary
 from coxlmm_utils.picturebook.factors import Factors, factors_of
 
 PAGES = {number: factors_of(number) for number in range(5000)}
@@ -92,9 +93,3 @@ def test_a_false_caption_is_seen():
     assert true_of(page, facts_in("a brown puppy sitting in the meadow"))
     assert not true_of(page, facts_in("a brown kitten sitting in the meadow"))
     assert not true_of(page, facts_in("a brown dog sitting at home"))
-
-
-def test_the_vocabulary_is_sorted_and_each_word_is_there_once():
-    words = vocabulary()
-    assert words == sorted(set(words))
-    assert {"provide", "color", "yes", "two", "dogs", "buses", "another"} <= set(words)

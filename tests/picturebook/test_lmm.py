@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from coxlmm_utils.picturebook.captions import SENTENCE_PROMPT, references
-from coxlmm_utils.picturebook.lmm import N_PATCHES, SPECIAL_TOKENS, make_model, make_processor, make_tokenizer
+from coxlmm_utils.picturebook.lmm import N_PATCHES, SPECIAL_TOKENS, make_model, make_processor, make_tokenizer, vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,9 @@ def test_the_processor_lays_out_a_conversation(tokenizer):
 def test_the_model_fits_in_eight_megabytes(tokenizer):
     weights = sum(weight.numel() for weight in make_model(tokenizer).parameters())
     assert weights * 2 < 8e6  # two bytes each, saved as fp16
+
+
+def test_the_vocabulary_is_sorted_and_each_word_is_there_once():
+    words = vocabulary()
+    assert words == sorted(set(words))
+    assert {"provide", "color", "yes", "two", "dogs", "buses", "another"} <= set(words)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from coxlmm_utils.picturebook.captions import vocabulary
+from coxlmm_utils.picturebook.lmm import vocabulary
 from coxlmm_utils.picturebook.factors import Factors, factors_of
 from coxlmm_utils.picturebook.questions import (
     ASKED_NOUNS,
