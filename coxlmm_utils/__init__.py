@@ -17,10 +17,11 @@ from .captioned_images import CaptionedImages
 from .concept_bank import ConceptBank
 from .datasets import load_images
 from .explanation import Explanation, explain, explain_many
-from .extraction import States, extract
+from .extraction import extract
 from .grounding import ground_pictures, ground_words
 from .lmm import LMM, load_lmm
 from .semi_nmf import SemiNMF
+from .states import States
 from .words import WordFilter
 
 __all__ = [

@@ -20,8 +20,11 @@ def captions_of(folder: Path, ids: set[str]) -> dict[str, list[str]]:
         captions.setdefault(id, []).append(caption)
     absent = [id for id in captions if id not in ids]
     if absent:
-        warnings.warn(f"{paths[0]} has captions for {len(absent)} pictures that are not there (the first: "
-                      f"{absent[0]}); they are left out", stacklevel=4)
+        warnings.warn(
+            f"{paths[0]} has captions for {len(absent)} pictures that are not there (the first: "
+            f"{absent[0]}); they are left out",
+            stacklevel=4,
+        )
     return captions
 
 

@@ -56,11 +56,14 @@ class CaptionedImages:
 
     def __post_init__(self):
         if len(self.ids) != len(self.references):
-            raise ValueError(f"{len(self.ids)} pictures have {len(self.references)} sets of references; "
-                             "give each picture one, () where there is none")
+            raise ValueError(
+                f"{len(self.ids)} pictures have {len(self.references)} sets of references; "
+                "give each picture one, () where there is none"
+            )
         if len(self._rows) != len(self.ids):
-            raise ValueError(f"the id {Counter(self.ids).most_common(1)[0][0]!r} occurs more than once; "
-                             "give each picture its own")
+            raise ValueError(
+                f"the id {Counter(self.ids).most_common(1)[0][0]!r} occurs more than once; give each picture its own"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)

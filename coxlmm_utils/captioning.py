@@ -69,7 +69,11 @@ def write_captions(
     batch = lmm.inputs(pictures, prompt)
     with capture(lmm, layers) as captured:
         sequences = lmm.model.generate(
-            **batch, max_new_tokens=max_new_tokens + 1, do_sample=False, num_beams=1, return_dict_in_generate=False
+            **batch,
+            max_new_tokens=max_new_tokens + 1,
+            do_sample=False,
+            num_beams=1,
+            return_dict_in_generate=False,
         )
     new = sequences[:, batch["input_ids"].shape[1] :].tolist()
     stacked = {layer: torch.stack(steps, 1).float().cpu() for layer, steps in captured.items()}  # (batch, steps, width)

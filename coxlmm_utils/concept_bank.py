@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from . import __version__, figures
-from .extraction import States
 from .files import write_whole
 from .grounding import Words, ground_pictures, ground_words
 from .lmm import LMM, Layer
 from .pictures import open_picture
 from .semi_nmf import SemiNMF
+from .states import States
 from .words import WordFilter
 
 THUMBNAIL_SIDE = 224  # pixels of the longer side, at most
@@ -104,13 +104,12 @@ class ConceptBank:
         _same_model(states.provenance["model"], lmm)
         layer = states.layer
         dictionary = copy.copy(dictionary).fit(states.Z)
-        n_kept = n_kept or lmm.words_kept
+        n_kept, word_filter = n_kept or lmm.words_kept, word_filter or WordFilter()
         words = ground_words(lmm, dictionary.components_, layer, n_decoded, n_kept, word_filter, norm)
         top = ground_pictures(dictionary.activations_, n_pictures)
         thumbnails = {states.images.ids[row]: _thumbnail(states.images.picture(row)) for row in np.unique(top)}
-        settings = {"lam": dictionary.lam, "n_concepts": dictionary.n_concepts, "random_state": dictionary.random_state}
-        grounding = {"n_decoded": n_decoded, "n_kept": n_kept, "norm": norm}
-        provenance = {**states.provenance, "layer": layer, "dictionary": settings, "grounding": grounding}
+        grounding = {"n_decoded": n_decoded, "n_kept": n_kept, "norm": norm, "filter": word_filter.settings()}
+        found = {"layer": layer, "dictionary": dictionary.get_params(), "grounding": grounding}
         return cls(
             dictionary,
             dictionary.activations_,
@@ -119,7 +118,7 @@ class ConceptBank:
             states.captions,
             top,
             thumbnails,
-            provenance,
+            {**states.provenance, **found},
         )
 
     def __len__(self) -> int:
@@ -141,7 +140,7 @@ class ConceptBank:
     def where(self) -> str:
         """Layer and position in words, as figures show them."""
         layer = "final norm" if self.layer == "norm" else f"layer {self.layer}"
-        position = {"predicts": "position that predicts it", "own": "its own position"}
+        position = {"predicts": "position that predicts it (the paper's)", "own": "its own position (ours)"}
         return f"{layer}, {position[self.provenance['position']]}"
 
     @property
@@ -187,7 +186,10 @@ class ConceptBank:
         for id, picture in self.thumbnails.items():
             picture.save(folder / "pictures" / names[id])
         tensors = {"concepts": self.concepts, "activations": self.activations, "top": self.top}
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / "bank.safetensors")
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
+            folder / "bank.safetensors",
+        )
         record = {
             "format": FORMAT,
             "coxlmm_utils": __version__,

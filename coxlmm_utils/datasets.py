@@ -23,9 +23,7 @@ COCO_SPLITS = {  # the split names inside Karpathy's file
 }
 
 
-def load_images(
-    source: str = "picturebook", split: str = "train", limit: int | None = None
-) -> CaptionedImages:
+def load_images(source: str = "picturebook", split: str = "train", limit: int | None = None) -> CaptionedImages:
     """Captioned images from one of three sources (ours).
 
     Parameters
@@ -153,8 +151,9 @@ def _check_coco_pictures(folder: Path, ids: Iterable[str]) -> None:
     """Name the picture folders that are missing; single pictures are found missing when they are opened."""
     missing = [name for name in sorted({id.rpartition("/")[0] for id in ids}) if not (folder / name).is_dir()]
     if missing:
-        raise FileNotFoundError(f"there is no folder {' or '.join(missing)} in {folder}; "
-                                "unpack the COCO 2014 pictures there")
+        raise FileNotFoundError(
+            f"there is no folder {' or '.join(missing)} in {folder}; unpack the COCO 2014 pictures there"
+        )
 
 
 # A folder
@@ -167,8 +166,9 @@ def _folder(source: str, folder: Path, limit: int | None) -> CaptionedImages:
     files = [path.relative_to(folder) for path in folder.rglob("*")]
     ids = sorted(file.as_posix() for file in files if _is_picture(file))
     if not ids:
-        raise FileNotFoundError(f"there are no pictures in {folder}; it needs files that end in "
-                                f"{', '.join(PICTURE_SUFFIXES)}")
+        raise FileNotFoundError(
+            f"there are no pictures in {folder}; it needs files that end in {', '.join(PICTURE_SUFFIXES)}"
+        )
     captions = captions_of(folder, set(ids))
     ids = tuple(ids[:limit])
     references = tuple(tuple(captions.get(id, ())) for id in ids)

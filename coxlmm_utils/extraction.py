@@ -2,136 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from . import __version__
 from .captioned_images import CaptionedImages
 from .captioning import POSITIONS, Written, find_token, write_captions
-from .datasets import load_images
-from .files import cache_folder, digest, write_whole
+from .files import cache_folder, digest
 from .lmm import LMM, Layer
+from .states import States
 from .words import words_in
 
 REFERENCE_RULES = ("word", "substring")
-
-
-@dataclass(frozen=True)
-class States:
-    """States of one token and what they were taken from.
-
-    Attributes
-    ----------
-    vectors : dict of layer to torch.Tensor
-        (samples, width) each, float32. The paper's Z is the transpose of one of them.
-    images : CaptionedImages
-        The samples: those pictures whose captions, written and reference, have the token.
-    captions : list of str
-        What the LMM wrote for each sample.
-    provenance : dict
-        Model, prompt, token spellings and pieces, position, reference rule, data, counts and versions.
-    """
-
-    vectors: dict[Layer, torch.Tensor]
-    images: CaptionedImages
-    captions: list[str]
-    provenance: dict
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def __repr__(self) -> str:
-        counts = self.provenance["counts"]
-        return (
-            f"States of {self.provenance['token'][0]!r} at layer {', '.join(map(str, self.vectors))}, position "
-            f"{self.provenance['position']!r}: {counts['kept']:,} of {counts['pictures']:,} pictures kept "
-            f"({counts['mentioned']:,} mention it in a reference, {counts['without_references']:,} have none)"
-        )
-
-    @property
-    def layer(self) -> Layer:
-        """The one layer of these states.
-
-        Raises
-        ------
-        ValueError
-            If there are several; `at` chooses one.
-        """
-        if len(self.vectors) != 1:
-            raise ValueError(f"these states are of layers {list(self.vectors)}; choose one with states.at(layer)")
-        return next(iter(self.vectors))
-
-    @property
-    def Z(self) -> torch.Tensor:
-        """The matrix of states at the one layer: (samples, width)."""
-        return self.vectors[self.layer]
-
-    def at(self, layer: Layer) -> States:
-        """The same samples at one of the layers.
-
-        Raises
-        ------
-        ValueError
-            If that layer was not extracted.
-        """
-        if layer not in self.vectors:
-            raise ValueError(f"no states at layer {layer!r}; there are {list(self.vectors)}")
-        return replace(self, vectors={layer: self.vectors[layer]})
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Save as safetensors and json, whole or not at all."""
-
-        def write(scratch: Path) -> None:
-            scratch.mkdir()
-            save_file({str(layer): Z.contiguous() for layer, Z in self.vectors.items()}, scratch / "states.safetensors")
-            record = {"provenance": self.provenance, "ids": list(self.images.ids), "captions": self.captions}
-            (scratch / "states.json").write_text(json.dumps(record, indent=1))
-
-        write_whole(folder, write)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, images: CaptionedImages | None = None) -> States:
-        """Load what `save_pretrained` wrote.
-
-        Parameters
-        ----------
-        folder : str or Path
-        images : CaptionedImages, optional
-            The pictures that the states are of; default: loaded again from where they came from.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the folder holds no states.
-        ValueError
-            If the files are damaged, or the states are of pictures in memory and `images` is missing.
-        """
-        folder = Path(folder)
-        if not (folder / "states.json").exists():
-            raise FileNotFoundError(f"{folder} holds no states: states.json is missing; run extract again")
-        try:
-            record = json.loads((folder / "states.json").read_text())
-            tensors = load_file(folder / "states.safetensors")
-            ids, captions, provenance = record["ids"], record["captions"], record["provenance"]
-            data = provenance["data"]
-        except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
-            raise ValueError(f"the states in {folder} are damaged ({error}); delete it and extract again") from error
-        if images is None and not data["source"]:
-            raise ValueError(f"the states in {folder} are of pictures in memory; give them as `images`")
-        images = load_images(data["source"], split=data["split"]) if images is None else images
-        vectors = {int(layer) if layer.isdigit() else layer: tensors[layer] for layer in tensors}
-        return cls(vectors, images.with_ids(ids), captions, provenance)
 
 
 def extract(
@@ -191,6 +81,7 @@ def extract(
         "position": position,
         "references": references,
         "prompt": prompt or lmm.prompt,
+        "template": digest(getattr(lmm.processor, "chat_template", None)),
         "max_new_tokens": max_new_tokens,
         "model": {"name": lmm.name, "fingerprint": lmm.fingerprint, "dtype": str(lmm.model.dtype)},
         "data": {"source": images.source, "split": images.split},
@@ -264,7 +155,11 @@ def _samples(lmm: LMM, images: CaptionedImages, spellings: Sequence[str], settin
         for start in range(0, len(images), batch_size):
             rows, pictures = _opened(images, range(start, min(start + batch_size, len(images))), samples.unreadable)
             if pictures:
-                written = write_captions(lmm, pictures, settings["layers"], settings["prompt"], settings["max_new_tokens"])
+                if start == 0 and lmm.familiarity is not None:
+                    lmm.familiarity.warn_if_strange(lmm, pictures)
+                written = write_captions(
+                    lmm, pictures, settings["layers"], settings["prompt"], settings["max_new_tokens"]
+                )
                 for row, one in zip(rows, written):
                     _keep(lmm, samples, row, one, spellings, settings)
             bar.update(min(batch_size, len(images) - start))

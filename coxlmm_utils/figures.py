@@ -23,15 +23,32 @@ QUIET = "#6b7489"
 BAR = "#e07a5f"
 PANEL = "#f6f4ef"
 
-DPI = 90
+DPI = 100
 MARGIN = 0.12  # inches, as are all sizes here: around cards, and inside them
 LINE = 0.3  # a line of text
 GAP = 0.06  # between pictures
-SIDE = 0.74  # of the square that a gallery's picture is fitted into: a gallery of 16 concepts stays below 450 kB
+SIDE = 0.95  # of the square that a gallery's picture is fitted into
 CONCEPT_SIDE = 1.7  # the same, for one concept
 EXPLAINING_SIDE = 1.0  # the same, beside the bars
 EXPLAINED_SIDE = 3.2  # of the picture that is explained
 BARS = 2.0  # width of the bars
+
+
+class NotebookFigure(Figure):
+    """A figure that notebooks show by itself; a plain one they show only where pyplot was imported before.
+
+    Shown as JPEG: a gallery is mostly pictures, and a notebook is to stay small. `savefig` writes any format.
+    """
+
+    def _repr_jpeg_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="jpeg", pil_kwargs={"quality": 85})
+        return buffer.getvalue()
+
+
+def new_figure(width: float, height: float, **style) -> NotebookFigure:
+    """An empty figure of this size in inches."""
+    return NotebookFigure(figsize=(width, height), dpi=DPI, facecolor="white", **style)
 
 
 def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Figure:
@@ -55,7 +72,7 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     n_columns = min(2, len(concepts))
     n_rows = -(-len(concepts) // n_columns)
     width, height = _card_size(n_pictures, SIDE)
-    figure = _figure(n_columns * (width + MARGIN) + MARGIN, n_rows * (height + MARGIN) + 2 * LINE + MARGIN)
+    figure = new_figure(n_columns * (width + MARGIN) + MARGIN, n_rows * (height + MARGIN) + 2 * LINE + MARGIN)
     top = figure.get_figheight() - MARGIN
     share = f"{len(concepts)} of {len(bank)}" if len(concepts) < len(bank) else f"{len(bank)}"
     inside = figure.get_figwidth() - 2 * MARGIN
@@ -85,7 +102,7 @@ def concept(bank, number: int, n_words: int = 5) -> Figure:
     """
     n_pictures = bank.top.shape[1]
     width, height = _card_size(n_pictures, CONCEPT_SIDE)
-    figure = _figure(width + 2 * MARGIN, height + 2 * MARGIN)
+    figure = new_figure(width + 2 * MARGIN, height + 2 * MARGIN)
     _card(figure, MARGIN, MARGIN, bank, number, n_words, n_pictures, CONCEPT_SIDE)
     return figure
 
@@ -110,7 +127,7 @@ def explanation(explained, n: int = 3) -> Figure:
     seen = EXPLAINED_SIDE * min(1, explained.picture.height / explained.picture.width)  # height of the picture
     tall = max(seen + MARGIN + 0.21 * len(lines), len(top) * step + 2 * LINE - MARGIN)
     cards_left = EXPLAINED_SIDE + BARS + 4 * MARGIN
-    figure = _figure(cards_left + width + MARGIN, tall + 2 * MARGIN)
+    figure = new_figure(cards_left + width + MARGIN, tall + 2 * MARGIN)
     head = tall + MARGIN
     _picture(figure, MARGIN, head - EXPLAINED_SIDE, EXPLAINED_SIDE, explained.picture, anchor="NW")
     style = dict(fontsize=11, color=INK, va="top", linespacing=1.3)
@@ -124,21 +141,39 @@ def explanation(explained, n: int = 3) -> Figure:
         _card(figure, cards_left, bottom, bank, number, 5, n_pictures, EXPLAINING_SIDE)
     if top:
         style = dict(color=QUIET, fontsize=9, va="top")
-        _text(figure, bars_left, head - LINE - len(top) * step + MARGIN / 2, "bars: activation / largest", **style)
+        _text(
+            figure,
+            bars_left,
+            head - LINE - len(top) * step + MARGIN / 2,
+            "bars: activation / largest",
+            **style,
+        )
     return figure
 
 
-class _ShownFigure(Figure):
-    """A figure that notebooks show by itself; a plain one they show only where pyplot was imported before."""
+def objective(fits: dict[str, Sequence[float]]) -> Figure:
+    """The objective after every round of some fits (ours).
 
-    def _repr_png_(self) -> bytes:
-        buffer = BytesIO()
-        self.savefig(buffer, format="png")
-        return buffer.getvalue()
+    Parameters
+    ----------
+    fits : dict of str to sequence of float
+        `objective_` of each dictionary, by name.
 
-
-def _figure(width: float, height: float) -> Figure:
-    return _ShownFigure(figsize=(width, height), dpi=DPI, facecolor="white")
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Relative to the last value, so that fits of different states can be compared.
+    """
+    figure = new_figure(6.5, 2.8, layout="constrained")
+    axes = figure.subplots()
+    for (name, values), colour in zip(fits.items(), (BAR, "#3d5a80", "#81b29a", INK), strict=False):
+        axes.plot(range(1, len(values) + 1), np.array(values) / values[-1] - 1, color=colour, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("round")
+    axes.set_ylabel("objective above the last")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
 
 
 def _card_size(n_pictures: int, side: float) -> tuple[float, float]:
@@ -156,7 +191,14 @@ def _card(
     _text(figure, left, middle, f"{number}", color=BAR, fontsize=11, weight="bold", va="center")
     words = list(bank.words[number].kept[:n_words])
     style = {} if words else {"color": QUIET, "style": "italic"}
-    _line(figure, left + 0.35, middle, words or ["no words left by the filter"], width - 2 * MARGIN - 0.35, **style)
+    _line(
+        figure,
+        left + 0.35,
+        middle,
+        words or ["no words left by the filter"],
+        width - 2 * MARGIN - 0.35,
+        **style,
+    )
     pictures = bank.pictures(number)[:n_pictures]
     for place, picture in enumerate(pictures):
         _picture(figure, left + place * (side + GAP), bottom + MARGIN, side, picture)

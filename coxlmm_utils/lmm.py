@@ -118,7 +118,7 @@ class LMM:
             return
         raise ValueError(
             f"{self.name} has no layer {layer!r}: give 0 (the embeddings) to {self.n_layers} "
-            f'(the last block\'s output), or "norm" (the final norm\'s output).'
+            f"(the last block's output), or \"norm\" (the final norm's output)."
         )
 
     def inputs(

@@ -48,9 +48,7 @@ class _OwnKernel(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[])
 
 
-def execute(
-    path: str | Path, parameters: Mapping[str, Any] | None = None, timeout: float = 900
-) -> NotebookNode:
+def execute(path: str | Path, parameters: Mapping[str, Any] | None = None, timeout: float = 900) -> NotebookNode:
     """Run a copy of a notebook and return it with its outputs; the file stays as it is (ours).
 
     The kernel is this Python's, its working directory the notebook's folder. Widgets, progress bars among
@@ -207,19 +205,23 @@ def save_committed(notebook: NotebookNode, path: str | Path) -> Path:
         raise ValueError(f"{path.name} shows paths of this machine: {shown}; print the file's name only.")
     text = nbformat.writes(clean) + "\n"
     if len(text.encode()) > SIZE_LIMIT:
-        raise ValueError(f"{path.name} would take {len(text.encode()) / 1e6:.2f} MB of at most "
-                         f"{SIZE_LIMIT / 1e6:g} MB; show fewer or smaller figures.")
+        raise ValueError(
+            f"{path.name} would take {len(text.encode()) / 1e6:.2f} MB of at most "
+            f"{SIZE_LIMIT / 1e6:g} MB; show fewer or smaller figures."
+        )
     return write_whole(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def _cleaned(notebook: NotebookNode) -> NotebookNode:
     """A copy of `notebook` with only the outputs and metadata that are committed."""
     clean = copy.deepcopy(notebook)
-    clean.metadata = nbformat.from_dict({
-        "coxlmm": {"code": code_digest(clean)},
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    })
+    clean.metadata = nbformat.from_dict(
+        {
+            "coxlmm": {"code": code_digest(clean)},
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
     for cell in clean.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})

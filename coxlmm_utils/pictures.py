@@ -37,8 +37,9 @@ def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.I
     """
     image = _from_array(image) if isinstance(image, np.ndarray) else image
     if not isinstance(image, Image.Image):
-        raise TypeError(f"a picture is a PIL image or a uint8 array, not {type(image).__name__}; "
-                        "open_picture reads one from a file")
+        raise TypeError(
+            f"a picture is a PIL image or a uint8 array, not {type(image).__name__}; open_picture reads one from a file"
+        )
     if 0 in image.size:
         raise ValueError(f"the picture has {image.width} x {image.height} pixels; give one that has some")
     picture = _without_transparency(_eight_bit(ImageOps.exif_transpose(image))).convert("RGB")

@@ -68,11 +68,24 @@ class SemiNMF:
         ``||Z - V U||_F / ||Z||_F``, or 0 if all states are zero.
     """
 
-    def __init__(self, n_concepts: int = 20, lam: float = 1.0, max_rounds: int = 500, tol: float = 1e-6,
-                 n_starts: int = 4, random_state: int = 0, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        n_concepts: int = 20,
+        lam: float = 1.0,
+        max_rounds: int = 500,
+        tol: float = 1e-6,
+        n_starts: int = 4,
+        random_state: int = 0,
+        verbose: bool = False,
+    ) -> None:
         self.n_concepts, self.lam = n_concepts, lam
         self.max_rounds, self.tol, self.n_starts = max_rounds, tol, n_starts
         self.random_state, self.verbose = random_state, verbose
+
+    def get_params(self) -> dict:
+        """The parameters that it was made with, as json can hold them (as scikit-learn's estimators do)."""
+        kinds = {"n_concepts": int, "lam": float, "max_rounds": int, "tol": float, "n_starts": int, "random_state": int}
+        return {name: kind(getattr(self, name)) for name, kind in kinds.items()}
 
     @classmethod
     def from_components(cls, components: np.ndarray | Tensor, lam: float = 1.0) -> SemiNMF:
@@ -166,7 +179,7 @@ class SemiNMF:
         U, V = Z.new_zeros(self.n_concepts, Z.shape[1]), Z.new_zeros(self.n_concepts, len(Z))
         if start == 0:
             singular = _singular_vectors(Z, self.n_concepts, rng)
-            U[:len(singular)] = singular  # a small Z has too few; the second round re-draws the rest
+            U[: len(singular)] = singular  # a small Z has too few; the second round re-draws the rest
         else:
             _draw(U, range(self.n_concepts), Z, self.lam, rng)
         objective, decrease = [_round(Z, U, V, energy, self.lam)], np.inf
@@ -181,11 +194,17 @@ class SemiNMF:
     def _warn_of_poor_fit(self, decrease: float) -> None:
         """Warn of a fit that was cut off, and of concepts that no sample uses."""
         if decrease > self.tol:
-            warnings.warn(f"Semi-NMF has not settled in max_rounds={self.max_rounds}: the last round lowered "
-                          f"the objective by {decrease:.1e} of it (tol={self.tol:.1e}).", stacklevel=3)
+            warnings.warn(
+                f"Semi-NMF has not settled in max_rounds={self.max_rounds}: the last round lowered "
+                f"the objective by {decrease:.1e} of it (tol={self.tol:.1e}).",
+                stacklevel=3,
+            )
         if n_unused := int((self.activations_ == 0).all(axis=0).sum()):
-            warnings.warn(f"Concepts that no sample uses: {n_unused} of {self.n_concepts}; lower n_concepts "
-                          f"or lam (now {self.lam}).", stacklevel=3)
+            warnings.warn(
+                f"Concepts that no sample uses: {n_unused} of {self.n_concepts}; lower n_concepts "
+                f"or lam (now {self.lam}).",
+                stacklevel=3,
+            )
 
 
 def _round(Z: Tensor, U: Tensor, V: Tensor, energy: float, lam: float) -> float:
@@ -214,9 +233,7 @@ def _singular_vectors(Z: Tensor, n: int, rng: np.random.Generator) -> Tensor:
     return torch.where((scores * scores.abs()).sum(dim=0) < 0, -1, 1)[:, None] * W
 
 
-def _draw(
-    U: Tensor, which: Sequence[int], R: Tensor, lam: float, rng: np.random.Generator | None = None
-) -> None:
+def _draw(U: Tensor, which: Sequence[int], R: Tensor, lam: float, rng: np.random.Generator | None = None) -> None:
     """Turn concepts, in place, to rows of R that those turned before cover worst (with rng: badly)."""
     energy = R.square().sum(dim=1)
     floor = max((lam / 2) ** 2, 1e-12 * float(energy.max()))  # a row no longer than lam / 2 activates nothing
@@ -240,8 +257,11 @@ def _solve_activations(G: Tensor, T: Tensor, norms: Tensor) -> Tensor:
         if not len(unsolved):
             return V
         V[:, unsolved] = _active_set_step(V[:, unsolved], G, T[:, unsolved])
-    warnings.warn(f"The activations of {len(unsolved)} of {len(norms)} samples are not solved to a relative "
-                  f"{KKT_TOLERANCE:.0e}: some concepts are nearly alike, ask for fewer.", stacklevel=3)
+    warnings.warn(
+        f"The activations of {len(unsolved)} of {len(norms)} samples are not solved to a relative "
+        f"{KKT_TOLERANCE:.0e}: some concepts are nearly alike, ask for fewer.",
+        stacklevel=3,
+    )
     return V
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-FUNCTION_WORDS = frozenset("""
+from .files import digest
+
+FUNCTION_WORDS = frozenset(
+    """
     a an the this that these those such same other another each every either neither both all any some none
     no not nor i me my mine myself we us our ours ourselves you your yours yourself he him his himself she her
     hers herself it its itself they them their theirs themselves who whom whose which what when where why how
@@ -20,7 +23,8 @@ FUNCTION_WORDS = frozenset("""
     still almost quite rather perhaps maybe else more most much many few fewer less least several enough own
     zero one two three four five six seven eight nine ten eleven twelve thirteen fifteen twenty thirty forty
     fifty hundred thousand million first second third fourth fifth once twice
-""".split())  # words of grammar and of counting; home, side, front, top have a meaning of their own: not here
+""".split()
+)  # words of grammar and of counting; home, side, front, top have a meaning of their own: not here
 
 WORD_STARTS = (" ", "\u2581", "\u0120")  # a space, and what SentencePiece and byte-level tokenizers write
 
@@ -94,6 +98,12 @@ class WordFilter:
     def __post_init__(self):
         for name in ("stop_words", "keep_words", "drop_words"):
             object.__setattr__(self, name, frozenset(word.lower() for word in getattr(self, name)))
+
+    def settings(self) -> dict:
+        """The rules as json can hold them; a list of words by its digest, so that a change of it shows."""
+        rules = {name: getattr(self, name) for name in ("min_length", "min_frequency", "whole_words_only")}
+        lists = ("stop_words", "keep_words", "drop_words")
+        return rules | {name: digest(sorted(getattr(self, name))) for name in lists}
 
     def judge(self, word: str) -> str:
         """Why a word may not ground a concept; empty if it may.

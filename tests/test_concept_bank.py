@@ -42,7 +42,7 @@ def test_a_bank_is_its_parts(llava, states, bank):
     assert (bank.ids, bank.captions) == (list(states.images.ids), states.captions)
     assert len(bank) == 3 and isinstance(bank.gallery(), Figure)
     assert repr(bank) == (
-        f"ConceptBank(3 concepts of 'grey', layer 2, position that predicts it, {len(states)} samples)"
+        f"ConceptBank(3 concepts of 'grey', layer 2, position that predicts it (the paper's), {len(states)} samples)"
     )
 
 
@@ -51,9 +51,12 @@ def test_where_a_bank_comes_from(llava, states, bank):
     assert record["model"]["name"] == llava.name and record["model"]["fingerprint"] == llava.fingerprint
     assert (record["layer"], record["position"], record["token"]) == (2, "predicts", ["grey"])
     assert (record["prompt"], record["max_new_tokens"]) == (llava.prompt, MAX_NEW_TOKENS)
-    assert record["dictionary"] == {"lam": 1.0, "n_concepts": 3, "random_state": 5}
+    assert record["dictionary"] == SemiNMF(3, random_state=5).get_params()
+    assert record["grounding"]["filter"] == WordFilter(min_length=2).settings() != WordFilter().settings()
     assert record["versions"] == {
-        "coxlmm_utils": __version__, "torch": version("torch"), "transformers": version("transformers"),
+        "coxlmm_utils": __version__,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
     }
     assert record["data"] == {"source": "", "split": "all"} and record["counts"]["kept"] == len(states)
 
@@ -145,7 +148,7 @@ def test_a_bank_of_the_final_norm_survives_too(llava, pictures, token, tmp_path)
     ConceptBank.learn(llava, states, SemiNMF(2, lam=0.5)).save_pretrained(tmp_path / "bank")
     loaded = ConceptBank.from_pretrained(tmp_path / "bank")
     assert loaded.layer == "norm" and loaded.dictionary.lam == 0.5
-    assert loaded.where == "final norm, position that predicts it"
+    assert loaded.where == "final norm, position that predicts it (the paper's)"
 
 
 def test_saving_again_replaces(llava, states, saved):
@@ -186,19 +189,22 @@ def format_2(path):
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
 
 
-@pytest.mark.parametrize("name, damage", [
-    ("bank.safetensors", cut),
-    ("bank.safetensors", lambda path: path.unlink()),
-    ("bank.safetensors", lambda path: path.write_bytes(b"")),
-    ("bank.json", cut),
-    ("bank.json", lambda path: path.write_bytes(b"\xff\xfe\x00")),
-    ("bank.json", lambda path: path.write_text("[]")),
-    ("bank.json", without("words")),
-    ("bank.json", without("provenance")),
-    ("bank.json", format_2),
-    ("pictures/00000.png", cut),
-    ("pictures/00000.png", lambda path: path.unlink()),
-])
+@pytest.mark.parametrize(
+    "name, damage",
+    [
+        ("bank.safetensors", cut),
+        ("bank.safetensors", lambda path: path.unlink()),
+        ("bank.safetensors", lambda path: path.write_bytes(b"")),
+        ("bank.json", cut),
+        ("bank.json", lambda path: path.write_bytes(b"\xff\xfe\x00")),
+        ("bank.json", lambda path: path.write_text("[]")),
+        ("bank.json", without("words")),
+        ("bank.json", without("provenance")),
+        ("bank.json", format_2),
+        ("pictures/00000.png", cut),
+        ("pictures/00000.png", lambda path: path.unlink()),
+    ],
+)
 def test_a_damaged_bank_is_named(saved, name, damage):
     damage(saved / name)
     with pytest.raises(ValueError, match="the concept bank in .*bank is damaged .*save it again"):

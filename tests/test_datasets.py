@@ -36,10 +36,17 @@ def test_rows_pictures_and_ids():
         images.index("z")
 
 
-@pytest.mark.parametrize("rows, ids", [
-    (slice(1, 3), ("b", "c")), (slice(None, None, -2), ("d", "b")),
-    ([2, 0], ("c", "a")), (np.array([3]), ("d",)), ([], ()), ([-1], ("d",)),
-])
+@pytest.mark.parametrize(
+    "rows, ids",
+    [
+        (slice(1, 3), ("b", "c")),
+        (slice(None, None, -2), ("d", "b")),
+        ([2, 0], ("c", "a")),
+        (np.array([3]), ("d",)),
+        ([], ()),
+        ([-1], ("d",)),
+    ],
+)
 def test_some_of_the_pictures(rows, ids):
     images = _in_memory(("0",), ("1",), ("2",), ("3",))
     some = images[rows]
@@ -88,12 +95,23 @@ def test_an_unknown_source_names_the_three(source):
 
 
 def _coco(folder, under="."):
-    rows = [("train2014", "one.jpg", "train"), ("val2014", "two.jpg", "restval"),
-            ("val2014", "three.jpg", "val"), ("val2014", "four.jpg", "test"),
-            ("train2014", "five.jpg", "train")]
-    entries = [{"filepath": place, "filename": name, "split": split, "cocoid": row,
-                "sentences": [{"raw": f"a {name[:-4]} "}, {"raw": "A dog."}]}
-               for row, (place, name, split) in enumerate(rows)]
+    rows = [
+        ("train2014", "one.jpg", "train"),
+        ("val2014", "two.jpg", "restval"),
+        ("val2014", "three.jpg", "val"),
+        ("val2014", "four.jpg", "test"),
+        ("train2014", "five.jpg", "train"),
+    ]
+    entries = [
+        {
+            "filepath": place,
+            "filename": name,
+            "split": split,
+            "cocoid": row,
+            "sentences": [{"raw": f"a {name[:-4]} "}, {"raw": "A dog."}],
+        }
+        for row, (place, name, split) in enumerate(rows)
+    ]
     for place, name, _ in rows:
         _save(folder / place / name)
     (folder / under).mkdir(exist_ok=True)
@@ -101,11 +119,16 @@ def _coco(folder, under="."):
     return f"coco:{folder}"
 
 
-@pytest.mark.parametrize("split, ids", [
-    ("train", ("train2014/one.jpg", "val2014/two.jpg", "train2014/five.jpg")),
-    ("train_only", ("train2014/one.jpg", "train2014/five.jpg")),
-    ("validation", ("val2014/three.jpg",)), ("val", ("val2014/three.jpg",)), ("test", ("val2014/four.jpg",)),
-])
+@pytest.mark.parametrize(
+    "split, ids",
+    [
+        ("train", ("train2014/one.jpg", "val2014/two.jpg", "train2014/five.jpg")),
+        ("train_only", ("train2014/one.jpg", "train2014/five.jpg")),
+        ("validation", ("val2014/three.jpg",)),
+        ("val", ("val2014/three.jpg",)),
+        ("test", ("val2014/four.jpg",)),
+    ],
+)
 def test_coco_splits(tmp_path, split, ids):
     images = load_images(_coco(tmp_path), split)
     assert images.ids == ids and images.split == ("validation" if split == "val" else split)
@@ -131,10 +154,15 @@ def test_coco_says_what_is_missing(tmp_path):
         load_images(source, "train")
 
 
-@pytest.mark.parametrize("content, says", [
-    ('{"images": [', "damaged or not JSON"), ("[]", "not Karpathy's"),
-    ('{"images": [{"split": "train"}]}', "filepath"), ('{"images": []}', "no pictures of the split train"),
-])
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        ('{"images": [', "damaged or not JSON"),
+        ("[]", "not Karpathy's"),
+        ('{"images": [{"split": "train"}]}', "filepath"),
+        ('{"images": []}', "no pictures of the split train"),
+    ],
+)
 def test_coco_files_of_another_kind(tmp_path, content, says):
     (tmp_path / "dataset_coco.json").write_text(content)
     with pytest.raises(ValueError, match=says):
@@ -160,12 +188,18 @@ def test_a_folder_without_captions(folder):
     assert load_images(f"folder:{folder}", limit=2).ids == ("a.JPG", "b.png")
 
 
-@pytest.mark.parametrize("captions", [
-    {"a.JPG": "a cat", "pets/dog.webp": ["a dog", " my dog ", ""]},
-    {"./a.JPG": ["a cat"], "pets\\dog.webp": ["a dog", "my dog"]},
-    [{"file": "pets/dog.webp", "captions": ["a dog"]}, {"file": "pets/dog.webp", "captions": "my dog"},
-     {"file": "a.JPG", "captions": "a cat"}],
-])
+@pytest.mark.parametrize(
+    "captions",
+    [
+        {"a.JPG": "a cat", "pets/dog.webp": ["a dog", " my dog ", ""]},
+        {"./a.JPG": ["a cat"], "pets\\dog.webp": ["a dog", "my dog"]},
+        [
+            {"file": "pets/dog.webp", "captions": ["a dog"]},
+            {"file": "pets/dog.webp", "captions": "my dog"},
+            {"file": "a.JPG", "captions": "a cat"},
+        ],
+    ],
+)
 def test_captions_in_json(folder, captions):
     (folder / "captions.json").write_text(json.dumps(captions))
     images = load_images(f"folder:{folder}")
@@ -186,12 +220,20 @@ def test_captions_of_absent_pictures_are_counted(folder):
     assert caught[0].filename == __file__  # the warning points at the caller
 
 
-@pytest.mark.parametrize("name, content", [
-    ("captions.json", "{"), ("captions.json", "5"), ("captions.json", '["a.JPG"]'),
-    ("captions.json", '[{"file": "a.JPG"}]'), ("captions.json", '[{"file": 1, "captions": "a cat"}]'),
-    ("captions.json", '{"a.JPG": {"text": "a cat"}}'), ("captions.json", '{"a.JPG": [3]}'),
-    ("captions.csv", "name;text\na.JPG;a cat\n"), ("captions.csv", "file,caption\na.JPG\n"),
-])
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("captions.json", "{"),
+        ("captions.json", "5"),
+        ("captions.json", '["a.JPG"]'),
+        ("captions.json", '[{"file": "a.JPG"}]'),
+        ("captions.json", '[{"file": 1, "captions": "a cat"}]'),
+        ("captions.json", '{"a.JPG": {"text": "a cat"}}'),
+        ("captions.json", '{"a.JPG": [3]}'),
+        ("captions.csv", "name;text\na.JPG;a cat\n"),
+        ("captions.csv", "file,caption\na.JPG\n"),
+    ],
+)
 def test_captions_of_another_layout_are_an_error(folder, name, content):
     (folder / name).write_text(content)
     with pytest.raises(ValueError, match=name):

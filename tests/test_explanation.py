@@ -74,7 +74,9 @@ def test_top_concepts_are_the_active_ones_in_order(bank):
 def test_the_table_of_an_explanation(bank):
     table = made(bank, 2.0, 0.0, 8.0).table()
     assert table.to_dict("list") == {
-        "concept": [2, 0], "activation": [8.0, 2.0], "relative": [1.0, 0.25],
+        "concept": [2, 0],
+        "activation": [8.0, 2.0],
+        "relative": [1.0, 0.25],
         "words": [str(bank.words[2]), str(bank.words[0])],
     }
     assert made(bank, 0.0, 0.0, 0.0).table().empty
@@ -121,7 +123,10 @@ def test_a_caption_without_the_token_is_shown(llava, pictures, bank, unnamed):
 
 def test_other_models_and_unreadable_pictures_are_refused(llava, pictures, bank, tmp_path):
     other = load_lmm(tiny_llava(tmp_path / "other", seed=1), device="cpu")
-    for run in (lambda: explain(other, bank, pictures[0]), lambda: explain_many(other, bank, in_memory([], ()))):
+    for run in (
+        lambda: explain(other, bank, pictures[0]),
+        lambda: explain_many(other, bank, in_memory([], ())),
+    ):
         with pytest.raises(ValueError, match=f"'{llava.name}' .* '{other.name}'"):
             run()
     with pytest.raises(FileNotFoundError, match="nowhere.png"):
@@ -132,7 +137,7 @@ def test_other_models_and_unreadable_pictures_are_refused(llava, pictures, bank,
 
 def test_the_model_may_warn_of_a_strange_picture(llava, pictures, bank, named, monkeypatch):
     seen = []
-    familiarity = SimpleNamespace(warn_if_strange=lambda lmm, picture: seen.append((lmm, picture.size)))
+    familiarity = SimpleNamespace(warn_if_strange=lambda lmm, pictures: seen.append((lmm, pictures[0].size)))
     monkeypatch.setattr(llava, "familiarity", familiarity)
     explain(llava, bank, pictures[named])
     assert seen == [(llava, pictures[named].size)]
@@ -160,7 +165,7 @@ def test_many_explanations_are_the_single_ones(llava, pictures, bank, named, tab
         assert row[f"concept_{rank}"] == concept.concept and row[f"words_{rank}"] == concept.words
         assert row[f"activation_{rank}"] == pytest.approx(concept.activation, rel=1e-3)
         assert row[f"relative_{rank}"] == pytest.approx(concept.relative, rel=1e-3)
-    assert row[f"concept_{len(expected) + 1}":].isna().all()
+    assert row[f"concept_{len(expected) + 1}" :].isna().all()
 
 
 def test_rows_without_an_explanation_say_why(table, unnamed):

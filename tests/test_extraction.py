@@ -10,13 +10,12 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import coxlmm_utils.extraction
 from coxlmm_utils.captioned_images import CaptionedImages
 from coxlmm_utils.captioning import forced_states, write_captions
 from coxlmm_utils.datasets import load_images
-from coxlmm_utils.extraction import States, extract
+from coxlmm_utils.extraction import extract
 from coxlmm_utils.pictures import open_picture
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 from tests.tiny_lmms import N_LAYERS, WIDTH
@@ -52,7 +51,11 @@ def test_a_sample_has_the_token_in_its_caption_and_in_a_reference(llava, picture
     assert states.images.ids == ids_of(rows) and len(states) == len(rows)
     assert states.captions == [written[row].caption for row in rows]
     assert states.provenance["counts"] == {
-        "pictures": 24, "mentioned": 12, "without_references": 0, "unreadable": 0, "kept": len(rows),
+        "pictures": 24,
+        "mentioned": 12,
+        "without_references": 0,
+        "unreadable": 0,
+        "kept": len(rows),
     }
     assert repr(states) == (
         f"States of 'grey' at layer 1, position 'predicts': {len(rows)} of 24 pictures kept "
@@ -170,51 +173,24 @@ def test_a_token_of_no_caption_is_refused_with_suggestions(llava, pictures, writ
         extract(llava, in_memory(pictures, references), "zebra", 1, **QUICK)
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(token=""), "token is empty"),
-    (dict(token=[]), "token is empty"),
-    (dict(layer=N_LAYERS + 1), "has no layer 4"),
-    (dict(layer=[1, "last"]), "has no layer 'last'"),
-    (dict(layer=[]), "no layer to read"),
-    (dict(position="after"), "no position 'after'; choose one of predicts, own"),
-    (dict(references="any"), "no reference rule 'any'; choose one of word, substring"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(token=""), "token is empty"),
+        (dict(token=[]), "token is empty"),
+        (dict(layer=N_LAYERS + 1), "has no layer 4"),
+        (dict(layer=[1, "last"]), "has no layer 'last'"),
+        (dict(layer=[]), "no layer to read"),
+        (dict(position="after"), "no position 'after'; choose one of predicts, own"),
+        (dict(references="any"), "no reference rule 'any'; choose one of word, substring"),
+    ],
+)
 def test_bad_requests_are_refused(llava, pictures, token, change, message):
     with pytest.raises(ValueError, match=message):
         extract(llava, in_memory(pictures, (token,)), **{"token": token, "layer": 1, **QUICK, **change})
 
 
 # Saving and the cache
-
-
-def test_states_survive_saving(states, tmp_path):
-    states.save_pretrained(tmp_path / "grey")
-    loaded = States.from_pretrained(tmp_path / "grey", states.images)
-    assert list(loaded.vectors) == [2] and torch.equal(loaded.Z, states.Z)
-    assert (loaded.captions, loaded.provenance) == (states.captions, states.provenance)
-    assert loaded.images.ids == states.images.ids and repr(loaded) == repr(states)
-    assert set(load_file(tmp_path / "grey" / "states.safetensors")) == {"2"}
-
-
-def test_states_load_their_pictures_again(llava, pictures, token, tmp_path):
-    images = folder_of(pictures, tmp_path / "pictures", token)
-    states = extract(llava, images, token, [1, "norm"], **QUICK)
-    states.save_pretrained(tmp_path / "states")
-    loaded = States.from_pretrained(tmp_path / "states")
-    assert list(loaded.vectors) == [1, "norm"]
-    assert loaded.images.picture(1).tobytes() == states.images.picture(1).tobytes()
-
-
-def test_unusable_files_are_named(states, tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no states"):
-        States.from_pretrained(tmp_path)
-    states.save_pretrained(tmp_path / "grey")
-    with pytest.raises(ValueError, match="pictures in memory; give them"):
-        States.from_pretrained(tmp_path / "grey")
-    path = tmp_path / "grey" / "states.safetensors"
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match="grey are damaged"):
-        States.from_pretrained(tmp_path / "grey", states.images)
 
 
 def folder_of(pictures, folder, token):
@@ -252,10 +228,18 @@ def test_the_same_states_come_from_the_cache(llava, pictures, token, counted, tm
     assert len(counted) == 2
 
 
-@pytest.mark.parametrize("change", [
-    dict(token=["grey", "runs"]), dict(layer=2), dict(layer=[1, 2]), dict(position="own"), dict(prompt="dog"),
-    dict(references="substring"), dict(max_new_tokens=5),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(token=["grey", "runs"]),
+        dict(layer=2),
+        dict(layer=[1, 2]),
+        dict(position="own"),
+        dict(prompt="dog"),
+        dict(references="substring"),
+        dict(max_new_tokens=5),
+    ],
+)
 def test_another_setting_is_another_entry(llava, pictures, token, counted, tmp_path, change):
     images = folder_of(pictures, tmp_path / "pictures", token)
     usual = dict(token=token, layer=1, max_new_tokens=6)

@@ -78,7 +78,7 @@ def test_a_gallery_shows_all_concepts_and_pictures(odd):
     check_layout(figure)
     assert len(figure.axes) == 5 * (K - 1)
     assert "“grey”: 16 concepts" in texts(figure)
-    assert "layer 2, position that predicts it  ·  20 samples" in texts(figure)
+    assert "layer 2, position that predicts it (the paper's)  ·  20 samples" in texts(figure)
     assert texts(figure).count("no picture activates it") == 1
     by_activation = np.argsort(-odd.activations.sum(0)).tolist()
     assert [int(text) for text in texts(figure) if text.isdigit()] == by_activation
@@ -130,5 +130,5 @@ def test_bars_are_as_long_as_their_values(odd):
 
 def test_a_notebook_shows_a_gallery_of_pages_as_a_small_picture(odd):
     pages = replace(odd, thumbnails={id: page(number).picture for number, id in enumerate(odd.ids)})
-    png = pages.gallery()._repr_png_()
-    assert png.startswith(b"\x89PNG") and 100_000 < len(png) < 450_000  # less: the pictures are hidden
+    jpeg = pages.gallery()._repr_jpeg_()
+    assert jpeg.startswith(b"\xff\xd8") and 100_000 < len(jpeg) < 450_000  # less: the pictures are hidden

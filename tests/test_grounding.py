@@ -59,7 +59,12 @@ def test_the_norm_is_applied_where_the_layer_needs_it(lmm):
 
 def test_the_filter_can_be_changed(lmm):
     changed = WordFilter(keep_words=frozenset({"the"}), drop_words=frozenset({"dog"}))
-    assert ground_words(lmm, CONCEPTS, "norm", word_filter=changed)[0].kept == ("the", "Brown", "sand", "beach")
+    assert ground_words(lmm, CONCEPTS, "norm", word_filter=changed)[0].kept == (
+        "the",
+        "Brown",
+        "sand",
+        "beach",
+    )
 
 
 def test_words_as_text():

@@ -19,8 +19,13 @@ each_notebook = pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path
 
 def test_the_notebooks_are_there():
     names = [path.stem for path in COMMITTED]
-    assert {"00_quickstart", "01_extraction", "02_concept_dictionary", "03_concept_gallery",
-            "04_image_explanation"} <= set(names)
+    assert {
+        "00_quickstart",
+        "01_extraction",
+        "02_concept_dictionary",
+        "03_concept_gallery",
+        "04_image_explanation",
+    } <= set(names)
 
 
 @each_notebook
@@ -95,8 +100,10 @@ def _write(folder, *sources, name="small.ipynb"):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A small notebook, its bytes before it was run, and the executed copy."""
-    noisy = ("import os, sys, tqdm, tqdm.auto\nfor bar in (tqdm.tqdm, tqdm.auto.tqdm): list(bar(range(9)))\n"
-             "print(n, os.getcwd() == folder, sys.executable == python)\nprint('a warning', file=sys.stderr)")
+    noisy = (
+        "import os, sys, tqdm, tqdm.auto\nfor bar in (tqdm.tqdm, tqdm.auto.tqdm): list(bar(range(9)))\n"
+        "print(n, os.getcwd() == folder, sys.executable == python)\nprint('a warning', file=sys.stderr)"
+    )
     folder = tmp_path_factory.mktemp("notebooks")
     path = _write(folder, "n = 4\nfolder = python = ''", noisy)
     before = path.read_bytes()
@@ -123,7 +130,9 @@ def test_running_leaves_the_file_and_its_folder_alone(small):
 def test_progress_bars_leave_no_output(small):
     _, _, ran = small
     assert [(output.get("name"), output.get("text")) for output in ran.cells[3].outputs] == [
-        ("stdout", "3 True True\n"), ("stderr", "a warning\n")]
+        ("stdout", "3 True True\n"),
+        ("stderr", "a warning\n"),
+    ]
 
 
 def test_unknown_parameter_is_named(tmp_path):
@@ -165,8 +174,12 @@ def test_digest_is_of_the_code_alone():
 
 
 def _executed(*outputs):
-    cell = new_code_cell("a = 1", outputs=list(outputs), execution_count=1,
-                         metadata={"execution": {"iopub.execute_input": "now"}, "tags": ["parameters"]})
+    cell = new_code_cell(
+        "a = 1",
+        outputs=list(outputs),
+        execution_count=1,
+        metadata={"execution": {"iopub.execute_input": "now"}, "tags": ["parameters"]},
+    )
     return new_notebook(cells=[cell], metadata={"widgets": {}, "papermill": {}})
 
 

@@ -22,21 +22,24 @@ def _palette_with_hole() -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("image, expected", [
-    (Image.new("L", (4, 3), 90), (90, 90, 90)),
-    (Image.new("1", (4, 3), 1), (255, 255, 255)),
-    (Image.new("I", (4, 3), 65535), (255, 255, 255)),
-    (_deep_grey(32768), (128, 128, 128)),
-    (_deep_grey(256), (1, 1, 1)),
-    (Image.new("LA", (4, 3), (0, 0)), (255, 255, 255)),
-    (Image.new("LA", (4, 3), (90, 255)), (90, 90, 90)),
-    (Image.new("RGBA", (4, 3), (255, 0, 0, 0)), (255, 255, 255)),
-    (Image.new("RGBA", (4, 3), (255, 0, 0, 255)), (255, 0, 0)),
-    (Image.new("RGBA", (4, 3), (0, 0, 0, 51)), (204, 204, 204)),
-    (Image.new("CMYK", (4, 3), (0, 255, 255, 0)), (255, 0, 0)),
-    (_palette_with_hole(), (255, 255, 255)),
-    (Image.new("RGB", (4, 3), (1, 2, 3)), (1, 2, 3)),
-])
+@pytest.mark.parametrize(
+    "image, expected",
+    [
+        (Image.new("L", (4, 3), 90), (90, 90, 90)),
+        (Image.new("1", (4, 3), 1), (255, 255, 255)),
+        (Image.new("I", (4, 3), 65535), (255, 255, 255)),
+        (_deep_grey(32768), (128, 128, 128)),
+        (_deep_grey(256), (1, 1, 1)),
+        (Image.new("LA", (4, 3), (0, 0)), (255, 255, 255)),
+        (Image.new("LA", (4, 3), (90, 255)), (90, 90, 90)),
+        (Image.new("RGBA", (4, 3), (255, 0, 0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (4, 3), (255, 0, 0, 255)), (255, 0, 0)),
+        (Image.new("RGBA", (4, 3), (0, 0, 0, 51)), (204, 204, 204)),
+        (Image.new("CMYK", (4, 3), (0, 255, 255, 0)), (255, 0, 0)),
+        (_palette_with_hole(), (255, 255, 255)),
+        (Image.new("RGB", (4, 3), (1, 2, 3)), (1, 2, 3)),
+    ],
+)
 def test_every_mode_becomes_rgb(image, expected):
     picture = as_rgb(image)
     assert picture.mode == "RGB" and picture.size == (4, 3)
@@ -52,12 +55,15 @@ def test_arrays_of_bytes(shape):
     assert picture.getpixel((0, 0))[0] == 7
 
 
-@pytest.mark.parametrize("array, says", [
-    (np.zeros((3, 4, 3), np.float32), "uint8"),
-    (np.zeros((3, 4, 5), np.uint8), r"\(3, 4, 5\)"),
-    (np.zeros((2, 3, 4, 3), np.uint8), r"\(2, 3, 4, 3\)"),
-    (np.zeros((0, 4, 3), np.uint8), "0 pixels"),
-])
+@pytest.mark.parametrize(
+    "array, says",
+    [
+        (np.zeros((3, 4, 3), np.float32), "uint8"),
+        (np.zeros((3, 4, 5), np.uint8), r"\(3, 4, 5\)"),
+        (np.zeros((2, 3, 4, 3), np.uint8), r"\(2, 3, 4, 3\)"),
+        (np.zeros((0, 4, 3), np.uint8), "0 pixels"),
+    ],
+)
 def test_other_arrays_are_errors(array, says):
     with pytest.raises(ValueError, match=says):
         as_rgb(array)

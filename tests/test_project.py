@@ -67,8 +67,11 @@ def test_every_third_party_import_is_a_need():
     third_party = names - set(sys.stdlib_module_names) - {"coxlmm_utils"}
     distributions = packages_distributions()
     pinned = {_normal(pin.split("==")[0]) for pin in _pins()}
-    assert [name for name in sorted(third_party)
-            if not pinned & {_normal(found) for found in distributions.get(name, [name])}] == []
+    assert [
+        name
+        for name in sorted(third_party)
+        if not pinned & {_normal(found) for found in distributions.get(name, [name])}
+    ] == []
 
 
 def _normal(name):
@@ -93,8 +96,12 @@ def test_no_tracked_file_is_over_10_megabytes():
 
 
 def test_no_tracked_text_names_a_machine_path_or_a_package_registry():
-    found = [(path.relative_to(ROOT).as_posix(), match.group()) for path, text in _texts()
-             for pattern in (MACHINE_PATH, REGISTRY) for match in pattern.finditer(text)]
+    found = [
+        (path.relative_to(ROOT).as_posix(), match.group())
+        for path, text in _texts()
+        for pattern in (MACHINE_PATH, REGISTRY)
+        for match in pattern.finditer(text)
+    ]
     assert found == []
 
 

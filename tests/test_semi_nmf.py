@@ -94,8 +94,16 @@ def test_planted_concepts_are_recovered():
 @pytest.mark.filterwarnings("ignore:Objective did not converge")
 @pytest.mark.parametrize("lam", [0.2, 1.0, 4.0])
 def test_not_above_scikit_learn(Z, lam):
-    oracle = DictionaryLearning(4, alpha=lam / 2, fit_algorithm="cd", max_iter=500, positive_code=True,
-                                transform_algorithm="lasso_cd", transform_alpha=lam / 2, random_state=0)
+    oracle = DictionaryLearning(
+        4,
+        alpha=lam / 2,
+        fit_algorithm="cd",
+        max_iter=500,
+        positive_code=True,
+        transform_algorithm="lasso_cd",
+        transform_alpha=lam / 2,
+        random_state=0,
+    )
     theirs = objective(Z, oracle.fit_transform(Z), oracle.components_, lam)
     ours = SemiNMF(4, lam=lam).fit(Z)
     assert objective(Z, ours.activations_, ours.components_, lam) <= theirs * 1.001
@@ -179,9 +187,16 @@ def test_dictionary_from_components_is_the_fitted_one(Z, fitted):
 # Unusual states
 
 
-@pytest.mark.parametrize("convert", [
-    lambda Z: torch.tensor(Z), lambda Z: torch.tensor(Z, requires_grad=True), lambda Z: Z.tolist(),
-    lambda Z: np.asfortranarray(Z), lambda Z: torch.tensor(Z.T.copy()).T])
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda Z: torch.tensor(Z),
+        lambda Z: torch.tensor(Z, requires_grad=True),
+        lambda Z: Z.tolist(),
+        lambda Z: np.asfortranarray(Z),
+        lambda Z: torch.tensor(Z.T.copy()).T,
+    ],
+)
 def test_any_container_gives_the_same(Z, convert):
     assert np.array_equal(SemiNMF(3).fit(convert(Z)).components_, SemiNMF(3).fit(Z).components_)
 
@@ -227,7 +242,8 @@ def test_duplicate_samples():
     state = np.array([3.0, 4.0, 0.0])
     dictionary = SemiNMF(3).fit(np.tile(state, (6, 1)))
     assert (dictionary.activations_ @ dictionary.components_) == pytest.approx(
-        np.tile(state * 4.5 / 5, (6, 1)), abs=1e-4)  # the best for one concept: 5 long, shrunk by lam / 2
+        np.tile(state * 4.5 / 5, (6, 1)), abs=1e-4
+    )  # the best for one concept: 5 long, shrunk by lam / 2
 
 
 @pytest.mark.filterwarnings("ignore:Semi-NMF has not settled")
@@ -265,13 +281,17 @@ def test_settled_fit_does_not_warn(Z):
         SemiNMF(3).fit(Z)
 
 
-@pytest.mark.parametrize("parameters, message", [
-    ({"n_concepts": 0}, "n_concepts must be at least 1, not 0"),
-    ({"n_concepts": 41}, "n_concepts=41 is more than the 40 samples"),
-    ({"max_rounds": 0}, "max_rounds must be at least 1, not 0"),
-    ({"n_starts": 0}, "n_starts must be at least 1, not 0"),
-    ({"lam": -1.0}, "lam must be finite and at least 0, not -1.0"),
-    ({"lam": float("nan")}, "lam must be finite and at least 0, not nan")])
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"n_concepts": 0}, "n_concepts must be at least 1, not 0"),
+        ({"n_concepts": 41}, "n_concepts=41 is more than the 40 samples"),
+        ({"max_rounds": 0}, "max_rounds must be at least 1, not 0"),
+        ({"n_starts": 0}, "n_starts must be at least 1, not 0"),
+        ({"lam": -1.0}, "lam must be finite and at least 0, not -1.0"),
+        ({"lam": float("nan")}, "lam must be finite and at least 0, not nan"),
+    ],
+)
 def test_parameters_out_of_range(Z, parameters, message):
     with pytest.raises(ValueError, match=message):
         SemiNMF(**parameters).fit(Z)

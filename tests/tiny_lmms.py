@@ -31,8 +31,14 @@ WORDS = """USER: ASSISTANT: user assistant Provide a one-sentence caption for th
     snow night day""".split()
 LLAVA_SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<image>"]
 QWEN_SPECIAL = [
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<unk>",
-    "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<unk>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
 ]
 
 _TURN = """{{% for message in messages %}}{start}{{% for part in message['content'] %}}\
@@ -58,16 +64,27 @@ def tiny_llava(folder: Path, chat_template: str | None = LLAVA_CHAT, seed: int =
     tokenizer = _tokenizer(LLAVA_SPECIAL, bos="<s>", eos="</s>", pad="<pad>")
     image_processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     processor = LlavaProcessor(
-        image_processor=image_processor, tokenizer=tokenizer, patch_size=8, num_additional_image_tokens=1,
-        vision_feature_select_strategy="default", chat_template=chat_template,
+        image_processor=image_processor,
+        tokenizer=tokenizer,
+        patch_size=8,
+        num_additional_image_tokens=1,
+        vision_feature_select_strategy="default",
+        chat_template=chat_template,
     )
     vision = CLIPVisionConfig(
-        image_size=32, patch_size=8, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        image_size=32,
+        patch_size=8,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
         num_attention_heads=2,
     )
     config = LlavaConfig(
-        vision_config=vision, text_config=_llama_config(tokenizer), vision_feature_layer=-1,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"), tie_word_embeddings=False,
+        vision_config=vision,
+        text_config=_llama_config(tokenizer),
+        vision_feature_layer=-1,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        tie_word_embeddings=False,
     )
     torch.manual_seed(seed)
     return save(folder, _livelier(LlavaForConditionalGeneration(config)), processor)
@@ -79,8 +96,14 @@ def tiny_qwen(folder: Path) -> Path:
     images = Qwen2VLImageProcessor(patch_size=8, merge_size=2, min_pixels=16 * 16, max_pixels=64 * 64)
     processor = Qwen2_5_VLProcessor(images, tokenizer, Qwen2VLVideoProcessor(), chat_template=QWEN_CHAT)
     vision = dict(
-        depth=2, hidden_size=32, intermediate_size=64, num_heads=2, patch_size=8, window_size=32,
-        fullatt_block_indexes=[1], out_hidden_size=WIDTH,
+        depth=2,
+        hidden_size=32,
+        intermediate_size=64,
+        num_heads=2,
+        patch_size=8,
+        window_size=32,
+        fullatt_block_indexes=[1],
+        out_hidden_size=WIDTH,
     )
     text = _text_sizes(tokenizer) | {"rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3]}}
     keys = ["vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id"]
@@ -103,7 +126,11 @@ def _tokenizer(special: list[str], bos: str | None, eos: str, pad: str) -> PreTr
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token=pad, unk_token="<unk>",
+        tokenizer_object=tokenizer,
+        bos_token=bos,
+        eos_token=eos,
+        pad_token=pad,
+        unk_token="<unk>",
         additional_special_tokens=special,
     )
 
@@ -111,9 +138,15 @@ def _tokenizer(special: list[str], bos: str | None, eos: str, pad: str) -> PreTr
 def _text_sizes(tokenizer: PreTrainedTokenizerFast) -> dict:
     """What the two language models have in common."""
     return dict(
-        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=128, num_hidden_layers=N_LAYERS,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=128,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
 

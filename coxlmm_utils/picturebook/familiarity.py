@@ -46,21 +46,27 @@ class Familiarity:
         """How far pictures lie from the middle of the pages, in standard deviations: (pictures,)."""
         return ((features - self.mean) @ self.whitener).norm(dim=1)
 
-    def strangeness(self, lmm, picture: Image.Image) -> float:
-        """Distance over the limit: above 1, a picture is unlike every page."""
-        return self.distances(vision_features(lmm, [picture])).item() / self.limit
+    def strangeness(self, lmm, pictures: Sequence[Image.Image]) -> torch.Tensor:
+        """Distances over the limit, (pictures,): above 1, a picture is unlike every page."""
+        return self.distances(vision_features(lmm, pictures)) / self.limit
 
-    def warn_if_strange(self, lmm, picture: Image.Image) -> None:
-        """Warn if a picture is unlike a page of the book."""
-        if self.strangeness(lmm, picture) > 1:
+    def warn_if_strange(self, lmm, pictures: Sequence[Image.Image]) -> None:
+        """Warn if some of the pictures are unlike a page of the book."""
+        strange = int((self.strangeness(lmm, pictures) > 1).sum())
+        if strange:
+            which = "this picture is" if len(pictures) == 1 else f"{strange} of {len(pictures)} pictures are"
             warnings.warn(
-                "this picture is unlike a page of the picture book, and the bundled model knows nothing else: "
-                "its caption and concepts mean little here; load a real model for real pictures"
+                f"{which} unlike a page of the picture book, and the bundled model knows nothing else: "
+                "captions and concepts mean little here; load a real model for real pictures"
             )
 
     def save(self, folder: Path) -> None:
         """Write into the model's folder."""
-        tensors = {"mean": self.mean, "whitener": self.whitener.contiguous(), "limit": torch.tensor(self.limit)}
+        tensors = {
+            "mean": self.mean,
+            "whitener": self.whitener.contiguous(),
+            "limit": torch.tensor(self.limit),
+        }
         save_file(tensors, Path(folder) / FILE)
 
     @classmethod

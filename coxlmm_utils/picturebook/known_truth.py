@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
+from ..figures import new_figure
 from .factors import Factors, allowed_values
 
 
@@ -97,7 +98,7 @@ def heatmap(bank, pages: Sequence[Factors]) -> Figure:
     labels = factor_labels(pages)
     scores = aucs(bank.activations, np.column_stack(list(labels.values())))  # (concepts, values)
     order = np.lexsort((-scores.max(1), scores.argmax(1)))
-    figure = Figure(figsize=(0.34 * len(labels) + 3.4, 0.27 * len(bank) + 1.6), dpi=90, layout="constrained")
+    figure = new_figure(0.34 * len(labels) + 3.4, 0.27 * len(bank) + 1.6, layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(scores[order], cmap="PuOr_r", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(labels)), [value for _, value in labels], rotation=60, ha="right", rotation_mode="anchor")

@@ -57,7 +57,7 @@ def ask(factors: Factors, topic: str, rng: random.Random) -> Question:
 
 
 def ask_presence(factors: Factors, noun: str, rng: random.Random) -> Question:
-    """"Is there a ...?" for one of `ASKED_NOUNS`, answered "yes" or "no" (ours)."""
+    """ "Is there a ...?" for one of `ASKED_NOUNS`, answered "yes" or "no" (ours)."""
     return _worded("presence", noun, "yes" if noun in present_nouns(factors) else "no", rng)
 
 

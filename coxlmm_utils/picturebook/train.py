@@ -136,9 +136,7 @@ def make_optimiser(learner: Learner) -> torch.optim.Optimizer:
     return torch.optim.AdamW([{"params": eyes}, {"params": rest}], lr=0.0, betas=(0.9, 0.98), weight_decay=0.05)
 
 
-def descend(
-    learner: Learner, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rates: tuple[float, float]
-) -> None:
+def descend(learner: Learner, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rates: tuple[float, float]) -> None:
     """One step down the loss, at the rates of `Recipe.rates`."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()

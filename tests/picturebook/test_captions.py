@@ -7,8 +7,8 @@ import pytest
 
 from coxlmm_utils.picturebook import captions
 from coxlmm_utils.picturebook.captions import FACTS_BY_WORD, FUNCTION_WORDS, facts_in, references
-from coxlmm_utils.picturebook.lmm import vocabulary
 from coxlmm_utils.picturebook.factors import Factors, factors_of
+from coxlmm_utils.picturebook.lmm import vocabulary
 
 PAGES = {number: factors_of(number) for number in range(5000)}
 
@@ -63,10 +63,17 @@ def test_tags_begin_with_the_noun_and_are_true():
 
 def test_every_content_word_stands_for_one_value():
     facts = defaultdict(set)
-    word_tables = {"kind": captions.NOUNS, "size": captions.SIZE_WORDS, "colour": captions.COLOUR_WORDS,
-                   "action": captions.ACTION_WORDS}
-    phrase_tables = {"place": captions.PLACE_PHRASES, "time": captions.TIME_PHRASES,
-                     "companion": captions.COMPANION_PHRASES}
+    word_tables = {
+        "kind": captions.NOUNS,
+        "size": captions.SIZE_WORDS,
+        "colour": captions.COLOUR_WORDS,
+        "action": captions.ACTION_WORDS,
+    }
+    phrase_tables = {
+        "place": captions.PLACE_PHRASES,
+        "time": captions.TIME_PHRASES,
+        "companion": captions.COMPANION_PHRASES,
+    }
     for factor, table in (word_tables | phrase_tables).items():
         for value, phrases in table.items():
             for word in " ".join(phrases).split():

@@ -16,14 +16,17 @@ def test_splits_are_apart_and_every_subject_has_its_share():
     assert {subject: kinds.count(subject) for subject in SUBJECTS} == dict.fromkeys(SUBJECTS, 200)
 
 
-@pytest.mark.parametrize("number, values", [
-    (0, "dog grey small running room none day"),
-    (1, "cat white small sitting street tree night"),
-    (2, "bird blue small flying snow tree day"),
-    (23_999, "boat green small anchored water tree night"),
-    (1_000_000, "dog black small running snow friend night"),
-    (2_000_003, "horse brown large running street child day"),
-])
+@pytest.mark.parametrize(
+    "number, values",
+    [
+        (0, "dog grey small running room none day"),
+        (1, "cat white small sitting street tree night"),
+        (2, "bird blue small flying snow tree day"),
+        (23_999, "boat green small anchored water tree night"),
+        (1_000_000, "dog black small running snow friend night"),
+        (2_000_003, "horse brown large running street child day"),
+    ],
+)
 def test_pages_never_change(number, values):
     assert factors_of(number) == Factors(*values.split())
 

@@ -4,7 +4,14 @@ import pytest
 from PIL import Image
 
 from coxlmm_utils.picturebook.captions import SENTENCE_PROMPT, references
-from coxlmm_utils.picturebook.lmm import N_PATCHES, SPECIAL_TOKENS, make_model, make_processor, make_tokenizer, vocabulary
+from coxlmm_utils.picturebook.lmm import (
+    N_PATCHES,
+    SPECIAL_TOKENS,
+    make_model,
+    make_processor,
+    make_tokenizer,
+    vocabulary,
+)
 
 
 @pytest.fixture(scope="module")

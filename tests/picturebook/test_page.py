@@ -46,11 +46,14 @@ def test_masks_show_what_is_there():
     assert np.any(page(40, companion="ball").masks["companion"])
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"kind": "cow"}, "no subject 'cow'; choose one of dog, cat"),
-    ({"colour": "purple"}, "a dog page has no colour 'purple'; choose one of black, white, brown"),
-    ({"color": "white"}, "a page has no factor 'color'; choose from kind, colour, size"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"kind": "cow"}, "no subject 'cow'; choose one of dog, cat"),
+        ({"colour": "purple"}, "a dog page has no colour 'purple'; choose one of black, white, brown"),
+        ({"color": "white"}, "a page has no factor 'color'; choose from kind, colour, size"),
+    ],
+)
 def test_errors_list_what_is_allowed(change, message):
     with pytest.raises(ValueError, match=message):
         page(0, **change)

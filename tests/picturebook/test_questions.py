@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from coxlmm_utils.picturebook.lmm import vocabulary
 from coxlmm_utils.picturebook.factors import Factors, factors_of
+from coxlmm_utils.picturebook.lmm import vocabulary
 from coxlmm_utils.picturebook.questions import (
     ASKED_NOUNS,
     QUESTION_TOPICS,
@@ -20,16 +20,19 @@ DOGS = Factors("dog", "golden", "large", "sleeping", "room", "friend", "day")
 BUS = Factors("bus", "red", "small", "parked", "street", "child", "night")
 
 
-@pytest.mark.parametrize("page, topic, texts, answer", [
-    (DOGS, "colour", {"What colour is the dog?", "What color is the dog?"}, "golden"),
-    (DOGS, "place", {"Where is the dog?"}, "in a room"),
-    (DOGS, "count", {"How many dogs are there?", "How many dogs?"}, "two"),
-    (DOGS, "action", {"What is the dog doing?"}, "sleeping"),
-    (BUS, "colour", {"What colour is the bus?", "What color is the bus?"}, "red"),
-    (BUS, "place", {"Where is the bus?"}, "on the street"),
-    (BUS, "count", {"How many buses are there?", "How many buses?"}, "one"),
-    (BUS, "action", {"What is the bus doing?"}, "parked"),
-])
+@pytest.mark.parametrize(
+    "page, topic, texts, answer",
+    [
+        (DOGS, "colour", {"What colour is the dog?", "What color is the dog?"}, "golden"),
+        (DOGS, "place", {"Where is the dog?"}, "in a room"),
+        (DOGS, "count", {"How many dogs are there?", "How many dogs?"}, "two"),
+        (DOGS, "action", {"What is the dog doing?"}, "sleeping"),
+        (BUS, "colour", {"What colour is the bus?", "What color is the bus?"}, "red"),
+        (BUS, "place", {"Where is the bus?"}, "on the street"),
+        (BUS, "count", {"How many buses are there?", "How many buses?"}, "one"),
+        (BUS, "action", {"What is the bus doing?"}, "parked"),
+    ],
+)
 def test_questions_about_the_subject(page, topic, texts, answer):
     rng = random.Random(0)
     asked = [ask(page, topic, rng) for _ in range(20)]

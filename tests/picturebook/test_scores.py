@@ -6,7 +6,13 @@ import pytest
 
 from coxlmm_utils.picturebook import factors_of, page, page_numbers
 from coxlmm_utils.picturebook.questions import ASKED_NOUNS
-from coxlmm_utils.picturebook.scores import caption_scores, dictionary_table, model_table, topic_questions, yes_no_questions
+from coxlmm_utils.picturebook.scores import (
+    caption_scores,
+    dictionary_table,
+    model_table,
+    topic_questions,
+    yes_no_questions,
+)
 
 DOG = page(kind="dog", colour="brown", place="beach", action="sleeping", companion="none").factors
 CAT = page(kind="cat", colour="orange", place="room", action="running").factors
