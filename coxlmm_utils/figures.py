@@ -219,6 +219,9 @@ def _picture(figure: Figure, left: float, bottom: float, side: float, picture: I
     """A whole picture, fitted into a square."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes([left / width, bottom / height, side / width, side / height], anchor=anchor)
+    fine = 2 * side * figure.dpi / max(picture.size)  # two pixels for each one shown: smooth when enlarged
+    if fine > 1:
+        picture = picture.resize([round(fine * length) for length in picture.size], Image.Resampling.LANCZOS)
     axes.imshow(picture, interpolation="hanning")
     axes.set_axis_off()
 

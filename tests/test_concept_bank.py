@@ -67,7 +67,12 @@ def test_words_and_pictures_can_be_limited(llava, states):
         words.kept[:2] for words in ground_words(llava, few.concepts, 2, n_decoded=20, norm=False)
     ]
     assert few.top.shape == (2, 2)
-    assert few.provenance["grounding"] == {"n_decoded": 20, "n_kept": 2, "norm": False}
+    assert few.provenance["grounding"] == {
+        "n_decoded": 20,
+        "n_kept": 2,
+        "norm": False,
+        "filter": WordFilter().settings(),
+    }
 
 
 def test_a_model_may_keep_fewer_words(llava, states, monkeypatch):

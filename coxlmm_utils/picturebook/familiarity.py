@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from ..files import write_whole
+
 FILE = "familiarity.safetensors"
 MARGIN = 1.15  # how much farther than the farthest page a picture may lie
 
@@ -67,7 +69,8 @@ class Familiarity:
             "whitener": self.whitener.contiguous(),
             "limit": torch.tensor(self.limit),
         }
-        save_file(tensors, Path(folder) / FILE)
+        write_whole(Path(folder) / FILE, lambda path: save_file(tensors, path))
+        (Path(folder) / FILE).chmod(0o644)  # safetensors writes for the owner alone
 
     @classmethod
     def load(cls, folder: Path) -> Familiarity:
@@ -78,7 +81,12 @@ class Familiarity:
 
 @torch.inference_mode()
 def vision_features(lmm, pictures: Sequence[Image.Image]) -> torch.Tensor:
-    """Mean and spread of the vision tower's patch states: (pictures, 2 x vision width)."""
+    """Mean and spread of the patch states halfway up the vision tower: (pictures, 2 x vision width).
+
+    Halfway, since the last layer has learned to overlook what does not tell the factors apart.
+    """
     pixels = lmm.processor.image_processor(list(pictures), return_tensors="pt")["pixel_values"]
-    patches = lmm.model.model.vision_tower(pixels.to(lmm.device, lmm.model.dtype)).last_hidden_state[:, 1:].float()
+    tower = lmm.model.model.vision_tower
+    states = tower(pixels.to(lmm.device, lmm.model.dtype), output_hidden_states=True).hidden_states
+    patches = states[len(states) // 2][:, 1:].float()  # (pictures, patches, vision width), without the class token
     return torch.cat([patches.mean(1), patches.std(1)], dim=1).cpu()

@@ -22,7 +22,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..files import cache_folder, write_whole
-from ..lmm import load_lmm
+from ..lmm import LMM, load_lmm
 from .drawn import drawn_pages
 from .factors import factors_of, page_numbers
 from .familiarity import Familiarity, vision_features
@@ -172,7 +172,7 @@ def train(out: Path, checkpoints: Path, recipe: Recipe) -> None:
         if (step + 1) % SAVE_EVERY == 0:
             save_checkpoint(checkpoints, recipe, learner, optimiser, step + 1)
     save_model(out, learner, tokenizer)
-    measure_familiarity(out, lesson)
+    measure_familiarity(out)
 
 
 def save_checkpoint(
@@ -220,16 +220,18 @@ def save_model(out: Path, learner: Learner, tokenizer) -> None:
     learner.lmm.float()
 
 
-def measure_familiarity(folder: Path, lesson: Lesson) -> None:
+def measure_familiarity(folder: Path) -> None:
     """Save what pages look like to the trained vision tower, beside the model."""
     lmm = load_lmm(str(folder))
-    learned = [Image.fromarray(picture) for picture in lesson.pictures[:FAMILIAR_PAGES]]
-    held_out = [Image.fromarray(picture) for picture in drawn_pages(page_numbers("validation"))]
-    features = [
-        torch.cat([vision_features(lmm, pages[i : i + 64]) for i in range(0, len(pages), 64)])
-        for pages in (learned, held_out)
-    ]
-    Familiarity.learn(*features).save(folder)
+    learned = drawn_pages(page_numbers("train"))[:FAMILIAR_PAGES]
+    held_out = drawn_pages(page_numbers("validation"))
+    Familiarity.learn(_features(lmm, learned), _features(lmm, held_out)).save(folder)
+
+
+def _features(lmm: LMM, pictures: np.ndarray) -> torch.Tensor:
+    """Vision features of many drawn pages: (pages, features)."""
+    batches = [pictures[start : start + 64] for start in range(0, len(pictures), 64)]
+    return torch.cat([vision_features(lmm, [Image.fromarray(picture) for picture in batch]) for batch in batches])
 
 
 def main() -> None:

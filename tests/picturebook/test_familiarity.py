@@ -1,8 +1,14 @@
 """What is unlike a page of the book."""
 
+import warnings
+
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
+from coxlmm_utils.lmm import load_lmm
+from coxlmm_utils.picturebook import page, page_numbers
 from coxlmm_utils.picturebook.familiarity import MARGIN, Familiarity
 
 
@@ -30,3 +36,17 @@ def test_saved_and_loaded(familiarity, tmp_path):
     again = Familiarity.load(tmp_path)
     assert again.limit == pytest.approx(measure.limit)
     assert torch.equal(again.distances(cloud), measure.distances(cloud))
+
+
+def test_the_bundled_model_knows_its_pages_and_no_photographs():
+    lmm = load_lmm("picturebook", device="cpu")
+    pages = [page(number).picture for number in page_numbers("test")[:40]]
+    enlarged = page(8).picture.resize((640, 640))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lmm.familiarity.warn_if_strange(lmm, [*pages, enlarged])
+    photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    with pytest.warns(UserWarning, match="2 of 4 pictures are unlike a page"):
+        lmm.familiarity.warn_if_strange(lmm, [*photographs, *pages[:2]])
+    with pytest.warns(UserWarning, match="this picture is unlike a page"):
+        lmm.familiarity.warn_if_strange(lmm, [Image.new("RGB", (50, 80), "white")])

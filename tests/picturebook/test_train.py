@@ -115,13 +115,21 @@ def test_each_stage_and_helper_has_its_losses():
 
 
 def test_the_rate_rises_and_falls_in_each_stage():
-    recipe = Recipe(eyes_steps=1000, words_steps=2000)
+    recipe = Recipe(eyes_steps=1000, words_steps=2000, words_horizon=3000, words_cooling=500)
     rates = np.array([recipe.rate(step) for step in range(recipe.steps)])
     for stage, top in ((rates[:1000], recipe.eyes_rate), (rates[1000:], recipe.words_rate)):
         peak = stage.argmax()
         assert 0.9 * top < stage[peak] <= top and 100 < peak < 200
         assert (np.diff(stage[:peak]) > 0).all() and (np.diff(stage[peak:]) < 0).all()
-        assert 0.03 * top < stage[-1] < 0.031 * top
+    assert 0.03 * recipe.eyes_rate < rates[999] < 0.031 * recipe.eyes_rate
+
+
+def test_the_words_end_by_a_cool_down():
+    cooled = Recipe(eyes_steps=0, words_steps=2000, words_horizon=3000, words_cooling=500)
+    longer = Recipe(eyes_steps=0, words_steps=3000, words_horizon=3000, words_cooling=500)
+    assert all(cooled.rate(step) == longer.rate(step) for step in range(1500))  # the same run until it is cut short
+    assert cooled.rate(1750) == pytest.approx(longer.rate(1750) / 2)
+    assert cooled.rate(1999) == pytest.approx(longer.rate(1999) / 500)
 
 
 def test_the_vision_tower_learns_more_slowly_once_it_can_see():
@@ -149,14 +157,18 @@ def test_pictures_are_moved_and_mirrored_a_little():
     assert len({int(row[72]) for row in rows}) > 5
 
 
-def test_the_command_line_sets_the_recipe(monkeypatch):
+def test_the_command_line_sets_the_recipe_and_prints_the_table(monkeypatch, capsys):
     given = []
     monkeypatch.setattr(train, "train", lambda *args: given.extend(args))
+    monkeypatch.setattr(train, "load_lmm", lambda folder: f"the LMM in {folder}")
+    monkeypatch.setattr(train, "model_scores", lambda lmm: {"of": lmm})
+    monkeypatch.setattr(train, "model_table", str)
     line = "train --out model --checkpoints states --words-steps 7 --look-ahead-weight 0 --words-rate 0.01"
     monkeypatch.setattr(sys, "argv", line.split())
     train.main()
     recipe = Recipe(words_steps=7, look_ahead_weight=0.0, words_rate=0.01)
     assert given == [Path("model"), Path("states"), recipe]
+    assert "the LMM in model" in capsys.readouterr().out
 
 
 class Unmoved:
