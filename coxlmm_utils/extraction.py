@@ -19,7 +19,7 @@ from .captioning import POSITIONS, Written, find_token, write_captions
 from .files import cache_folder, digest
 from .lmm import LMM, Layer
 from .states import States
-from .words import words_in
+from .words import FUNCTION_WORDS, words_in
 
 REFERENCE_RULES = ("word", "substring")
 
@@ -215,10 +215,10 @@ def _gathered(samples: _Samples, images: CaptionedImages, candidates: CaptionedI
 def _warn(provenance: dict) -> None:
     """Warn of pictures without references, of those that could not be read, and of a token in pieces."""
     if n_bare := provenance["counts"]["without_references"]:
-        warnings.warn(f"{n_bare:,} pictures have no reference captions; for them the written caption decides alone")
+        warnings.warn(f"pictures without reference captions: {n_bare:,}; for them the written caption decides alone")
     if unreadable := provenance["unreadable"]:
         some = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
-        warnings.warn(f"{len(unreadable):,} pictures could not be read and were skipped: {some}")
+        warnings.warn(f"pictures that could not be read and were skipped: {len(unreadable):,} ({some})")
     spellings = provenance["token"]
     pieces = [piece for piece in provenance["pieces"] if piece.lower() not in {s.lower() for s in spellings}]
     if pieces:
@@ -233,6 +233,6 @@ def _quoted(words: Sequence[str]) -> str:
 
 
 def _common(words: Counter, n: int = 12) -> str:
-    """The most frequent words of three letters or more, as a list to choose from."""
-    frequent = [word for word, _ in words.most_common() if len(word) > 2]
+    """The most frequent words with a meaning of their own, as a list to choose from."""
+    frequent = [word for word, _ in words.most_common() if len(word) > 2 and word not in FUNCTION_WORDS]
     return ", ".join(frequent[:n]) or "none"

@@ -82,6 +82,9 @@ class SemiNMF:
         self.max_rounds, self.tol, self.n_starts = max_rounds, tol, n_starts
         self.random_state, self.verbose = random_state, verbose
 
+    def __repr__(self) -> str:
+        return f"SemiNMF({', '.join(f'{name}={value}' for name, value in self.get_params().items())})"
+
     def get_params(self) -> dict:
         """The parameters that it was made with, as json can hold them (as scikit-learn's estimators do)."""
         kinds = {"n_concepts": int, "lam": float, "max_rounds": int, "tol": float, "n_starts": int, "random_state": int}

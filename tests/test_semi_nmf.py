@@ -329,3 +329,8 @@ def test_bad_components():
         SemiNMF.from_components([1.0, 0.0])
     with pytest.raises(ValueError, match="lam must be finite"):
         SemiNMF.from_components([[1.0, 0.0]], lam=-1)
+
+
+def test_the_settings_are_shown():
+    shown = "SemiNMF(n_concepts=7, lam=0.5, max_rounds=500, tol=1e-06, n_starts=4, random_state=0)"
+    assert repr(SemiNMF(7, lam=np.float32(0.5))) == shown
