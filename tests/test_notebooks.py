@@ -28,6 +28,7 @@ def test_the_notebooks_are_there():
     } <= set(names)
 
 
+@pytest.mark.notebooks
 @each_notebook
 def test_runs_and_its_asserts_hold(path):
     execute(path)
