@@ -42,10 +42,11 @@ class States:
 
     def __repr__(self) -> str:
         counts = self.provenance["counts"]
+        bare = f", {counts['without_references']:,} have none" if counts["without_references"] else ""
         return (
             f"States of {self.provenance['token'][0]!r} at layer {', '.join(map(str, self.vectors))}, position "
             f"{self.provenance['position']!r}: {counts['kept']:,} of {counts['pictures']:,} pictures kept "
-            f"({counts['mentioned']:,} mention it in a reference, {counts['without_references']:,} have none)"
+            f"({counts['mentioned']:,} mention it in a reference{bare})"
         )
 
     @property
