@@ -93,8 +93,7 @@ def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str
     """
     bank.check_model(lmm)
     picture = open_picture(picture) if isinstance(picture, (str, Path)) else as_rgb(picture)
-    if lmm.familiarity is not None:
-        lmm.familiarity.warn_if_strange(lmm, [picture])
+    lmm.warn_if_strange([picture])
     written = _written(lmm, bank, [picture])[0]
     explained = _explained(lmm, bank, picture, written)
     if explained is None:
@@ -172,8 +171,7 @@ def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts:
             rows[-1]["problem"] = str(error)
     if not pictures:
         return rows
-    if lmm.familiarity is not None:
-        lmm.familiarity.warn_if_strange(lmm, pictures)
+    lmm.warn_if_strange(pictures)
     for row, picture, written in zip(readable, pictures, _written(lmm, bank, pictures)):
         row["caption"] = written.caption
         explained = _explained(lmm, bank, picture, written)

@@ -155,8 +155,8 @@ def _samples(lmm: LMM, images: CaptionedImages, spellings: Sequence[str], settin
         for start in range(0, len(images), batch_size):
             rows, pictures = _opened(images, range(start, min(start + batch_size, len(images))), samples.unreadable)
             if pictures:
-                if start == 0 and lmm.familiarity is not None:
-                    lmm.familiarity.warn_if_strange(lmm, pictures)
+                if start == 0:
+                    lmm.warn_if_strange(pictures)
                 written = write_captions(
                     lmm, pictures, settings["layers"], settings["prompt"], settings["max_new_tokens"]
                 )

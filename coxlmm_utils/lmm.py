@@ -121,6 +121,11 @@ class LMM:
             f"(the last block's output), or \"norm\" (the final norm's output)."
         )
 
+    def warn_if_strange(self, pictures: Sequence[Image]) -> None:
+        """Warn of pictures that the model knows nothing of, if it can tell: only the bundled one can (ours)."""
+        if self.familiarity is not None:
+            self.familiarity.warn_if_strange(self, pictures)
+
     def inputs(
         self,
         pictures: Sequence[Image],

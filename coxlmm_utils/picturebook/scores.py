@@ -121,15 +121,13 @@ def dictionary_scores(lmm: LMM, subject: str, position: str, layer=GALLERY_LAYER
     images = load_images("picturebook").mentioning(subject)[:PAGES_PER_SUBJECT]
     states = extract(lmm, images, token=subject, layer=layer, position=position)
     pages = [factors_of(int(id)) for id in states.images.ids]
-    kept = [row for row, page in enumerate(pages) if page.kind == subject]
-    activations = SemiNMF(n_concepts=N_CONCEPTS).fit_transform(states.Z)[kept]
-    pages = [pages[row] for row in kept]
+    activations = SemiNMF(n_concepts=N_CONCEPTS).fit_transform(states.Z)
     best = [auc for auc, _, _ in best_aucs(activations, pages)]
     return {
         "mean_auc": float(np.mean(best)),
         "above_0_9": int(np.sum(np.array(best) > 0.9)),
         "shuffled_auc": shuffled_auc(activations, pages),
-        "samples": len(kept),
+        "samples": len(pages),
     }
 
 
