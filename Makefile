@@ -5,7 +5,7 @@ READY := .venv/.ready
 CACHE = $(BIN)/python -c "from coxlmm_utils.files import cache_folder; print(cache_folder())"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup notebooks notebooks-save test lab scores clean-cache
+.PHONY: help setup notebooks notebooks-save test lab scores bench clean-cache
 
 help:  ## list these commands
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,11 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 
 scores: $(READY)  ## measure the bundled model and its dictionaries, into build/scores.json
 	$(BIN)/python -m coxlmm_utils.picturebook.scores
+
+bench: $(READY)  ## time Semi-NMF against its rivals, into build/bench.json (some 6 minutes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt -c requirements.txt || \
+		echo "overcomplete cannot be installed here: its rows stay empty."
+	$(BIN)/python tests/bench/semi_nmf.py
 
 clean-cache: $(READY)  ## delete the drawn pages and extracted states that were kept
 	@folder="$$($(CACHE))" && echo "Deleting $$folder" && rm -rf "$$folder"

@@ -14,29 +14,45 @@ after L blocks (0: embeddings; the last block's output is before the final norm)
 __version__ = "0.1.0"
 
 from .captioned_images import CaptionedImages
+from .choosing import choose_lam, choose_layer, choose_n_concepts
 from .concept_bank import ConceptBank
 from .datasets import load_images
+from .dictionary import Dictionary
 from .explanation import Explanation, explain, explain_many
 from .extraction import extract
 from .grounding import ground_pictures, ground_words
 from .lmm import LMM, load_lmm
+from .rivals import PCA, KMeans, RandomDictionary, Simple
 from .semi_nmf import SemiNMF
+from .shared import join_states, token_shares
 from .states import States
+from .sweeps import sweep
 from .words import WordFilter
 
 __all__ = [
     "CaptionedImages",
     "ConceptBank",
+    "Dictionary",
     "Explanation",
+    "KMeans",
     "LMM",
+    "PCA",
+    "RandomDictionary",
     "SemiNMF",
+    "Simple",
     "States",
     "WordFilter",
+    "choose_lam",
+    "choose_layer",
+    "choose_n_concepts",
     "explain",
     "explain_many",
     "extract",
     "ground_pictures",
     "ground_words",
+    "join_states",
     "load_images",
     "load_lmm",
+    "sweep",
+    "token_shares",
 ]

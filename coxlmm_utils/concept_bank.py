@@ -15,16 +15,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from . import __version__, figures
+from .dictionary import Dictionary, as_matrix
 from .files import write_whole
 from .grounding import Words, ground_pictures, ground_words
 from .lmm import LMM, Layer
 from .pictures import open_picture
+from .rivals import METHODS
 from .semi_nmf import SemiNMF
+from .shared import join_states
 from .states import States
 from .words import WordFilter
 
 THUMBNAIL_SIDE = 224  # pixels of the longer side, at most
-FORMAT = 1  # of the files of a saved bank
+FORMAT = 2  # of the files of a saved bank
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class ConceptBank:
 
     Attributes
     ----------
-    dictionary : SemiNMF
+    dictionary : Dictionary
         Its `components_` are the concepts: (concepts, width).
     activations : numpy.ndarray
         (samples, concepts): how active each concept is on each sample that it was learned from.
@@ -48,7 +51,7 @@ class ConceptBank:
     thumbnails : dict of str to PIL.Image.Image
         Those samples' pictures, by id, reduced; kept in the bank so that it can be shown anywhere.
     provenance : dict
-        Model, layer, position, prompt, token, lambda, seed, data, counts and versions.
+        Model, layer, position, prompt, token, the dictionary's method and parameters, data, counts and versions.
     """
 
     dictionary: SemiNMF
@@ -64,8 +67,8 @@ class ConceptBank:
     def learn(
         cls,
         lmm: LMM,
-        states: States,
-        dictionary: SemiNMF,
+        states: States | Sequence[States],
+        dictionary: Dictionary,
         n_decoded: int = 15,
         n_kept: int | None = None,
         n_pictures: int = 5,
@@ -78,10 +81,11 @@ class ConceptBank:
         ----------
         lmm : LMM
             The model that the states are of.
-        states : States
-            Of one layer; `states.at(layer)` chooses.
-        dictionary : SemiNMF
-            Its settings; a copy of it is fitted, so that one may serve several banks.
+        states : States or sequence of States
+            Of one layer; `states.at(layer)` chooses. Those of several tokens become one Z, and the bank is shared
+            (ours; see `join_states` and `token_shares`).
+        dictionary : Dictionary
+            Any method, with its settings; a copy of it is fitted, so that one may serve several banks.
         n_decoded, n_kept : int
             How many tokens are decoded for each concept, and how many words kept at most; see `ground_words`.
             `n_kept` defaults to the LMM's `words_kept`: all that pass the filter, as in the paper, and 5 for the
@@ -101,6 +105,7 @@ class ConceptBank:
         ValueError
             If the states are of another model, of several layers, fewer than the concepts, or not finite.
         """
+        states = states if isinstance(states, States) else join_states(states)
         _same_model(states.provenance["model"], lmm)
         layer = states.layer
         dictionary = copy.copy(dictionary).fit(states.Z)
@@ -109,7 +114,8 @@ class ConceptBank:
         top = ground_pictures(dictionary.activations_, n_pictures)
         thumbnails = {states.images.ids[row]: _thumbnail(states.images.picture(row)) for row in np.unique(top)}
         grounding = {"n_decoded": n_decoded, "n_kept": n_kept, "norm": norm, "filter": word_filter.settings()}
-        found = {"layer": layer, "dictionary": dictionary.get_params(), "grounding": grounding}
+        method = {"method": type(dictionary).__name__, **dictionary.get_params()}
+        found = {"layer": layer, "dictionary": method, "grounding": grounding}
         return cls(
             dictionary,
             dictionary.activations_,
@@ -125,16 +131,22 @@ class ConceptBank:
         return len(self.words)
 
     def __repr__(self) -> str:
-        return f"ConceptBank({len(self)} concepts of {self.token!r}, {self.where}, {len(self.ids):,} samples)"
+        kind = "concepts" if self.method == SemiNMF.label else f"{self.method} concepts"
+        return f"ConceptBank({len(self)} {kind} of {self.token!r}, {self.where}, {len(self.ids):,} samples)"
 
     @property
     def token(self) -> str:
-        """The target word, by its first spelling."""
-        return self.provenance["token"][0]
+        """The target word, by its first spelling; of a shared bank all target words."""
+        return ", ".join(self.provenance.get("tokens", self.provenance["token"][:1]))
 
     @property
     def layer(self) -> Layer:
         return self.provenance["layer"]
+
+    @property
+    def method(self) -> str:
+        """The dictionary's method, as figures show it."""
+        return self.dictionary.label
 
     @property
     def where(self) -> str:
@@ -145,7 +157,7 @@ class ConceptBank:
 
     @property
     def concepts(self) -> np.ndarray:
-        """The concepts: (concepts, width), each in the unit ball; the paper's U is the transpose."""
+        """The concepts: (concepts, width), of Semi-NMF each in the unit ball; the paper's U is the transpose."""
         return self.dictionary.components_
 
     def project(self, Z) -> np.ndarray:
@@ -153,7 +165,7 @@ class ConceptBank:
         return self.dictionary.transform(Z)
 
     def pictures(self, concept: int) -> list[Image.Image]:
-        """The pictures that activate a concept most, most active first; none that does not activate it."""
+        """The pictures that activate a concept most, of either sign, most active first; none that does not at all."""
         return [self.thumbnails[self.ids[row]] for row in self.top[concept] if self.activations[row, concept]]
 
     def check_model(self, lmm: LMM) -> None:
@@ -177,7 +189,15 @@ class ConceptBank:
         ----------
         folder : str or Path
             Made, or replaced.
+
+        Raises
+        ------
+        ValueError
+            If the dictionary is of a method that could not be loaded again.
         """
+        name = type(self.dictionary).__name__
+        if METHODS.get(name) is not type(self.dictionary):
+            raise ValueError(f"a bank of {name} cannot be saved: only {', '.join(METHODS)} can be loaded again")
         write_whole(folder, self._write)
 
     def _write(self, folder: Path) -> None:
@@ -185,11 +205,9 @@ class ConceptBank:
         names = {id: f"{number:05d}.png" for number, id in enumerate(self.thumbnails)}
         for id, picture in self.thumbnails.items():
             picture.save(folder / "pictures" / names[id])
-        tensors = {"concepts": self.concepts, "activations": self.activations, "top": self.top}
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
-            folder / "bank.safetensors",
-        )
+        tensors = {"activations": self.activations, "top": self.top, **_learned(self.dictionary)}
+        tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+        save_file(tensors, folder / "bank.safetensors")
         record = {
             "format": FORMAT,
             "coxlmm_utils": __version__,
@@ -228,7 +246,7 @@ class ConceptBank:
         tensors = load_file(folder / "bank.safetensors")
         provenance = record["provenance"]
         return cls(
-            SemiNMF.from_components(tensors["concepts"], lam=provenance["dictionary"]["lam"]),
+            _rebuilt(provenance["dictionary"], tensors),
             tensors["activations"],
             [Words(tuple(words["kept"]), tuple(map(tuple, words["dropped"]))) for words in record["words"]],
             record["ids"],
@@ -246,6 +264,24 @@ def _same_model(learned_on: dict, lmm: LMM) -> None:
             f"these concepts were learned on {learned_on['name']!r} (weights {learned_on['fingerprint']}), but the "
             f"model given is {lmm.name!r} (weights {lmm.fingerprint}); load the first, or extract again with the second"
         )
+
+
+def _learned(dictionary: Dictionary) -> dict[str, np.ndarray]:
+    """What a dictionary learned, by name; a number as a float64 array without dimensions."""
+    learned = {name: getattr(dictionary, name) for name in dictionary.learned}
+    return {name: value if isinstance(value, np.ndarray) else np.float64(value) for name, value in learned.items()}
+
+
+def _rebuilt(settings: dict, tensors: dict[str, np.ndarray]) -> Dictionary:
+    """The dictionary of a saved bank, from its method's name, its parameters and what it learned."""
+    parameters = {name: value for name, value in settings.items() if name != "method"}
+    if settings["method"] not in METHODS:
+        raise ValueError(f"its method {settings['method']!r} is none of {', '.join(METHODS)}")
+    dictionary = METHODS[settings["method"]](**parameters)
+    for name in dictionary.learned:
+        setattr(dictionary, name, tensors[name] if tensors[name].ndim else float(tensors[name]))
+    as_matrix(dictionary.components_, "concept")  # which refuses what is not finite
+    return dictionary
 
 
 def _thumbnail(picture: Image.Image) -> Image.Image:

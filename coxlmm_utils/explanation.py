@@ -34,7 +34,7 @@ class Explanation:
     step : int
         Which of them is the token.
     activations : numpy.ndarray
-        (concepts,), >= 0.
+        (concepts,); PCA's have a sign, all others are >= 0.
     """
 
     bank: ConceptBank
@@ -46,14 +46,14 @@ class Explanation:
 
     @property
     def relative(self) -> np.ndarray:
-        """Activations divided by the largest, as the paper's Fig 5 shows them; zeros if none is active."""
-        largest = self.activations.max(initial=0)
+        """Activations divided by the largest magnitude, with their sign (paper's Fig 5); zeros if none is active."""
+        largest = np.abs(self.activations).max(initial=0)
         return self.activations / largest if largest > 0 else np.zeros_like(self.activations)
 
     def top(self, n: int = 3) -> list[int]:
-        """The n most active concepts, most active first; only active ones."""
-        order = np.argsort(-self.activations, kind="stable")[:n]
-        return [int(concept) for concept in order if self.activations[concept] > 0]
+        """The n concepts of largest magnitude, largest first (paper section 3.5); none whose activation is zero."""
+        order = np.argsort(-np.abs(self.activations), kind="stable")[:n]
+        return [int(concept) for concept in order if self.activations[concept] != 0]
 
     def table(self, n: int = 3) -> pd.DataFrame:
         """The n most active concepts: number, activation, relative activation, words."""

@@ -16,11 +16,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
+from .semi_nmf import SemiNMF
 from .words import whole_word
 
 INK = "#2b2d42"
 QUIET = "#6b7489"
 BAR = "#e07a5f"
+NEGATIVE_BAR = "#3d5a80"
 PANEL = "#f6f4ef"
 
 DPI = 100
@@ -58,7 +60,7 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     ----------
     bank : ConceptBank
     concepts : sequence of int, optional
-        Which ones, in this order. Default: all, those with the most activation over the samples first.
+        Which ones, in this order. Default: all, those with the most activation (of either sign) over the samples first.
     n_words : int
         Words shown for each, as far as there is room.
 
@@ -67,7 +69,7 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     matplotlib.figure.Figure
     """
     if concepts is None:
-        concepts = np.argsort(-bank.activations.sum(0), kind="stable").tolist()
+        concepts = np.argsort(-np.abs(bank.activations).sum(0), kind="stable").tolist()
     n_pictures = bank.top.shape[1]
     n_columns = min(2, len(concepts))
     n_rows = -(-len(concepts) // n_columns)
@@ -75,8 +77,10 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     figure = new_figure(n_columns * (width + MARGIN) + MARGIN, n_rows * (height + MARGIN) + 2 * LINE + MARGIN)
     top = figure.get_figheight() - MARGIN
     share = f"{len(concepts)} of {len(bank)}" if len(concepts) < len(bank) else f"{len(bank)}"
+    method = "" if bank.method == SemiNMF.label else f" ({bank.method})"
+    title = f"“{bank.token}”: {share} concepts{method}"
     inside = figure.get_figwidth() - 2 * MARGIN
-    _line(figure, MARGIN, top - LINE / 2, [f"“{bank.token}”: {share} concepts"], inside, size=13, weight="bold")
+    _line(figure, MARGIN, top - LINE / 2, [title], inside, size=13, weight="bold")
     samples = f"{bank.where}  ·  {len(bank.ids):,} samples"
     _line(figure, MARGIN, top - LINE * 1.4, [samples], inside, color=QUIET)
     for place, concept in enumerate(concepts):
@@ -207,11 +211,11 @@ def _card(
 
 
 def _bar(figure: Figure, left: float, middle: float, number: int, value: float) -> None:
-    """One relative activation, from 0 to 1, with its concept and value."""
+    """One relative activation, from -1 to 1: a bar as long as its magnitude, with its concept and value."""
     room = BARS - 0.45  # beside it stands the value
     _text(figure, left, middle + 0.17, f"concept {number}", color=INK, fontsize=10)
     _box(figure, left, middle - 0.11, room, 0.22, PANEL)
-    _box(figure, left, middle - 0.11, room * float(value), 0.22, BAR)
+    _box(figure, left, middle - 0.11, room * abs(float(value)), 0.22, BAR if value > 0 else NEGATIVE_BAR)
     _text(figure, left + room + 0.07, middle, f"{value:.2f}", color=INK, fontsize=10, va="center")
 
 

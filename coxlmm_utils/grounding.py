@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .lmm import LMM, Layer
-from .words import WordFilter
+from .words import WordFilter, words_in
 
 
 @dataclass(frozen=True)
@@ -94,3 +95,29 @@ def ground_pictures(activations: np.ndarray, n_pictures: int = 5) -> np.ndarray:
     """
     order = np.argsort(-np.abs(activations), axis=0, kind="stable")  # (samples, concepts)
     return order[:n_pictures].T
+
+
+def words_said(words: Sequence[Words], top: np.ndarray, references: Sequence[Sequence[str]]) -> np.ndarray:
+    """Do the two groundings agree: the share of a concept's words that its pictures' references say (ours).
+
+    It asks what the paper's CLIPScore of the grounding asks (section 4), and needs no judge, but knows no synonyms.
+
+    Parameters
+    ----------
+    words : sequence of Words
+        Of all concepts.
+    top : numpy.ndarray
+        (concepts, pictures) sample numbers, as from `ground_pictures`.
+    references : sequence of sequence of str
+        Reference captions of every sample.
+
+    Returns
+    -------
+    numpy.ndarray
+        (concepts,), mean over pictures and words, from 0 to 1; 0 for a concept without words.
+    """
+    said = {int(row): set(words_in(" ".join(references[row]).lower())) for row in np.unique(top)}
+    return np.array([
+        np.mean([[word.lower() in said[int(row)] for word in mine.kept] or [0.0] for row in rows])
+        for mine, rows in zip(words, top)
+    ])

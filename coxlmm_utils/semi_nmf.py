@@ -5,39 +5,47 @@ Notation (samples are rows here; the paper's Z, U and V are the transposes)
     Z   (samples, width)      states, unscaled
     U   (concepts, width)     concepts, each in the unit ball: `components_`
     V   (samples, concepts)   activations, none negative: `activations_`
-    G = U U^T   (concepts, concepts)        B = U Z^T   (concepts, samples)
-    A = V^T V   (concepts, concepts)        C = V^T Z   (concepts, width)
 
     minimise  ||Z - V U||_F^2 + lam * sum(V)    with V >= 0 and ||u_k||_2 <= 1
 
-A round improves V with U fixed, then U with V fixed. It reads Z twice, for B and for C; all else is small.
-The functions below the class hold V transposed, (concepts, samples), so that a concept is one contiguous row.
+Starts are drawn in starts.py, improved in alternation.py, and a state's activations are solved in activations.py.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-SWEEPS = 4  # passes over the concepts in each half of a round; cheap beside reading Z
-KKT_TOLERANCE = 1e-8  # of a solved activation, relative to the norm of its state
-MAX_STEPS = 1_000  # of the active set in `transform`; a few dozen do, even for concepts that are nearly alike
+from .activations import solve_activations
+from .alternation import End, into_ball, lowest_end
+from .dictionary import Dictionary, as_matrix, squared_norms
+from .starts import starting_concepts
+
+SMALL = 2**22  # states of no more numbers are worked on in float64, and from more starts, at next to no cost
+MANY_STARTS, FEW_STARTS = 8, 4
 
 
-class SemiNMF:
+def largest_useful_lam(Z: np.ndarray | Tensor) -> float:
+    """The lambda from which on every activation is zero, whatever the concepts: twice the longest state's norm (ours).
+
+    Parameters
+    ----------
+    Z : array or tensor, shape (samples, width)
+        States; ValueError unless a finite matrix.
+    """
+    return 2 * float(squared_norms(as_matrix(Z, "sample")).max()) ** 0.5
+
+
+class SemiNMF(Dictionary):
     """A dictionary of concepts by sparse semi-non-negative matrix factorisation.
 
     The objective (top of this file) is the paper's (section 3, arXiv 2406.08074), the solver ours: projected
-    gradient on one concept at a time, in float64, on the device of the states (the CPU if it has no float64).
-
-    A concept that no sample uses is re-drawn when the next round begins: it becomes the direction of the
-    residual of the worst reconstructed sample. Its activations are all zero, so the objective stays as it is,
-    and the round can only lower it. Nothing is re-drawn after the last round.
+    gradient on one concept at a time, for all starts together, on the device of the states (the CPU if it has no
+    float64). Beside the states it needs memory for about six times `n_starts` dictionaries and their activations.
 
     Parameters
     ----------
@@ -48,25 +56,36 @@ class SemiNMF:
     max_rounds : int, default=500
         Most rounds of a start; reaching it warns.
     tol : float, default=1e-6
-        A start ends when a round lowers the objective by no more than this fraction of it.
-    n_starts : int, default=4
+        A start ends when a plain round lowers the objective by no more than this fraction of it.
+    n_starts : int, optional
         First the singular vectors of the states, then samples drawn far apart; the lowest objective is kept.
+        Default: 8, but 4 if the states are more than four million numbers, where each start costs.
     random_state : int, default=0
         Seed. One seed gives one answer, to the last bit on one machine.
-    verbose : bool, default=False
-        Show a progress bar over the starts.
+    relative_lam : float, optional
+        Instead of `lam`: as a fraction, from 0 to 1, of `largest_useful_lam` of the states that it is fitted to (ours).
+        It means the same sparsity for states of another norm, which no fixed `lam` does.
+    verbose : bool, default=True
+        Show a progress bar once a fit has taken three seconds.
 
     Attributes
     ----------
     components_ : ndarray of float32, shape (concepts, width)
     activations_ : ndarray of float32, shape (samples, concepts)
         ``transform(Z)``: solved to the end after the last round.
+    lam_ : float
+        The lambda in use: `lam`, or what `relative_lam` comes to.
     objective_ : list of float
-        Value after each round of the kept start; never rises, up to float64 rounding of ``||Z||_F^2``.
+        Value after each round of the kept start; never rises.
     n_rounds_ : int
+    n_start_rounds_ : list of int
+        How many starts were under way in each round: all that the fit did.
     reconstruction_error_ : float
         ``||Z - V U||_F / ||Z||_F``, or 0 if all states are zero.
     """
+
+    label = "Semi-NMF"
+    learned = ("components_", "lam_")
 
     def __init__(
         self,
@@ -74,46 +93,41 @@ class SemiNMF:
         lam: float = 1.0,
         max_rounds: int = 500,
         tol: float = 1e-6,
-        n_starts: int = 4,
+        n_starts: int | None = None,
         random_state: int = 0,
-        verbose: bool = False,
+        relative_lam: float | None = None,
+        verbose: bool = True,
     ) -> None:
-        self.n_concepts, self.lam = n_concepts, lam
+        self.n_concepts, self.lam, self.relative_lam = n_concepts, lam, relative_lam
         self.max_rounds, self.tol, self.n_starts = max_rounds, tol, n_starts
         self.random_state, self.verbose = random_state, verbose
 
-    def __repr__(self) -> str:
-        return f"SemiNMF({', '.join(f'{name}={value}' for name, value in self.get_params().items())})"
-
-    def get_params(self) -> dict:
-        """The parameters that it was made with, as json can hold them (as scikit-learn's estimators do)."""
-        kinds = {"n_concepts": int, "lam": float, "max_rounds": int, "tol": float, "n_starts": int, "random_state": int}
-        return {name: kind(getattr(self, name)) for name, kind in kinds.items()}
-
     @classmethod
-    def from_components(cls, components: np.ndarray | Tensor, lam: float = 1.0) -> SemiNMF:
-        """A dictionary from saved concepts, ready for `transform` but without the other attributes (ours).
+    def from_components(cls, components: np.ndarray | Tensor, lam: float = 1.0) -> Self:
+        """A dictionary of given concepts, ready for `transform` but without the other attributes (ours).
 
         Parameters
         ----------
         components : array or tensor, shape (concepts, width)
-            `components_` of a fitted dictionary; ValueError unless a finite matrix.
+            ValueError unless a finite matrix.
         lam : float, default=1.0
-            The `lam` that it was fitted with; ValueError if negative.
+            Of `transform`; ValueError if negative.
         """
-        components = _as_matrix(components, "concept")
+        components = as_matrix(components, "concept")
         dictionary = cls(n_concepts=len(components), lam=lam)
         dictionary._check_parameters()
-        dictionary.components_ = components.float().cpu().numpy()
+        dictionary.components_, dictionary.lam_ = components.float().cpu().numpy(), lam
         return dictionary
 
-    def fit(self, Z: np.ndarray | Tensor) -> SemiNMF:
+    def fit(self, Z: np.ndarray | Tensor, start: np.ndarray | Tensor | None = None) -> Self:
         """Learn the concepts of some states (paper section 3); returns itself.
 
         Parameters
         ----------
         Z : array or tensor, shape (samples, width)
             States, of any float type.
+        start : array or tensor, shape (at most n_concepts, width), optional
+            Concepts to start from, beside the `n_starts` others; concepts that are missing are drawn (ours).
 
         Raises
         ------
@@ -121,23 +135,18 @@ class SemiNMF:
             If `Z` is no finite matrix, has fewer samples than concepts, or a parameter is out of range.
         """
         self._check_parameters()
-        Z = _as_matrix(Z, "sample")
-        if self.n_concepts > len(Z):
-            raise ValueError(f"n_concepts={self.n_concepts} is more than the {len(Z)} samples: lower it.")
-        starts = tqdm(range(self.n_starts), desc="Semi-NMF starts", disable=not self.verbose)
-        ends = (self._run(Z, start) for start in starts)
-        U, self.objective_, decrease = min(ends, key=lambda end: end[1][-1])
-        self.n_rounds_ = len(self.objective_)
-        self.components_ = U.float().cpu().numpy()
-        self.activations_ = self.transform(Z)
-        V, U = torch.as_tensor(self.activations_).to(Z), torch.as_tensor(self.components_).to(Z)
-        self.reconstruction_error_ = float((Z - V @ U).norm() / Z.norm()) if Z.any() else 0.0
-        self._warn_of_poor_fit(decrease)
+        Z = as_matrix(Z, "sample")
+        self.check_number(Z)
+        squares = squared_norms(Z)  # (samples,)
+        self.lam_ = self.lam if self.relative_lam is None else self.relative_lam * 2 * float(squares.max()) ** 0.5
+        end, self.n_start_rounds_ = self._lowest_end(Z.double() if Z.numel() <= SMALL else Z, squares, start)
+        self.objective_, self.n_rounds_ = end.objective, len(end.objective)
+        self.components_ = end.U.float().cpu().numpy()
+        V, square = solve_activations(Z, squares, torch.as_tensor(self.components_).to(Z), self.lam_)
+        self.activations_ = V.float().contiguous().cpu().numpy()
+        self.reconstruction_error_ = (square / (float(squares.sum()) or 1.0)) ** 0.5
+        self._warn_of_poor_fit(end)
         return self
-
-    def fit_transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
-        """`fit`, then `activations_`, shape (samples, concepts); parameters and errors are those of `fit`."""
-        return self.fit(Z).activations_
 
     def transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
         """Activations of states: ``argmin_{v >= 0} ||z - v U||^2 + lam * sum(v)`` (paper section 3).
@@ -159,135 +168,49 @@ class SemiNMF:
         ValueError
             If there are no concepts yet, or `Z` is no finite matrix of their width.
         """
-        if not hasattr(self, "components_"):
-            raise ValueError("This SemiNMF has no concepts yet: call fit, or make it by from_components.")
-        Z = _as_matrix(Z, "sample")
+        Z = self.check_states(Z)
         U = torch.as_tensor(self.components_).to(Z)
-        if Z.shape[1] != U.shape[1]:
-            raise ValueError(f"The states have width {Z.shape[1]}, not {U.shape[1]}: use the same model.")
-        V = _solve_activations(U @ U.T, U @ Z.T - self.lam / 2, Z.norm(dim=1))  # (concepts, samples)
-        return V.T.float().contiguous().cpu().numpy()
+        V, _ = solve_activations(Z, squared_norms(Z), U, self.lam_)
+        return V.float().contiguous().cpu().numpy()
+
+    def reconstruct(self, V: np.ndarray) -> np.ndarray:
+        """``V U``: (samples, concepts) to float32 (samples, width)."""
+        return np.asarray(V, dtype=np.float32) @ self.components_
 
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range."""
-        for name in ("n_concepts", "max_rounds", "n_starts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        counts = {"n_concepts": self.n_concepts, "max_rounds": self.max_rounds, "n_starts": self.n_starts}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1, not {count}.")
         if not 0 <= self.lam < np.inf:
             raise ValueError(f"lam must be finite and at least 0, not {self.lam}.")
+        if self.relative_lam is not None and not 0 <= self.relative_lam < 1:
+            raise ValueError(f"relative_lam must be at least 0 and below 1, not {self.relative_lam}.")
 
-    def _run(self, Z: Tensor, start: int) -> tuple[Tensor, list[float], float]:
-        """One start to its end: concepts, the objective after each round, and the last relative decrease."""
-        rng, energy = np.random.default_rng([self.random_state, start]), float(Z.norm()) ** 2
-        U, V = Z.new_zeros(self.n_concepts, Z.shape[1]), Z.new_zeros(self.n_concepts, len(Z))
-        if start == 0:
-            singular = _singular_vectors(Z, self.n_concepts, rng)
-            U[: len(singular)] = singular  # a small Z has too few; the second round re-draws the rest
-        else:
-            _draw(U, range(self.n_concepts), Z, self.lam, rng)
-        objective, decrease = [_round(Z, U, V, energy, self.lam)], np.inf
-        while len(objective) < self.max_rounds and decrease > self.tol:
-            unused = (V == 0).all(dim=1).nonzero()[:, 0].tolist()
-            if unused:
-                _draw(U, unused, Z - V.T @ U, self.lam)
-            objective.append(_round(Z, U, V, energy, self.lam))
-            decrease = (objective[-2] - objective[-1]) / (objective[-1] or 1.0)
-        return U, objective, decrease
+    def _lowest_end(self, Z: Tensor, squares: Tensor, given: np.ndarray | Tensor | None) -> tuple[End, list[int]]:
+        """The start that ends lowest, and how many were under way in each round."""
+        n_starts = self.n_starts or (MANY_STARTS if Z.numel() <= SMALL else FEW_STARTS)
+        n_starts += given is not None
+        U = starting_concepts(Z, squares, self.n_concepts, n_starts, self.random_state)  # (starts, concepts, width)
+        if given is not None:
+            given = into_ball(as_matrix(given, "concept").to(Z, copy=True))
+            if given.shape[1] != Z.shape[1] or len(given) > self.n_concepts:
+                raise ValueError(f"start has shape {tuple(given.shape)}: it must fit {tuple(U.shape[1:])}.")
+            U[-1, : len(given)] = given
+        return lowest_end(Z, squares, U, self.lam_, self.tol, self.max_rounds, self.verbose)
 
-    def _warn_of_poor_fit(self, decrease: float) -> None:
+    def _warn_of_poor_fit(self, end: End) -> None:
         """Warn of a fit that was cut off, and of concepts that no sample uses."""
-        if decrease > self.tol:
+        if not end.settled:
             warnings.warn(
                 f"Semi-NMF has not settled in max_rounds={self.max_rounds}: the last round lowered "
-                f"the objective by {decrease:.1e} of it (tol={self.tol:.1e}).",
+                f"the objective by {end.decrease:.1e} of it (tol={self.tol:.1e}).",
                 stacklevel=3,
             )
         if n_unused := int((self.activations_ == 0).all(axis=0).sum()):
             warnings.warn(
                 f"Concepts that no sample uses: {n_unused} of {self.n_concepts}; lower n_concepts "
-                f"or lam (now {self.lam}).",
+                f"or lam (now {self.lam_:g}).",
                 stacklevel=3,
             )
-
-
-def _round(Z: Tensor, U: Tensor, V: Tensor, energy: float, lam: float) -> float:
-    """Improve V, then U, in place; returns the objective. `energy` is ||Z||_F^2."""
-    _descend(V, U @ U.T, U @ Z.T - lam / 2, torch.relu, SWEEPS)
-    A, C = V @ V.T, V @ Z
-    _descend(U, A, C, lambda concept: concept / concept.norm().clamp(min=1), SWEEPS)  # into the unit ball
-    square = energy - 2 * (U * C).sum() + (A * (U @ U.T)).sum()  # ||Z - V U||_F^2
-    return max(float(square), 0.0) + lam * float(V.sum())
-
-
-def _descend(X: Tensor, H: Tensor, T: Tensor, project: Callable[[Tensor], Tensor], sweeps: int) -> None:
-    """Lower <X, H X> - 2 <X, T>, in place, by projected gradient on one row of X at a time."""
-    curvatures = H.diagonal().tolist()  # alike in all directions of a row: a step ends at its minimum
-    for k in [k for k, curvature in enumerate(curvatures) if curvature > 0] * sweeps:
-        X[k] = project(X[k] + (T[k] - H[k] @ X) / curvatures[k])
-
-
-def _singular_vectors(Z: Tensor, n: int, rng: np.random.Generator) -> Tensor:
-    """Up to n right singular vectors, by subspace iteration, each signed to fit more of the energy."""
-    Q = torch.as_tensor(rng.standard_normal((len(Z), min(n + 10, *Z.shape)))).to(Z)  # 10 spare sharpen the n
-    for _ in range(3):
-        Q = Z @ torch.linalg.qr(Z.T @ Q).Q
-    W = torch.linalg.svd(torch.linalg.qr(Q).Q.T @ Z, full_matrices=False).Vh[:n]
-    scores = Z @ W.T  # (samples, n)
-    return torch.where((scores * scores.abs()).sum(dim=0) < 0, -1, 1)[:, None] * W
-
-
-def _draw(U: Tensor, which: Sequence[int], R: Tensor, lam: float, rng: np.random.Generator | None = None) -> None:
-    """Turn concepts, in place, to rows of R that those turned before cover worst (with rng: badly)."""
-    energy = R.square().sum(dim=1)
-    floor = max((lam / 2) ** 2, 1e-12 * float(energy.max()))  # a row no longer than lam / 2 activates nothing
-    left = energy  # what the best of the turned concepts leaves of each row
-    for k in which:
-        left = left * (left > floor)
-        if not left.any():
-            return
-        i = int(left.argmax()) if rng is None else rng.choice(len(left), p=(left / left.sum()).cpu().numpy())
-        U[k] = R[i] / R[i].norm()
-        left = torch.minimum(left, energy - (R @ U[k]).clamp(min=0).square())
-
-
-def _solve_activations(G: Tensor, T: Tensor, norms: Tensor) -> Tensor:
-    """The best V, from zero; T is B - lam / 2. A sample that is solved is not touched again."""
-    V, unsolved = torch.zeros_like(T), torch.arange(T.shape[1], device=T.device)
-    _descend(V, G, T, torch.relu, sweeps=10)
-    for _ in range(MAX_STEPS):
-        residual = torch.minimum(V[:, unsolved], G @ V[:, unsolved] - T[:, unsolved]).abs().amax(dim=0)
-        unsolved = unsolved[residual > KKT_TOLERANCE * norms[unsolved]]
-        if not len(unsolved):
-            return V
-        V[:, unsolved] = _active_set_step(V[:, unsolved], G, T[:, unsolved])
-    warnings.warn(
-        f"The activations of {len(unsolved)} of {len(norms)} samples are not solved to a relative "
-        f"{KKT_TOLERANCE:.0e}: some concepts are nearly alike, ask for fewer.",
-        stacklevel=3,
-    )
-    return V
-
-
-def _active_set_step(V: Tensor, G: Tensor, T: Tensor) -> Tensor:
-    """Solve for the concepts that a sample uses, until one of them ends; then move its worst concept."""
-    used = (V > 0).T  # (samples, concepts)
-    ridge = 1e-8 * G.diagonal().max() * torch.eye(len(G)).to(G)  # keeps like concepts solvable
-    step = torch.linalg.solve(G * (used[:, :, None] & used[:, None]) + ridge, used * (T - G @ V).T).T
-    reach = torch.where(step < 0, -V / step, 1).amin(dim=0).clamp(max=1)
-    V = torch.where(V + reach * step > 1e-14 * V, V + reach * step, 0)  # exactly zero where it ends
-    slope = G @ V - T
-    worst = torch.minimum(V, slope).abs().argmax(dim=0, keepdim=True)  # (1, samples)
-    alone = V.gather(0, worst) - slope.gather(0, worst) / G.diagonal()[worst].clamp(min=1e-300)
-    return V.scatter(0, worst, alone.clamp(min=0))
-
-
-def _as_matrix(rows: np.ndarray | Tensor, name: str) -> Tensor:
-    """A finite float64 matrix, on the device of `rows` where that has float64."""
-    rows = rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows, dtype=np.float64, order="C"))
-    rows = rows.detach().to("cpu" if rows.device.type == "mps" else rows.device).double().contiguous()
-    if rows.ndim != 2:
-        raise ValueError(f"Expected a matrix with one row for each {name}, got shape {tuple(rows.shape)}.")
-    bad = (~rows.isfinite().all(dim=1)).nonzero()
-    if len(bad):
-        raise ValueError(f"{name.capitalize()} {int(bad[0])} has a NaN or infinite value: drop or redo it.")
-    return rows

@@ -11,12 +11,14 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import ImageChops
+from safetensors.numpy import load_file, save_file
 
 from coxlmm_utils import __version__
 from coxlmm_utils.concept_bank import THUMBNAIL_SIDE, ConceptBank
 from coxlmm_utils.extraction import extract
 from coxlmm_utils.grounding import ground_pictures, ground_words
 from coxlmm_utils.lmm import load_lmm
+from coxlmm_utils.rivals import METHODS, PCA, KMeans, RandomDictionary, Simple
 from coxlmm_utils.semi_nmf import SemiNMF
 from coxlmm_utils.words import WordFilter
 from tests.conftest import MAX_NEW_TOKENS, in_memory, noise
@@ -51,7 +53,7 @@ def test_where_a_bank_comes_from(llava, states, bank):
     assert record["model"]["name"] == llava.name and record["model"]["fingerprint"] == llava.fingerprint
     assert (record["layer"], record["position"], record["token"]) == (2, "predicts", ["grey"])
     assert (record["prompt"], record["max_new_tokens"]) == (llava.prompt, MAX_NEW_TOKENS)
-    assert record["dictionary"] == SemiNMF(3, random_state=5).get_params()
+    assert record["dictionary"] == {"method": "SemiNMF", **SemiNMF(3, random_state=5).get_params()}
     assert record["grounding"]["filter"] == WordFilter(min_length=2).settings() != WordFilter().settings()
     assert record["versions"] == {
         "coxlmm_utils": __version__,
@@ -93,6 +95,24 @@ def test_large_pictures_are_kept_small(llava, pictures, token):
     bank = ConceptBank.learn(llava, states, SemiNMF(1), n_pictures=1)
     assert bank.pictures(0)[0].size == (THUMBNAIL_SIDE, 168)
     assert large[0].size == (400, 300)
+
+
+@pytest.mark.parametrize("method", [Simple, PCA, KMeans, RandomDictionary])
+def test_any_method_makes_a_bank(llava, states, bank, method):
+    other, dictionary = ConceptBank.learn(llava, states, method(2)), method(2).fit(states.Z)
+    assert np.array_equal(other.concepts, dictionary.components_)
+    assert np.array_equal(other.activations, dictionary.activations_)
+    assert other.provenance["dictionary"] == {"method": method.__name__, **method(2).get_params()}
+    assert (bank.method, other.method) == ("Semi-NMF", method.label)
+    assert repr(other) == repr(bank).replace("3 concepts", f"2 {method.label} concepts")
+
+
+def test_pictures_of_a_signed_concept_are_those_of_largest_magnitude(bank):
+    activations = np.zeros_like(bank.activations)
+    activations[:3, 1] = [1, -3, 2]
+    thumbnails = dict(zip(bank.ids, "abc"))
+    signed = replace(bank, activations=activations, top=ground_pictures(activations, 4), thumbnails=thumbnails)
+    assert signed.pictures(1) == ["b", "c", "a"] and signed.pictures(0) == []
 
 
 def test_one_setting_serves_two_banks(llava, states):
@@ -156,6 +176,48 @@ def test_a_bank_of_the_final_norm_survives_too(llava, pictures, token, tmp_path)
     assert loaded.where == "final norm, position that predicts it (the paper's)"
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SemiNMF(2, lam=0.5, tol=1e-5),
+        SemiNMF(2, relative_lam=0.1),
+        Simple(2),
+        PCA(2, random_state=3),
+        KMeans(2, random_state=3),
+        RandomDictionary(2, lam=0.25, random_state=3),
+    ],
+    ids=repr,
+)
+def test_a_loaded_dictionary_is_the_saved_one(llava, states, tmp_path, settings):
+    bank = ConceptBank.learn(llava, states, settings)
+    bank.save_pretrained(tmp_path / "bank")
+    loaded = ConceptBank.from_pretrained(tmp_path / "bank")
+    assert type(loaded.dictionary) is type(settings) and repr(loaded.dictionary) == repr(settings)
+    assert loaded.dictionary.get_params() == settings.get_params()
+    for name in settings.learned:
+        ours, theirs = getattr(bank.dictionary, name), getattr(loaded.dictionary, name)
+        assert type(ours) is type(theirs) and np.array_equal(ours, theirs)
+    assert np.array_equal(loaded.project(states.Z), bank.activations)
+    assert repr(loaded) == repr(bank)
+
+
+def test_a_bank_is_saved_as_its_dictionarys_attributes(llava, states, saved, tmp_path):
+    tensors = load_file(saved / "bank.safetensors")
+    assert tensors.keys() == {"activations", "top", "components_", "lam_"}
+    assert (tensors["lam_"].shape, tensors["lam_"].dtype, tensors["lam_"]) == ((), np.float64, 1.0)
+    ConceptBank.learn(llava, states, PCA(2)).save_pretrained(tmp_path / "pca")
+    assert load_file(tmp_path / "pca" / "bank.safetensors").keys() == {"activations", "top", "components_", "mean_"}
+
+
+def test_a_bank_that_could_not_be_loaded_is_not_saved(llava, states, tmp_path):
+    class Own(Simple):
+        pass
+
+    with pytest.raises(ValueError, match="a bank of Own cannot be saved: only SemiNMF, Simple, .* can be loaded again"):
+        ConceptBank.learn(llava, states, Own(2)).save_pretrained(tmp_path / "bank")
+    assert not (tmp_path / "bank").exists()
+
+
 def test_saving_again_replaces(llava, states, saved):
     few = ConceptBank.learn(llava, states, SemiNMF(1), n_pictures=1)
     few.save_pretrained(saved)
@@ -190,8 +252,19 @@ def without(*keys):
     return change
 
 
-def format_2(path):
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+def swapped(old, new):
+    def change(path):
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+def without_tensor(name):
+    def change(path):
+        save_file({key: tensor for key, tensor in load_file(path).items() if key != name}, path)
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -205,7 +278,12 @@ def format_2(path):
         ("bank.json", lambda path: path.write_text("[]")),
         ("bank.json", without("words")),
         ("bank.json", without("provenance")),
-        ("bank.json", format_2),
+        ("bank.json", swapped('"format": 2', '"format": 1')),
+        ("bank.json", swapped('"method": "SemiNMF"', '"method": "Dictionary"')),
+        ("bank.json", swapped('"method": "SemiNMF"', '"method": ["SemiNMF"]')),
+        ("bank.json", swapped('"tol"', '"tolerance"')),
+        ("bank.safetensors", without_tensor("components_")),
+        ("bank.safetensors", without_tensor("lam_")),
         ("pictures/00000.png", cut),
         ("pictures/00000.png", lambda path: path.unlink()),
     ],
@@ -213,6 +291,12 @@ def format_2(path):
 def test_a_damaged_bank_is_named(saved, name, damage):
     damage(saved / name)
     with pytest.raises(ValueError, match="the concept bank in .*bank is damaged .*save it again"):
+        ConceptBank.from_pretrained(saved)
+
+
+def test_an_unknown_method_is_named(saved):
+    swapped('"SemiNMF"', '"os.system"')(saved / "bank.json")
+    with pytest.raises(ValueError, match=f"damaged .its method 'os.system' is none of {', '.join(METHODS)}"):
         ConceptBank.from_pretrained(saved)
 
 

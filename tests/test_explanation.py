@@ -18,6 +18,7 @@ from coxlmm_utils.explanation import Explanation, explain, explain_many
 from coxlmm_utils.extraction import extract
 from coxlmm_utils.lmm import load_lmm
 from coxlmm_utils.pictures import as_rgb
+from coxlmm_utils.rivals import PCA
 from coxlmm_utils.semi_nmf import SemiNMF
 from tests.conftest import in_memory
 from tests.tiny_lmms import WORDS, tiny_llava
@@ -63,6 +64,24 @@ def test_relative_activations_are_in_0_1_and_reach_1(llava, pictures, bank, name
     assert explained.relative.min() >= 0 and explained.relative.max() == 1
     np.testing.assert_allclose(made(bank, 2.0, 0.0, 8.0).relative, [0.25, 0, 1])
     assert made(bank, 0.0, 0.0, 0.0).relative.tolist() == [0, 0, 0]
+
+
+def test_signed_activations_count_by_magnitude_and_keep_their_sign(bank):
+    explained = made(bank, 2.0, -8.0, -4.0)
+    assert explained.relative.tolist() == [0.25, -1, -0.5]
+    assert explained.top() == [1, 2, 0] and made(bank, -1.0, 0.0, 1.0).top() == [0, 2]
+    assert explained.table(2).relative.tolist() == [-1, -0.5]
+    assert explained.table(2).activation.tolist() == [-8, -4]
+    shown = f"-1.00 {bank.words[1]}; -0.50 {bank.words[2]}; 0.25 {bank.words[0]}"
+    assert repr(explained) == f"Explanation of 'grey' in 'all grey': {shown}"
+
+
+def test_a_bank_of_signed_activations_explains(llava, pictures, states, named):
+    bank = ConceptBank.learn(llava, states, PCA(3))
+    explained = explain(llava, bank, pictures[named])
+    np.testing.assert_allclose(explained.activations, bank.activations[1], rtol=1e-3, atol=1e-3)
+    assert explained.top() == np.argsort(-np.abs(bank.activations[1])).tolist()
+    assert explained.activations.min() < 0 and np.abs(explained.relative).max() == 1
 
 
 def test_top_concepts_are_the_active_ones_in_order(bank):

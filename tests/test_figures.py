@@ -17,6 +17,7 @@ from coxlmm_utils import figures
 from coxlmm_utils.explanation import Explanation
 from coxlmm_utils.grounding import Words, ground_pictures
 from coxlmm_utils.picturebook import page
+from coxlmm_utils.rivals import KMeans
 from coxlmm_utils.semi_nmf import SemiNMF
 
 N, K = 20, 16
@@ -84,6 +85,19 @@ def test_a_gallery_shows_all_concepts_and_pictures(odd):
     assert [int(text) for text in texts(figure) if text.isdigit()] == by_activation
 
 
+def test_a_gallery_names_a_method_that_is_not_the_papers(odd):
+    figure = replace(odd, dictionary=KMeans()).gallery([3])
+    check_layout(figure)
+    assert "“grey”: 1 of 16 concepts (K-Means)" in texts(figure)
+
+
+def test_concepts_of_signed_activations_are_in_order_of_magnitude(odd):
+    activations = np.zeros_like(odd.activations)
+    activations[:2, 4:7] = [[1, -3, 2], [-1, -3, -3]]
+    figure = replace(odd, activations=activations).gallery()
+    assert [int(text) for text in texts(figure) if text.isdigit()][:4] == [5, 6, 4, 0]
+
+
 @pytest.mark.parametrize("concepts", [[3], [4, 1, 2]])
 def test_concepts_can_be_chosen(odd, concepts):
     figure = odd.gallery(concepts)
@@ -112,15 +126,16 @@ def test_one_concept_is_shown_large(odd):
 
 @pytest.mark.parametrize("size", [(640, 480), (30, 300)])
 @pytest.mark.parametrize("caption", ["dog", LONG])
-@pytest.mark.parametrize("active", [(), (1, 4, 2), (5, 4, 3, 2, 1)])
+@pytest.mark.parametrize("active", [(), (1, 4, 2), (5, 4, 3, 2, 1), (-1, 4, -2), (-5, -4)])
 def test_an_explanation_shows_caption_bars_and_concepts(odd, size, caption, active):
     figure = explained(odd, *active, caption=caption, size=size).figure(5)
     check_layout(figure)
     shown = texts(figure)
     assert any(caption.replace("dog", "[dog]").strip() == text.replace("\n", " ") for text in shown)
-    order = np.argsort(-np.array(active), kind="stable").tolist()
+    order = np.argsort(-np.abs(active), kind="stable").tolist()
     assert [text for text in shown if text.startswith("concept ")] == [f"concept {k}" for k in order]
-    assert [text for text in shown if text[:2] in ("0.", "1.")] == [f"{active[k] / max(active):.2f}" for k in order]
+    values = [f"{active[k] / max(np.abs(active)):.2f}" for k in order]
+    assert [text for text in shown if text.lstrip("-")[:2] in ("0.", "1.")] == values
     assert len(figure.axes) == 1 + 4 * sum(k != 2 for k in order)
 
 
@@ -128,6 +143,15 @@ def test_bars_are_as_long_as_their_values(odd):
     figure = explained(odd, 1, 4).figure()
     bars = [box.get_width() for box in figure.artists if box.get_facecolor() == to_rgba(figures.BAR)]
     assert bars[1] / bars[0] == pytest.approx(0.25)
+
+
+def test_a_negative_bar_has_its_own_colour_and_the_length_of_its_magnitude(odd):
+    drawn = explained(odd, 1, -4, -2).figure().artists
+    shown = {to_rgba(colour): [] for colour in (figures.BAR, figures.NEGATIVE_BAR, figures.PANEL)}
+    for box in drawn:
+        shown[box.get_facecolor()].append(box.get_width())
+    negative, [positive] = shown[to_rgba(figures.NEGATIVE_BAR)], shown[to_rgba(figures.BAR)]
+    assert np.array([*negative, positive]) / negative[0] == pytest.approx([1, 0.5, 0.25])
 
 
 def test_a_notebook_shows_a_gallery_of_pages_as_a_small_picture(odd):

@@ -74,6 +74,11 @@ def best_aucs(activations: np.ndarray, pages: Sequence[Factors]) -> list[tuple[f
     return [(float(row.max()), *names[row.argmax()]) for row in scores]
 
 
+def mean_best_auc(activations: np.ndarray, pages: Sequence[Factors]) -> float:
+    """The mean of `best_aucs` over concepts (ours)."""
+    return float(np.mean([auc for auc, _, _ in best_aucs(activations, pages)]))
+
+
 def shuffled_auc(activations: np.ndarray, pages: Sequence[Factors], n_shuffles: int = 20, seed: int = 0) -> float:
     """Mean best AUC when the activations are dealt to the wrong pages: what chance alone gives (ours)."""
     rng = np.random.default_rng(seed)
