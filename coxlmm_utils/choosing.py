@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-WORSE = 1.05  # how much more error a sparser dictionary may make
+WORSE = 1.1  # how much more error a sparser dictionary may make
 
 MEASURES = {  # column of a sweep: what it is called in figures and sentences
     "reconstruction_error": "relative error",
     "active": "active concepts a sample",
     "overlap": "overlap of words",
-    "said": "words that the captions say",
+    "said": "words that captions say",
     "stability": "stability across seeds",
-    "auc": "known truth (mean best AUC)",
+    "auc": "known truth (best AUC)",
 }
 
 
@@ -66,7 +66,7 @@ def choose_n_concepts(table: pd.DataFrame) -> Choice:
 
 
 def choose_lam(table: pd.DataFrame) -> Choice:
-    """The largest lambda, and so the sparsest dictionary, with at most 5% more error than the smallest lambda.
+    """The largest lambda, and so the sparsest dictionary, with at most a tenth more error than the smallest lambda.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def choose_lam(table: pd.DataFrame) -> Choice:
     least = errors.iloc[0]
     best = float(errors.index[errors <= WORSE * least].max())
     reason = (
-        f"lambda = {best:g}: the largest with at most {WORSE - 1:.0%} more error than the smallest "
+        f"lambda = {best:g}: the largest with at most a tenth more error than the smallest "
         f"({errors[best]:.3f} against {least:.3f}); a sample needs {active[best]:.1f} concepts instead of "
         f"{active.iloc[0]:.1f}."
     )
@@ -108,7 +108,9 @@ def choose_layer(table: pd.DataFrame) -> Choice:
         f"layer {best}: the highest {MEASURES[measure]}, {curve[measure][best]:.3f}; the lowest is "
         f"{curve[measure][worst]:.3f} at layer {worst}."
     )
-    return Choice("layer", best, reason + _beside(curve, best, ("said", "overlap") if measure == "auc" else ("overlap",)))
+    return Choice(
+        "layer", best, reason + _beside(curve, best, ("said", "overlap") if measure == "auc" else ("overlap",))
+    )
 
 
 def elbow(x: np.ndarray, y: np.ndarray) -> float:

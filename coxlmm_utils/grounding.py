@@ -117,7 +117,9 @@ def words_said(words: Sequence[Words], top: np.ndarray, references: Sequence[Seq
         (concepts,), mean over pictures and words, from 0 to 1; 0 for a concept without words.
     """
     said = {int(row): set(words_in(" ".join(references[row]).lower())) for row in np.unique(top)}
-    return np.array([
-        np.mean([[word.lower() in said[int(row)] for word in mine.kept] or [0.0] for row in rows])
-        for mine, rows in zip(words, top)
-    ])
+    return np.array(
+        [
+            np.mean([[word.lower() in said[int(row)] for word in mine.kept] or [0.0] for row in rows])
+            for mine, rows in zip(words, top)
+        ]
+    )

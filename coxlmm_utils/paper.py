@@ -1,6 +1,6 @@
-"""Numbers of the CoX-LMM paper (arXiv 2406.08074) that figures show beside ours. None is made up: what is not here is not known.
+"""Numbers of the CoX-LMM paper (arXiv 2406.08074) that figures show beside ours.
 
-They were measured by its authors with DePALM (OPT-6.7B, 32 blocks) on COCO.
+Its authors measured them with DePALM (OPT-6.7B, 32 blocks) on COCO. None is made up: what is not here is not known.
 """
 
 FIG6_LAYERS = (1, 5, 10, 15, *range(18, 32))

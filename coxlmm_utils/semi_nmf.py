@@ -53,7 +53,7 @@ class SemiNMF(Dictionary):
         The paper's K.
     lam : float, default=1.0
         Weight of the L1 term, in the unit of a state: the paper's lambda, twice scikit-learn's ``alpha``.
-    max_rounds : int, default=500
+    max_rounds : int, default=2000
         Most rounds of a start; reaching it warns.
     tol : float, default=1e-6
         A start ends when a plain round lowers the objective by no more than this fraction of it.
@@ -91,7 +91,7 @@ class SemiNMF(Dictionary):
         self,
         n_concepts: int = 20,
         lam: float = 1.0,
-        max_rounds: int = 500,
+        max_rounds: int = 2000,
         tol: float = 1e-6,
         n_starts: int | None = None,
         random_state: int = 0,

@@ -37,10 +37,10 @@ def test_k_needs_three_points():
 
 def test_lam_is_the_largest_that_costs_little():
     found = choose_lam(
-        table("lam", [8.0, 0.5, 1.0, 2.0], reconstruction_error=[0.3, 0.2, 0.201, 0.2099], active=[2.0, 9, 8, 6])
+        table("lam", [8.0, 0.5, 1.0, 2.0], reconstruction_error=[0.3, 0.2, 0.201, 0.2199], active=[2.0, 9, 8, 6])
     )
     assert found.value == 2.0
-    assert "at most 5% more error" in found.reason and "6.0 concepts instead of 9.0" in found.reason
+    assert "at most a tenth more error" in found.reason and "6.0 concepts instead of 9.0" in found.reason
 
 
 def test_layer_by_known_truth_else_by_words():

@@ -398,5 +398,5 @@ def test_bad_components():
 
 
 def test_the_settings_are_shown():
-    shown = "SemiNMF(n_concepts=7, lam=0.5, max_rounds=500, tol=1e-06, n_starts=4, random_state=0)"
+    shown = "SemiNMF(n_concepts=7, lam=0.5, max_rounds=2000, tol=1e-06, n_starts=4, random_state=0)"
     assert repr(SemiNMF(7, lam=np.float32(0.5), n_starts=4)) == shown

@@ -23,14 +23,11 @@ def table(setting="n_concepts", values=(2, 4, 8)):
 
 
 def inside(figure):
-    """Whether all texts lie within the figure."""
+    """Whether all that is drawn lies within the figure."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    renderer, (width, height) = canvas.get_renderer(), figure.get_size_inches() * figure.dpi
-    texts = [text for axes in figure.axes for text in (axes.title, axes._left_title, axes.xaxis.label)]
-    texts += [label for axes in figure.axes for label in axes.get_xticklabels() + axes.get_yticklabels()]
-    boxes = [text.get_window_extent(renderer) for text in texts if text.get_text()]
-    return all(box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1 for box in boxes)
+    box, (width, height) = figure.get_tightbbox(canvas.get_renderer()), figure.get_size_inches()  # inches
+    return box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
 
 
 def test_a_panel_for_each_measure_and_a_line_for_each_token():

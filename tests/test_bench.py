@@ -1,0 +1,45 @@
+"""The benchmark measures what it says: objective, floor and table."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+spec = importlib.util.spec_from_file_location("bench_semi_nmf", Path(__file__).parent / "bench" / "semi_nmf.py")
+bench = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bench)
+
+
+def test_objective_by_hand():
+    Z, U, V = np.array([[3.0, 4.0]]), np.array([[0.6, 0.8]]), np.array([[4.0]])
+    assert bench.objective(Z, U, V) == pytest.approx(1 + 2 * 4)
+
+
+def test_concepts_beyond_the_unit_ball_pay_for_their_length():
+    Z, U, V = np.array([[3.0, 4.0]]), np.array([[0.6, 0.8]]), np.array([[4.0]])
+    assert bench.objective(Z, 10 * U, V / 10) == pytest.approx(bench.objective(Z, U, V))
+
+
+def test_planted_states_are_made_of_their_concepts():
+    Z = bench.planted(samples=60, width=40, concepts=3, noise=0.0)
+    assert Z.dtype == np.float32 and np.linalg.matrix_rank(Z, tol=1e-3) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Semi-NMF has not settled")
+def test_ours_is_timed_with_its_curve_and_floor():
+    Z = bench.planted(samples=100, width=30, concepts=3)
+    found = bench.fit_ours(Z, n_concepts=3, max_rounds=50)
+    times, values = zip(*found["curve"])
+    assert 0 < times[-1] <= found["seconds"] and 0 < found["floor_seconds"]
+    reached = bench.objective(Z.astype(float), found["U"], found["V"])
+    assert min(values) == pytest.approx(reached, rel=1e-4)
+
+
+def test_table_has_a_row_for_each_system_and_gaps_where_one_is_missing():
+    ours = {"seconds": 2.0, "objective": 10.0, "floor_seconds": 1.0, "seconds_to_sklearn": None, "rounds": 3}
+    results = {"digits": {"ours": ours, "sklearn": {"seconds": 50.0, "objective": 11.0}, "other": {"missing": "no"}}}
+    rows = bench.table(results)
+    assert rows.loc[("digits", "sklearn"), "ratio"] == 25
+    assert rows.loc[("digits", "sklearn"), "above ours"] == pytest.approx(0.1)
+    assert np.isnan(rows.loc[("digits", "other"), "seconds"])
