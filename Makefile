@@ -36,10 +36,11 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 scores: $(READY)  ## measure the bundled model and its dictionaries, into build/scores.json
 	$(BIN)/python -m coxlmm_utils.picturebook.scores
 
-bench: $(READY)  ## time Semi-NMF against its rivals, into build/bench.json (some 6 minutes)
+bench: $(READY)  ## time the solver and the extraction, into build/bench.json (some 12 minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt -c requirements.txt || \
 		echo "overcomplete cannot be installed here: its rows stay empty."
 	$(BIN)/python tests/bench/semi_nmf.py
+	$(BIN)/python tests/bench/extraction.py
 
 clean-cache: $(READY)  ## delete the drawn pages and extracted states that were kept
 	@folder="$$($(CACHE))" && echo "Deleting $$folder" && rm -rf "$$folder"

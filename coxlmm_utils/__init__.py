@@ -19,13 +19,16 @@ from .concept_bank import ConceptBank
 from .datasets import load_images
 from .dictionary import Dictionary
 from .explanation import Explanation, explain, explain_many
-from .extraction import extract
+from .extraction import extract, extract_many
 from .grounding import ground_pictures, ground_words
-from .lmm import LMM, load_lmm
+from .inspecting import Inspection, inspect
+from .lmm import LMM
+from .loading import load_lmm
 from .rivals import PCA, KMeans, RandomDictionary, Simple
 from .semi_nmf import SemiNMF
 from .shared import join_states, token_shares
 from .states import States
+from .suggesting import suggest_tokens
 from .sweeps import sweep
 from .words import WordFilter
 
@@ -34,6 +37,7 @@ __all__ = [
     "ConceptBank",
     "Dictionary",
     "Explanation",
+    "Inspection",
     "KMeans",
     "LMM",
     "PCA",
@@ -48,11 +52,14 @@ __all__ = [
     "explain",
     "explain_many",
     "extract",
+    "extract_many",
     "ground_pictures",
     "ground_words",
+    "inspect",
     "join_states",
     "load_images",
     "load_lmm",
+    "suggest_tokens",
     "sweep",
     "token_shares",
 ]

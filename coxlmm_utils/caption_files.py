@@ -1,10 +1,11 @@
-"""The captions of a folder of pictures: captions.json or captions.csv."""
+"""Captions as people give them: captions.json or captions.csv of a folder, one text or several of a picture."""
 
 from __future__ import annotations
 
 import csv
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 
@@ -23,7 +24,7 @@ def captions_of(folder: Path, ids: set[str]) -> dict[str, list[str]]:
         warnings.warn(
             f"{paths[0]} has captions for {len(absent)} pictures that are not there (the first: "
             f"{absent[0]}); they are left out",
-            stacklevel=4,
+            stacklevel=5,
         )
     return captions
 
@@ -47,14 +48,15 @@ def _json_captions(content: dict | list) -> list[tuple[str, str]]:
     """(file, caption) for each caption in either of the two layouts."""
     listed = not isinstance(content, dict)
     rows = [(row["file"], row["captions"]) for row in content] if listed else content.items()
-    return [(file, caption) for file, captions in rows for caption in _as_list(captions)]
+    return [(file, caption) for file, captions in rows for caption in references_of(captions)]
 
 
-def _as_list(captions: str | list[str]) -> list[str]:
-    """A single caption as a list of one."""
-    if not isinstance(captions, str | list):
-        raise TypeError(f"captions are a text or a list of texts, not {captions!r}")
-    return [captions] if isinstance(captions, str) else captions
+def references_of(captions: str | Sequence[str] | None) -> tuple[str, ...]:
+    """A caption, several or None (no caption) as a picture's references; blank ones are left out."""
+    several = [captions] if isinstance(captions, str) else [] if captions is None else captions
+    if not isinstance(several, list | tuple) or not all(isinstance(caption, str) for caption in several):
+        raise TypeError(f"captions are a text or a list of texts, not {captions!r:.80}")
+    return tuple(caption.strip() for caption in several if caption.strip())
 
 
 def _id_of(file: str) -> str:

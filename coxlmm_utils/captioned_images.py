@@ -23,7 +23,7 @@ class CaptionedImages:
     Parameters
     ----------
     source : str
-        What `load_images` was given, such as "picturebook" or "coco:/data/coco"; "" for pictures in memory.
+        What `load_images` was given, such as "picturebook" or "coco:/data/coco"; "" for a data set or a list.
     split : str
         Such as "train".
     ids : tuple of str
@@ -92,6 +92,31 @@ class CaptionedImages:
             If its file is missing or cannot be read.
         """
         return as_rgb(self.open(self.ids[row]))
+
+    def opened(self, rows: Iterable[int]) -> tuple[list[int], list[Image.Image], dict[str, str]]:
+        """The pictures of several rows, as RGB, and why others cannot be read; another thread may do this.
+
+        Parameters
+        ----------
+        rows : iterable of int
+
+        Returns
+        -------
+        readable : list of int
+            Which of the rows can be read, in the order asked for.
+        pictures : list of PIL.Image.Image
+            Their pictures.
+        problems : dict of str to str
+            The reason for each of the others, by id.
+        """
+        readable, pictures, problems = [], [], {}
+        for row in rows:
+            try:
+                pictures.append(self.picture(row))
+                readable.append(row)
+            except OSError as error:
+                problems[self.ids[row]] = str(error)
+        return readable, pictures, problems
 
     def index(self, id: str) -> int:
         """The row of an id.

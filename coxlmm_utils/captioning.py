@@ -1,12 +1,15 @@
-"""Let the LMM write captions, keeping the states that it writes them from."""
+"""Let the LMM write captions, or read given ones, keeping the states that they are written from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 
 import torch
 from PIL import Image
+from torch import Tensor
+from transformers import StoppingCriteria
 
 from .hooks import capture
 from .lmm import LMM, Layer
@@ -34,18 +37,49 @@ class Written:
 
     def state(self, layer: Layer, step: int, position: str) -> torch.Tensor:
         """The state of the token at `step`: where it is predicted, or its own, one step later; (width,)."""
-        return self.states[layer][step if position == "predicts" else step + 1]
+        return self.states[layer][state_of(step, position)]
+
+
+@dataclass(frozen=True)
+class WrittenBatch:
+    """What the LMM wrote for several pictures; the states behind it are still where the model is.
+
+    Attributes
+    ----------
+    ids : list of list of int
+        Each caption's tokens, without special ones at the end.
+    streams : dict of layer to list of torch.Tensor
+        (batch, width) for each step of the model.
+    """
+
+    ids: list[list[int]]
+    streams: dict[Layer, list[Tensor]]
+
+    def states(self, rows: Sequence[int], steps: Sequence[int]) -> dict[Layer, Tensor]:
+        """The states of some (row, step) pairs, each layer (pairs, width), in one copy to the CPU."""
+        if not self.streams:
+            return {}
+        device = next(iter(self.streams.values()))[0].device
+        rows, steps = list(rows), list(steps)
+        picked = [torch.stack(stream)[steps, rows].to(device) for stream in self.streams.values()]
+        return dict(zip(self.streams, torch.stack(picked).cpu()))  # (layers, pairs, width)
+
+
+def state_of(step: int, position: str) -> int:
+    """Which state belongs to the token at `step`: state i predicts token i, and is where token i - 1 is fed back."""
+    return step if position == "predicts" else step + 1
 
 
 @torch.inference_mode()
-def write_captions(
+def write_batch(
     lmm: LMM,
     pictures: Sequence[Image.Image],
     layers: Sequence[Layer] = (),
     prompt: str | None = None,
     max_new_tokens: int = 40,
-) -> list[Written]:
-    """Write a caption for each picture of a batch, greedily, and keep the last position's state at every step.
+    enough: Callable[[int, list[int]], bool] | None = None,
+) -> WrittenBatch:
+    """Write a caption for each picture, greedily, and keep the last position's state at every step.
 
     Paper section 3 (arXiv 2406.08074): h^p_(L) at the position p from which each caption token is predicted.
 
@@ -60,13 +94,16 @@ def write_captions(
         Default: the LMM's own.
     max_new_tokens : int
         The longest caption, in tokens. One more step is run, so that the last token's own state is there too.
+    enough : callable, optional
+        Asked at each step with a row's number and its tokens so far whether it may stop there (ours).
 
     Returns
     -------
-    list of Written
-        One for each picture, states on the CPU as float32.
+    WrittenBatch
     """
     batch = lmm.inputs(pictures, prompt)
+    prompt_width = batch["input_ids"].shape[1]
+    stopping = [_Enough(enough, prompt_width)] if enough else None
     with capture(lmm, layers) as captured:
         sequences = lmm.model.generate(
             **batch,
@@ -74,26 +111,53 @@ def write_captions(
             do_sample=False,
             num_beams=1,
             return_dict_in_generate=False,
+            stopping_criteria=stopping,
         )
-    new = sequences[:, batch["input_ids"].shape[1] :].tolist()
-    stacked = {layer: torch.stack(steps, 1).float().cpu() for layer, steps in captured.items()}  # (batch, steps, width)
-    written = []
-    for row, ids in enumerate(new):
-        ids = without_ending(lmm, ids)[:max_new_tokens]
-        states = {layer: states[row, : len(ids) + 1].clone() for layer, states in stacked.items()}
-        written.append(Written(decode(lmm, ids), ids, states))
-    return written
+    new = sequences[:, prompt_width:].tolist()
+    return WrittenBatch([without_ending(lmm, ids)[:max_new_tokens] for ids in new], captured)
+
+
+class _Enough(StoppingCriteria):
+    """Ends each row where it has what is wanted, and the batch when all rows have ended."""
+
+    def __init__(self, enough: Callable[[int, list[int]], bool], prompt_width: int) -> None:
+        self.enough, self.prompt_width, self.ended = enough, prompt_width, {}
+
+    def __call__(self, input_ids: Tensor, scores, **kwargs) -> Tensor:
+        for row, ids in enumerate(input_ids[:, self.prompt_width :].tolist()):
+            self.ended[row] = self.ended.get(row, False) or self.enough(row, ids)
+        return torch.tensor([self.ended[row] for row in range(len(input_ids))], device=input_ids.device)
+
+
+def write_captions(
+    lmm: LMM,
+    pictures: Sequence[Image.Image],
+    layers: Sequence[Layer] = (),
+    prompt: str | None = None,
+    max_new_tokens: int = 40,
+) -> list[Written]:
+    """`write_batch`, with all states of every caption on the CPU as float32; one Written for each picture."""
+    batch = write_batch(lmm, pictures, layers, prompt, max_new_tokens)
+    lengths = [len(ids) + 1 for ids in batch.ids]
+    rows = [row for row, length in enumerate(lengths) for _ in range(length)]
+    steps = [step for length in lengths for step in range(length)]
+    split = {layer: states.float().split(lengths) for layer, states in batch.states(rows, steps).items()}
+    return [
+        Written(decode(lmm, ids), ids, {layer: states[row] for layer, states in split.items()})
+        for row, ids in enumerate(batch.ids)
+    ]
 
 
 @torch.inference_mode()
-def forced_states(
+def read_batch(
     lmm: LMM,
     pictures: Sequence[Image.Image],
     captions: Sequence[Sequence[int]],
+    states: Tensor,
     layers: Sequence[Layer],
     prompt: str | None = None,
-) -> list[dict[Layer, torch.Tensor]]:
-    """The states behind given captions, by one teacher-forced pass (ours; equal to those of `write_captions`).
+) -> dict[Layer, Tensor]:
+    """Some states behind given captions, by one teacher-forced pass (ours; equal to those of `write_batch`).
 
     Parameters
     ----------
@@ -101,21 +165,43 @@ def forced_states(
     pictures : sequence of PIL.Image.Image
     captions : sequence of sequence of int
         Token ids of each picture's caption.
+    states : LongTensor (batch, n)
+        Which states of each caption, counted as in `Written.states`.
     layers : sequence of layer
     prompt : str, optional
 
     Returns
     -------
-    list of dict of layer to torch.Tensor
-        For each picture, (tokens + 1, width) at each layer, laid out as in `Written.states`.
+    dict of layer to torch.Tensor
+        (batch, n, width) each, on the CPU, in the model's precision.
     """
     batch = lmm.inputs(pictures, prompt, continuations=captions)
     prompt_width = batch["input_ids"].shape[1] - max(map(len, captions))
-    with capture(lmm, layers, positions="all") as captured:
-        lmm.model(**batch, use_cache=False)
-    first = prompt_width - 1  # the last prompt position predicts the first caption token
+    if "logits_to_keep" in signature(lmm.model.forward).parameters:
+        batch["logits_to_keep"] = 1  # nobody reads them
+    with capture(lmm, layers, positions=prompt_width - 1 + states) as captured:
+        lmm.model(**batch, use_cache=False)  # the last prompt position predicts the first caption token
+    return {layer: calls[0].cpu() for layer, calls in captured.items()}
+
+
+def forced_states(
+    lmm: LMM,
+    pictures: Sequence[Image.Image],
+    captions: Sequence[Sequence[int]],
+    layers: Sequence[Layer],
+    prompt: str | None = None,
+) -> list[dict[Layer, torch.Tensor]]:
+    """All states behind given captions, by one teacher-forced pass (ours).
+
+    Returns
+    -------
+    list of dict of layer to torch.Tensor
+        For each picture, (tokens + 1, width) at each layer as float32 on the CPU, laid out as in `Written.states`.
+    """
+    every = torch.arange(max(map(len, captions)) + 1).expand(len(captions), -1)  # (batch, states)
+    states = read_batch(lmm, pictures, captions, every, layers, prompt)
     return [
-        {layer: calls[0][row, first : first + len(ids) + 1].float().cpu() for layer, calls in captured.items()}
+        {layer: stream[row, : len(ids) + 1].float() for layer, stream in states.items()}
         for row, ids in enumerate(captions)
     ]
 
@@ -133,7 +219,7 @@ def decode(lmm: LMM, ids: Sequence[int]) -> str:
     return lmm.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def find_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str]) -> int | None:
+def find_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str], finished: bool = True) -> int | None:
     """The step at which the target word first begins (its first piece, if it has several), or None.
 
     Parameters
@@ -143,6 +229,8 @@ def find_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str]) -> int | 
         A caption's tokens.
     spellings : sequence of str
         The target word's spellings; any of them counts, as a whole word, in any case.
+    finished : bool
+        Whether the caption is: else a word at its very end may still grow, and does not count.
 
     Returns
     -------
@@ -150,7 +238,8 @@ def find_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str]) -> int | 
         Index into `ids`. Found in the decoded text, not among ids: a word-boundary piece or a longer word that
         begins alike ("car" in "cart") is never taken for the target.
     """
-    found = whole_word(*spellings).search(decode(lmm, ids))
-    if found is None:
+    text = decode(lmm, ids)
+    found = whole_word(*spellings).search(text)
+    if found is None or (found.end() == len(text) and not finished):
         return None
     return next(step for step in range(len(ids)) if len(decode(lmm, ids[: step + 1])) > found.start())

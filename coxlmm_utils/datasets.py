@@ -1,8 +1,8 @@
-"""Where captioned images come from: the picture book, COCO with Karpathy's split, or a folder of one's own."""
+"""Where captioned images come from: the picture book, COCO with Karpathy's split, a folder, or the caller's hands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from PIL import Image
 from .caption_files import captions_of, read_json
 from .captioned_images import CaptionedImages
 from .files import cache_folder, write_whole
+from .given_images import Dataset, from_dataset, from_list
 from .pictures import open_picture
 
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -22,49 +23,87 @@ COCO_SPLITS = {  # the split names inside Karpathy's file
     "test": ("test",),
 }
 
+SOURCES = 'use "picturebook", "coco:DIR" or "folder:DIR", or give a Dataset or a list of pictures'
 
-def load_images(source: str = "picturebook", split: str = "train", limit: int | None = None) -> CaptionedImages:
-    """Captioned images from one of three sources (ours).
+
+def load_images(
+    source: str | Sequence | Dataset = "picturebook",
+    split: str = "train",
+    limit: int | None = None,
+    *,
+    image: str = "image",
+    captions: str | Sequence[str | Sequence[str] | None] | None = None,
+    id: str | None = None,
+) -> CaptionedImages:
+    """Captioned images from one of five sources (ours).
 
     Parameters
     ----------
-    source : str, default "picturebook"
+    source : str, datasets.Dataset or sequence, default "picturebook"
         - "picturebook": the bundled book; nothing to download. Pages are drawn when first opened, and cached.
         - "coco:DIR": COCO with Karpathy's split. DIR holds `dataset_coco.json` (or has it in `annotations/`)
           and the pictures in `train2014/` and `val2014/`.
         - "folder:DIR": every picture in DIR and its subfolders. Captions, if any, in DIR: `captions.json`
           ({file: caption or list of captions}, or a list of {"file", "captions"}) or `captions.csv` (columns
           file, caption; a row for each caption), files named relative to DIR.
+        - A `Dataset` of Hugging Face's `datasets`; its pictures are decoded one by one, when they are opened.
+        - A list of pictures: PIL images, arrays as `as_rgb` takes them, or paths.
     split : str, default "train"
         "train", "validation" or "test". For COCO, "train" is Karpathy's train and restval (113,287 pictures),
         which fits the paper's counts (arXiv 2406.08074); "train_only" leaves out restval, as the released
-        code does. A folder has no splits: all of it is loaded.
+        code does. The other sources have no splits: all that they hold is loaded.
     limit : int, optional
         Only the first so many pictures.
+    image : str, default "image"
+        Of a Dataset: the column of pictures, each an image, {"bytes", "path"} or a path.
+    captions : str or sequence, optional
+        Of a Dataset: the column of captions; of a list: a sequence as long. For each picture a caption, a list of
+        them, or None. Default: no captions.
+    id : str, optional
+        Of a Dataset: the column of ids. Default: row numbers.
 
     Returns
     -------
     CaptionedImages
-        Ids are page numbers in the picture book, otherwise file names relative to DIR, with forward slashes.
+        Ids are page numbers in the picture book, file names relative to DIR (with forward slashes) or, of a Dataset or
+        a list, row numbers: "0", "1", ... States of a list are never cached; those of a Dataset are while its
+        fingerprint stays, which does not notice that a file changes to which it only holds the path.
 
     Raises
     ------
     ValueError
-        If the source or the split is unknown, `limit` is below 1, or a captions file cannot be understood.
+        If the source, the split or a column is unknown, `limit` is below 1, captions cannot be understood or are not as
+        many as the pictures, an id occurs twice, or there is no picture among what should be pictures.
     FileNotFoundError
         If a folder or file that the source needs is missing, or a folder holds no pictures.
     """
-    kind, _, place = source.partition(":")
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; load at least 1 picture, or leave limit out for all")
-    split = "validation" if split == "val" else split
+    if isinstance(source, str):
+        if captions is not None or id is not None:
+            raise ValueError(f"{source!r} brings its own captions and ids; leave them out")
+        return _named(source, "validation" if split == "val" else split, limit)
+    if isinstance(source, Mapping):
+        raise ValueError(f"these are several data sets, {', '.join(map(repr, source))}; give one of them")
+    if hasattr(source, "column_names"):
+        return from_dataset(source, limit, image, captions, id)
+    if isinstance(source, Sequence):
+        if isinstance(captions, str) or id is not None:
+            raise ValueError("the captions of a list of pictures are a list as long, and its ids are row numbers")
+        return from_list(source, limit, captions)
+    raise ValueError(f"unknown source of images, a {type(source).__name__}; {SOURCES}")
+
+
+def _named(source: str, split: str, limit: int | None) -> CaptionedImages:
+    """Captioned images from a source that is told by its name."""
+    kind, _, place = source.partition(":")
     if source == "picturebook":
         return _picturebook(split, limit)
     if kind == "coco" and place:
         return _coco(source, Path(place).expanduser(), split, limit)
     if kind == "folder" and place:
         return _folder(source, Path(place).expanduser(), limit)
-    raise ValueError(f'unknown source of images {source!r}; use "picturebook", "coco:DIR" or "folder:DIR"')
+    raise ValueError(f"unknown source of images {source!r}; {SOURCES}")
 
 
 # The picture book
@@ -180,7 +219,7 @@ def _is_picture(file: Path) -> bool:
     return file.suffix.lower() in PICTURE_SUFFIXES and not any(part.startswith(".") for part in file.parts)
 
 
-# Both
+# Files
 
 
 def _open_in(folder: Path, id: str) -> Image.Image:

@@ -161,18 +161,13 @@ def _explained(lmm: LMM, bank: ConceptBank, picture: Image.Image, written: Writt
 
 def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts: int) -> list[dict]:
     """Table rows of one batch."""
-    rows, pictures, readable = [], [], []
-    for number, id in enumerate(batch.ids):
-        rows.append({"id": id, "problem": ""})
-        try:
-            pictures.append(batch.picture(number))
-            readable.append(rows[-1])
-        except OSError as error:
-            rows[-1]["problem"] = str(error)
+    readable, pictures, problems = batch.opened(range(len(batch)))
+    rows = [{"id": id, "problem": problems.get(id, "")} for id in batch.ids]
     if not pictures:
         return rows
     lmm.warn_if_strange(pictures)
-    for row, picture, written in zip(readable, pictures, _written(lmm, bank, pictures)):
+    for number, picture, written in zip(readable, pictures, _written(lmm, bank, pictures)):
+        row = rows[number]
         row["caption"] = written.caption
         explained = _explained(lmm, bank, picture, written)
         if explained is None:

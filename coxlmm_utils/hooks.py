@@ -29,14 +29,14 @@ def capture(
         The model.
     layers : iterable of int or str
         0..n_layers, or "norm".
-    positions : LongTensor (batch,) or "all", optional
-        Which position of each row to keep; the last by default.
+    positions : LongTensor (batch,) or (batch, n), or "all", optional
+        Which position, or positions, of each row to keep; the last by default.
 
     Yields
     ------
     dict
         For each layer a list with one Tensor for each run of the model, (batch, width), or
-        (batch, positions, width) for "all"; on the model's device, in its precision.
+        (batch, n, width) for several positions; on the model's device, in its precision.
 
     Raises
     ------
@@ -94,12 +94,12 @@ def _keeper(states: list[Tensor], positions: Tensor | str | None) -> Act:
             kept = stream[:, -1]  # (batch, width)
         elif isinstance(positions, str):
             kept = stream  # (batch, positions, width)
-        elif positions.shape != stream.shape[:1]:
+        elif positions.shape[:1] != stream.shape[:1] or positions.dim() > 2:
             given = f"Positions of shape {tuple(positions.shape)}"
             raise ValueError(f"{given} do not fit a batch of {len(stream)}: give one for each row.")
         else:
-            rows = torch.arange(len(stream), device=stream.device)
-            kept = stream[rows, positions.to(stream.device)]  # (batch, width)
+            rows = torch.arange(len(stream)).reshape(-1, *[1] * (positions.dim() - 1))
+            kept = stream[rows.to(stream.device), positions.to(stream.device)]  # (batch, width) or (batch, n, width)
         states.append(kept.detach().clone())
 
     return keep

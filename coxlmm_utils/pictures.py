@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_SIDE = 2048  # pixels; far more than any vision tower reads
+READABLE = (Image.Image, np.ndarray, str, Path, bytes, Mapping)  # what `read_picture` takes
 
 
 def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.Image:
@@ -33,7 +36,8 @@ def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.I
     TypeError
         If `image` is neither an image nor an array.
     ValueError
-        If an array has another type or shape, or an image has no pixels or a mode that cannot be read as RGB.
+        If an array has another type or shape, or an image has no pixels, floating-point values (whose white nobody
+        knows) or a mode that cannot be read as RGB.
     """
     image = _from_array(image) if isinstance(image, np.ndarray) else image
     if not isinstance(image, Image.Image):
@@ -42,6 +46,8 @@ def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.I
         )
     if 0 in image.size:
         raise ValueError(f"the picture has {image.width} x {image.height} pixels; give one that has some")
+    if image.mode == "F":
+        raise ValueError("the picture holds floating-point values, and which of them is white is not known; convert it")
     picture = _without_transparency(_eight_bit(ImageOps.exif_transpose(image))).convert("RGB")
     picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)  # only ever reduces
     return picture
@@ -67,30 +73,72 @@ def open_picture(path: str | Path, max_side: int = MAX_SIDE) -> Image.Image:
         If there is no such file.
     OSError
         If the file is empty, damaged, cut short, not a picture, or has more pixels than PIL opens safely
-        (about 178 million). The message names the file.
+        (about 178 million; from half of that PIL warns). The message names the file.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no picture file {path}")
     if os.path.getsize(path) == 0:
         raise OSError(f"{path} is empty (0 bytes); delete it or copy it again")
+    with _errors_name(path):
+        return _decoded(path, max_side)
+
+
+def read_picture(held: Image.Image | np.ndarray | str | Path | bytes | Mapping, name: str) -> Image.Image:
+    """The picture in whatever a list or a data set holds it in, as RGB (ours).
+
+    Parameters
+    ----------
+    held : PIL.Image.Image, numpy.ndarray, str, Path, bytes or mapping
+        An image, perhaps not read from its file yet; an array, as `as_rgb` takes it; the path or the bytes of a
+        file; or these two as {"bytes", "path"}, of which bytes go first.
+    name : str
+        What the message of an error calls it.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    OSError
+        If there is nothing (None), or what there is cannot be read.
+    TypeError, ValueError
+        If it is none of these, or an array that `as_rgb` refuses.
+    """
+    if isinstance(held, Mapping):
+        held = held.get("path") if held.get("bytes") is None else held["bytes"]
+    if held is None:
+        raise OSError(f"{name} is missing: there is no image, and neither the bytes nor the path of one")
+    if isinstance(held, (str, Path)):
+        return open_picture(held)
+    if isinstance(held, bytes):
+        with _errors_name(name):
+            return _decoded(BytesIO(held), MAX_SIDE)
+    if isinstance(held, Image.Image):
+        with _errors_name(name):
+            held.load()  # PIL only begins to read a file when it opens it
+    return as_rgb(held)
+
+
+@contextmanager
+def _errors_name(name: str | Path) -> Iterator[None]:
+    """Turn whatever PIL raises into an OSError that names the picture."""
     try:
-        return _read(path, max_side)
-    except Image.DecompressionBombError as error:
-        raise OSError(f"{path} is too large to open safely, make it smaller first: {error}") from error
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise OSError(f"{name} is too large to open safely, make it smaller first: {error}") from error
     except UnidentifiedImageError as error:
-        raise OSError(f"{path} is not a picture, or is damaged at its beginning") from error
+        raise OSError(f"{name} is not a picture, or is damaged at its beginning") from error
     except Exception as error:  # damaged data makes PIL's decoders raise almost anything
-        raise OSError(f"{path} cannot be read as a picture, it may be damaged: {error}") from error
+        raise OSError(f"{name} cannot be read as a picture, it may be damaged: {error}") from error
 
 
-def _read(path: Path, max_side: int) -> Image.Image:
-    """Decode the file; a size that PIL only warns about is welcome, since it is reduced here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            image.draft(None, (max_side, max_side))  # JPEG only: decode at 1/2, 1/4 or 1/8
-            return as_rgb(image, max_side)
+def _decoded(file: Path | BytesIO, max_side: int) -> Image.Image:
+    """A picture file's content. Warnings stay as they are set: their filters belong to all threads."""
+    with Image.open(file) as image:
+        image.draft(None, (max_side, max_side))  # JPEG only: decode at 1/2, 1/4 or 1/8
+        return as_rgb(image, max_side)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -1,73 +1,112 @@
-"""Where the parts of a language model are, found by structure, not by its name; and which weights it has."""
+"""Where the parts of a language model are, found by structure and tried out; and which weights it has."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import BatchFeature, PreTrainedModel
 
 INNER_NAMES = ("model", "language_model", "decoder", "text_model", "transformer")
-NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "embedding_norm")
+NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "embedding_norm", "layer_norm")
+BY_NAME = 'Name the parts of its language model: load_lmm(..., layers="...", final_norm="...", unembedding="...").'
 
 
-def find_layers_and_norm(model: PreTrainedModel) -> tuple[nn.ModuleList, nn.Module]:
-    """Find the blocks of the language model, and the final norm that stands beside them (ours).
+@dataclass(frozen=True)
+class Parts:
+    """The blocks of a language model, and what turns the last block's output into logits."""
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        An image-text model, or a language model.
-
-    Returns
-    -------
-    nn.ModuleList, nn.Module
-        The list as long as the configuration says the language model is deep, and the norm.
-
-    Raises
-    ------
-    ValueError
-        If the decoder holds no such pair; the message says what it holds.
-    """
-    decoder = model.get_decoder()
-    count = model.config.get_text_config(decoder=True).num_hidden_layers
-    for place in _places(decoder):
-        lists = [m for m in place.children() if isinstance(m, nn.ModuleList) and len(m) == count]
-        norms = [m for m in (getattr(place, name, None) for name in NORM_NAMES) if isinstance(m, nn.Module)]
-        if lists and norms:
-            return lists[0], norms[0]
-    found = ", ".join(name for name, _ in decoder.named_children())
-    raise ValueError(
-        f"No list of {count} blocks with a final norm beside it was found in {type(model).__name__}: "
-        f"its decoder {type(decoder).__name__} holds {found}."
-    )
+    layers: nn.ModuleList
+    final_norm: nn.Module
+    unembedding: nn.Module
 
 
-def find_unembedding(model: PreTrainedModel) -> nn.Module:
-    """Find the layer that turns normed states into logits (ours).
+def find_parts(
+    model: PreTrainedModel,
+    layers: str | None = None,
+    final_norm: str | None = None,
+    unembedding: str | None = None,
+) -> Parts:
+    """Find the parts of a model that the method reads: by name where one is given, else by structure (ours).
 
     Parameters
     ----------
     model : PreTrainedModel
         An image-text model, or a language model.
+    layers : str, optional
+        Dotted name of the list of blocks, "model.language_model.layers". By default the list in the decoder that
+        is as long as the configuration says the language model is deep.
+    final_norm : str, optional
+        Dotted name of the final norm. By default the norm that stands beside the blocks.
+    unembedding : str, optional
+        Dotted name of the layer that makes logits. By default the model's output embeddings.
 
     Returns
     -------
-    nn.Module
-        Its output embeddings.
+    Parts
+        Not tried out yet, see `check_lens`.
 
     Raises
     ------
     ValueError
-        If the model has none.
+        If a part is not found; the message says what there is, and which argument settles it.
     """
-    unembedding = model.get_output_embeddings()
-    if unembedding is None:
-        kind = type(model).__name__
-        raise ValueError(f"{kind} has no output embeddings: its states cannot be read as words.")
-    return unembedding
+    blocks = _blocks(model, layers)
+    norm = _named(model, "final_norm", final_norm) if final_norm else _norm_beside(model, blocks)
+    if norm is None:
+        raise ValueError(f"No final norm was found beside the blocks of {_found(model)}")
+    head = _named(model, "unembedding", unembedding) if unembedding else model.get_output_embeddings()
+    if not hasattr(head, "in_features"):  # of nn.Linear, quantised or not
+        raise ValueError(f"No linear layer that turns states into words was found in {_found(model)}")
+    return Parts(blocks, norm, head)
+
+
+@torch.inference_mode()
+def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> str:
+    """Try the parts out on one run of the model: unembedding the normed last block's output gives its logits (ours).
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    inputs : BatchFeature
+        What the model gets for one picture.
+    parts : Parts
+
+    Returns
+    -------
+    {"exact", "scaled"}
+        "scaled" if the model then scales or caps its logits: the order of the words is the same.
+
+    Raises
+    ------
+    ValueError
+        If the logits are others, or not finite, or the model does not write after its prompt.
+    """
+    states = []
+    keep = parts.layers[-1].register_forward_hook(lambda block, args, out: states.append(_stream(out)[:, -1]))
+    with keep:
+        written = model.generate(
+            **inputs,
+            max_new_tokens=1,
+            do_sample=False,
+            num_beams=1,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+    if len(states) != 1 or written.sequences.shape[1] != inputs["input_ids"].shape[1] + 1:
+        raise ValueError(f"{type(model).__name__} does not write a token after its prompt by one run of its blocks.")
+    logits = written.logits[0][0].float()  # (vocabulary,)
+    if not logits.isfinite().all():
+        kind = str(model.dtype).removeprefix("torch.")
+        raise ValueError(f"The logits of {type(model).__name__} are not finite in {kind}: load it with another dtype.")
+    try:
+        lens = parts.unembedding(parts.final_norm(states[0]))[0].float().to(logits.device)
+    except RuntimeError:  # of different widths
+        lens = logits.new_empty(0)
+    return _compare(lens, logits, model)
 
 
 def fingerprint(model: PreTrainedModel) -> str:
@@ -76,7 +115,8 @@ def fingerprint(model: PreTrainedModel) -> str:
     Parameters
     ----------
     model : PreTrainedModel
-        Of each of its parameters the name, the shape and up to 64 evenly spaced values are read.
+        Of each of its parameters the name, the shape and up to 64 evenly spaced values are read; of one that is
+        not in memory, the name and the shape.
 
     Returns
     -------
@@ -87,8 +127,74 @@ def fingerprint(model: PreTrainedModel) -> str:
     digest = hashlib.sha256(model.config.model_type.encode())
     for name, parameter in sorted(model.named_parameters()):
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(_sample(parameter.detach().flatten()))
+        if not parameter.is_meta:
+            digest.update(_sample(parameter.detach().flatten()))
     return digest.hexdigest()[:16]
+
+
+def _blocks(model: PreTrainedModel, name: str | None) -> nn.ModuleList:
+    """The list of that name, or the one in the decoder that is as long as the language model is deep."""
+    if name:
+        blocks = _named(model, "layers", name)
+        if not isinstance(blocks, nn.ModuleList) or not len(blocks):
+            raise ValueError(f'layers="{name}" is not a list of blocks in {_found(model)}')
+        return blocks
+    count = model.config.get_text_config(decoder=True).num_hidden_layers
+    for place in _places(model.get_decoder()):
+        for blocks in place.children():
+            if isinstance(blocks, nn.ModuleList) and len(blocks) == count:
+                return blocks
+    raise ValueError(f"No list of {count} blocks was found in the decoder of {_found(model)}")
+
+
+def _norm_beside(model: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module | None:
+    """The norm in the module that holds the blocks, if there is one under a usual name."""
+    holder = next(module for module in model.modules() if any(child is blocks for child in module.children()))
+    norms = (getattr(holder, name, None) for name in NORM_NAMES)
+    return next((norm for norm in norms if isinstance(norm, nn.Module)), None)
+
+
+def _named(model: PreTrainedModel, part: str, name: str) -> nn.Module:
+    """The module of a dotted name."""
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        raise ValueError(f'{part}="{name}" names no module of {_found(model)}') from None
+
+
+def _compare(lens: Tensor, logits: Tensor, model: PreTrainedModel) -> str:
+    """Whether one is the other, "exact", or at least puts the words in the same order, "scaled"."""
+    tolerance = 1e-3 if model.dtype in (torch.float32, torch.float64) else 2e-2
+    if lens.shape == logits.shape:
+        if (lens - logits).norm() <= tolerance * logits.norm():
+            return "exact"
+        ordered = logits[lens.argsort()]
+        if (ordered[:-1] - ordered[1:]).max() <= tolerance * (logits.max() - logits.min()):
+            return "scaled"
+    raise ValueError(
+        "unembedding(final_norm(the last block's output)) does not give the logits, "
+        f"nor their order, with the parts that were found in {_found(model)}"
+    )
+
+
+def _found(model: PreTrainedModel) -> str:
+    """A model's decoder, lists of blocks, norms and output, for a message; and what settles it."""
+    decoder = model.get_decoder()
+    lists, norms = [], []
+    for name, module in model.named_modules():
+        if any(piece.isdigit() for piece in name.split(".")):
+            continue  # inside a block
+        if isinstance(module, nn.ModuleList):
+            lists.append(f"{name} ({len(module)})")
+        elif "norm" in f"{name.rpartition('.')[2]} {type(module).__name__}".lower():
+            norms.append(name)
+    head = model.get_output_embeddings()
+    output = next((name for name, module in model.named_modules() if module is head), "none")
+    children = ", ".join(name for name, _ in decoder.named_children())
+    return (
+        f"{type(model).__name__}. Its decoder {type(decoder).__name__} holds {children}; lists: "
+        f"{', '.join(lists) or 'none'}; norms: {', '.join(norms) or 'none'}; output embeddings: {output}. {BY_NAME}"
+    )
 
 
 def _places(module: nn.Module) -> Iterator[nn.Module]:
@@ -98,6 +204,11 @@ def _places(module: nn.Module) -> Iterator[nn.Module]:
         inner = getattr(module, name, None)
         if isinstance(inner, nn.Module):
             yield from _places(inner)
+
+
+def _stream(output: Tensor | tuple) -> Tensor:
+    """What comes out of a block, which may be a tuple that begins with it: (batch, positions, width)."""
+    return output if torch.is_tensor(output) else output[0]
 
 
 def _sample(values: Tensor) -> bytes:

@@ -17,7 +17,8 @@ from PIL import Image
 from coxlmm_utils.captioned_images import CaptionedImages
 from coxlmm_utils.concept_bank import ConceptBank
 from coxlmm_utils.extraction import States, extract
-from coxlmm_utils.lmm import LMM, load_lmm
+from coxlmm_utils.lmm import LMM
+from coxlmm_utils.loading import load_lmm
 from coxlmm_utils.semi_nmf import SemiNMF
 from coxlmm_utils.words import WordFilter
 from tests.tiny_lmms import WORDS, tiny_llava, tiny_qwen

@@ -1,14 +1,29 @@
 """The benchmark measures what it says: objective, floor and table."""
 
 import importlib.util
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-spec = importlib.util.spec_from_file_location("bench_semi_nmf", Path(__file__).parent / "bench" / "semi_nmf.py")
-bench = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bench)
+FOLDER = Path(__file__).parent / "bench"
+
+
+def script(name: str):
+    """A benchmark, which is a script and no part of a package."""
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(FOLDER))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(FOLDER))
+    return module
+
+
+bench, measuring = script("semi_nmf"), script("measuring")
 
 
 def test_objective_by_hand():
@@ -43,3 +58,11 @@ def test_table_has_a_row_for_each_system_and_gaps_where_one_is_missing():
     assert rows.loc[("digits", "sklearn"), "ratio"] == 25
     assert rows.loc[("digits", "sklearn"), "above ours"] == pytest.approx(0.1)
     assert np.isnan(rows.loc[("digits", "other"), "seconds"])
+
+
+def test_results_of_one_benchmark_leave_the_others(tmp_path):
+    out = tmp_path / "bench.json"
+    measuring.keep("semi_nmf", {"digits": 1, "planted": 2}, out)
+    measuring.keep("extraction", {"ours": 3}, out)
+    measuring.keep("semi_nmf", {"digits": 4}, out)
+    assert json.loads(out.read_text()) == {"semi_nmf": {"digits": 4, "planted": 2}, "extraction": {"ours": 3}}

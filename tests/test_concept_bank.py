@@ -17,7 +17,7 @@ from coxlmm_utils import __version__
 from coxlmm_utils.concept_bank import THUMBNAIL_SIDE, ConceptBank
 from coxlmm_utils.extraction import extract
 from coxlmm_utils.grounding import ground_pictures, ground_words
-from coxlmm_utils.lmm import load_lmm
+from coxlmm_utils.loading import load_lmm
 from coxlmm_utils.rivals import METHODS, PCA, KMeans, RandomDictionary, Simple
 from coxlmm_utils.semi_nmf import SemiNMF
 from coxlmm_utils.words import WordFilter

@@ -1,15 +1,18 @@
-"""Captioned images from the picture book, COCO's files and a folder; the files are tiny ones made here."""
+"""Captioned images from the picture book, COCO's files and a folder; the files are tiny ones made here.
+
+What a folder's captions may look like is in test_caption_files, Datasets and lists in test_given_images.
+"""
 
 from __future__ import annotations
 
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from coxlmm_utils.captioned_images import CaptionedImages
 from coxlmm_utils.datasets import load_images
 
 
@@ -18,115 +21,66 @@ def _save(path, colour="red", size=(8, 6)):
     Image.new("RGB", size, colour).save(path)
 
 
-def _in_memory(*references):
-    ids = tuple("abcdefgh"[: len(references)])
-    pictures = {id: Image.new("L", (4, 4), 10 * row) for row, id in enumerate(ids)}
-    return CaptionedImages("", "all", ids, references, pictures.__getitem__)
-
-
-# Captioned images
-
-
-def test_rows_pictures_and_ids():
-    images = _in_memory(("a dog",), ("a cat",), ())
-    assert len(images) == 3 and images.index("b") == 1
-    assert images.picture(2).mode == "RGB" and images.picture(2).getpixel((0, 0)) == (20, 20, 20)
-    assert repr(images) == "CaptionedImages(source='', split='all', 3 pictures)"
-    with pytest.raises(ValueError, match="no picture 'z'"):
-        images.index("z")
-
-
-@pytest.mark.parametrize(
-    "rows, ids",
-    [
-        (slice(1, 3), ("b", "c")),
-        (slice(None, None, -2), ("d", "b")),
-        ([2, 0], ("c", "a")),
-        (np.array([3]), ("d",)),
-        ([], ()),
-        ([-1], ("d",)),
-    ],
-)
-def test_some_of_the_pictures(rows, ids):
-    images = _in_memory(("0",), ("1",), ("2",), ("3",))
-    some = images[rows]
-    assert some.ids == ids
-    assert [int(captions[0]) for captions in some.references] == [images.index(id) for id in ids]
-    assert [some.index(id) for id in ids] == list(range(len(ids)))
-
-
-def test_other_ways_to_choose_are_errors():
-    images = _in_memory((), ())
-    with pytest.raises(TypeError, match=r"picture\(1\)"):
-        images[1]
-    with pytest.raises(TypeError):
-        images[np.array([True, False])]  # a mask would be read as rows 1 and 0
-    with pytest.raises(IndexError):
-        images[[2]]
-
-
-def test_mentioning_takes_whole_words_of_any_reference():
-    images = _in_memory(("a plant", "a Dog!"), ("hot-dog stand",), ("dogma",), ("two dogs",), ())
-    assert images.mentioning("dog").ids == ("a", "b")
-    assert images.mentioning("dog", "dogs").ids == ("a", "b", "d")
-    assert len(images.mentioning("zebra")) == 0
-    with pytest.raises(ValueError, match="spelling"):
-        images.mentioning()
-
-
-def test_words_of_the_references():
-    assert _in_memory(("A dog", "a cat."), (), ("dog",)).words() == {"a": 2, "dog": 2, "cat": 1}
-
-
-def test_ids_and_references_must_fit():
-    with pytest.raises(ValueError, match="2 pictures have 1"):
-        CaptionedImages("", "all", ("a", "b"), ((),), dict().get)
-    with pytest.raises(ValueError, match="'a' occurs more than once"):
-        CaptionedImages("", "all", ("a", "b", "a"), ((), (), ()), dict().get)
-
-
 @pytest.mark.parametrize("source", ["", "coco", "coco:", "folder:", "imagenet:/data", "picturebook:x"])
 def test_an_unknown_source_names_the_three(source):
     with pytest.raises(ValueError, match='"picturebook", "coco:DIR" or "folder:DIR"'):
         load_images(source)
 
 
+def test_sources_of_other_kinds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match='a PosixPath; use "picturebook"|a WindowsPath; use'):
+        load_images(tmp_path)
+    with pytest.raises(ValueError, match="'picturebook' brings its own captions"):
+        load_images("picturebook", captions="caption")
+    with pytest.raises(ValueError, match="brings its own captions and ids"):
+        load_images(f"folder:{tmp_path}", id="name")
+
+
 # COCO
 
 
 def _coco(folder, under="."):
-    rows = [
-        ("train2014", "one.jpg", "train"),
-        ("val2014", "two.jpg", "restval"),
-        ("val2014", "three.jpg", "val"),
-        ("val2014", "four.jpg", "test"),
-        ("train2014", "five.jpg", "train"),
-    ]
-    entries = [
-        {
-            "filepath": place,
-            "filename": name,
-            "split": split,
-            "cocoid": row,
-            "sentences": [{"raw": f"a {name[:-4]} "}, {"raw": "A dog."}],
-        }
-        for row, (place, name, split) in enumerate(rows)
-    ]
-    for place, name, _ in rows:
-        _save(folder / place / name)
+    """Five pictures, and Karpathy's file with all the fields that the real one has."""
+    kept = [("train2014", 9, "train"), ("val2014", 42, "restval"), ("val2014", 73, "val"), ("val2014", 74, "test")]
+    kept.append(("train2014", 25, "train"))
+    entries = [_entry(imgid, *row) for imgid, row in enumerate(kept)]
+    for entry in entries:
+        _save(folder / entry["filepath"] / entry["filename"], size=(8, entry["imgid"] + 1))
     (folder / under).mkdir(exist_ok=True)
     (folder / under / "dataset_coco.json").write_text(json.dumps({"images": entries, "dataset": "coco"}))
     return f"coco:{folder}"
 
 
+def _entry(imgid, place, cocoid, split):
+    raws = [f"A Dog of {cocoid}.", "a cat, asleep "]
+    sentids = [770337 + imgid, 771687 + imgid]
+    sentences = [
+        {"tokens": re.findall("[a-z0-9]+", raw.lower()), "raw": raw, "imgid": imgid, "sentid": sentid}
+        for raw, sentid in zip(raws, sentids)
+    ]
+    return {
+        "filepath": place,
+        "sentids": sentids,
+        "filename": f"COCO_{place}_{cocoid:012d}.jpg",
+        "imgid": imgid,
+        "split": split,
+        "sentences": sentences,
+        "cocoid": cocoid,
+    }
+
+
+TRAIN = ("train2014/COCO_train2014_000000000009.jpg", "train2014/COCO_train2014_000000000025.jpg")
+RESTVAL, VALIDATION, TEST = (f"val2014/COCO_val2014_0000000000{cocoid}.jpg" for cocoid in (42, 73, 74))
+
+
 @pytest.mark.parametrize(
     "split, ids",
     [
-        ("train", ("train2014/one.jpg", "val2014/two.jpg", "train2014/five.jpg")),
-        ("train_only", ("train2014/one.jpg", "train2014/five.jpg")),
-        ("validation", ("val2014/three.jpg",)),
-        ("val", ("val2014/three.jpg",)),
-        ("test", ("val2014/four.jpg",)),
+        ("train", (TRAIN[0], RESTVAL, TRAIN[1])),
+        ("train_only", TRAIN),
+        ("validation", (VALIDATION,)),
+        ("val", (VALIDATION,)),
+        ("test", (TEST,)),
     ],
 )
 def test_coco_splits(tmp_path, split, ids):
@@ -137,9 +91,9 @@ def test_coco_splits(tmp_path, split, ids):
 
 def test_coco_references_and_pictures(tmp_path):
     images = load_images(_coco(tmp_path, under="annotations"), limit=2)
-    assert images.ids == ("train2014/one.jpg", "val2014/two.jpg")
-    assert images.references == (("a one", "A dog."), ("a two", "A dog."))
-    assert images.picture(1).size == (8, 6)
+    assert images.ids == (TRAIN[0], RESTVAL)
+    assert images.references == (("A Dog of 9.", "a cat, asleep"), ("A Dog of 42.", "a cat, asleep"))
+    assert [images.picture(row).size for row in range(2)] == [(8, 1), (8, 2)]
 
 
 def test_coco_says_what_is_missing(tmp_path):
@@ -160,6 +114,7 @@ def test_coco_says_what_is_missing(tmp_path):
         ('{"images": [', "damaged or not JSON"),
         ("[]", "not Karpathy's"),
         ('{"images": [{"split": "train"}]}', "filepath"),
+        ('{"images": [{"split": "train", "filename": "1.jpg", "sentences": []}], "dataset": "flickr8k"}', "'filepath'"),
         ('{"images": []}', "no pictures of the split train"),
     ],
 )
@@ -186,65 +141,6 @@ def test_a_folder_without_captions(folder):
     assert images.references == ((), (), ())
     assert images.picture(2).size == (8, 6)
     assert load_images(f"folder:{folder}", limit=2).ids == ("a.JPG", "b.png")
-
-
-@pytest.mark.parametrize(
-    "captions",
-    [
-        {"a.JPG": "a cat", "pets/dog.webp": ["a dog", " my dog ", ""]},
-        {"./a.JPG": ["a cat"], "pets\\dog.webp": ["a dog", "my dog"]},
-        [
-            {"file": "pets/dog.webp", "captions": ["a dog"]},
-            {"file": "pets/dog.webp", "captions": "my dog"},
-            {"file": "a.JPG", "captions": "a cat"},
-        ],
-    ],
-)
-def test_captions_in_json(folder, captions):
-    (folder / "captions.json").write_text(json.dumps(captions))
-    images = load_images(f"folder:{folder}")
-    assert images.references == (("a cat",), (), ("a dog", "my dog"))
-
-
-def test_captions_in_a_table(folder):
-    table = 'file,caption\na.JPG,"a cat, asleep"\npets/dog.webp,a dog\npets/dog.webp,my dog\n'
-    (folder / "captions.csv").write_text("\ufeff" + table, encoding="utf-8")
-    assert load_images(f"folder:{folder}").references == (("a cat, asleep",), (), ("a dog", "my dog"))
-
-
-def test_captions_of_absent_pictures_are_counted(folder):
-    (folder / "captions.json").write_text(json.dumps({"gone.png": "?", "a.JPG": "a cat", "lost.png": "?"}))
-    with pytest.warns(UserWarning, match=r"2 pictures that are not there \(the first: gone.png\)") as caught:
-        images = load_images(f"folder:{folder}")
-    assert images.references[0] == ("a cat",) and len(images) == 3
-    assert caught[0].filename == __file__  # the warning points at the caller
-
-
-@pytest.mark.parametrize(
-    "name, content",
-    [
-        ("captions.json", "{"),
-        ("captions.json", "5"),
-        ("captions.json", '["a.JPG"]'),
-        ("captions.json", '[{"file": "a.JPG"}]'),
-        ("captions.json", '[{"file": 1, "captions": "a cat"}]'),
-        ("captions.json", '{"a.JPG": {"text": "a cat"}}'),
-        ("captions.json", '{"a.JPG": [3]}'),
-        ("captions.csv", "name;text\na.JPG;a cat\n"),
-        ("captions.csv", "file,caption\na.JPG\n"),
-    ],
-)
-def test_captions_of_another_layout_are_an_error(folder, name, content):
-    (folder / name).write_text(content)
-    with pytest.raises(ValueError, match=name):
-        load_images(f"folder:{folder}")
-
-
-def test_two_captions_files_are_an_error(folder):
-    (folder / "captions.json").write_text("{}")
-    (folder / "captions.csv").write_text("file,caption\n")
-    with pytest.raises(ValueError, match="keep one"):
-        load_images(f"folder:{folder}")
 
 
 def test_a_folder_that_is_missing_or_bare(tmp_path):

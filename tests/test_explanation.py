@@ -16,7 +16,7 @@ from coxlmm_utils.captioning import forced_states
 from coxlmm_utils.concept_bank import ConceptBank
 from coxlmm_utils.explanation import Explanation, explain, explain_many
 from coxlmm_utils.extraction import extract
-from coxlmm_utils.lmm import load_lmm
+from coxlmm_utils.loading import load_lmm
 from coxlmm_utils.pictures import as_rgb
 from coxlmm_utils.rivals import PCA
 from coxlmm_utils.semi_nmf import SemiNMF
@@ -165,15 +165,15 @@ def test_the_model_may_warn_of_a_strange_picture(llava, pictures, bank, named, m
 # Many pictures
 
 
-@pytest.fixture
-def table(llava, pictures, bank, named, unnamed):
+@pytest.fixture(params=[2, 3], ids=lambda size: f"batches of {size}")
+def table(request, llava, pictures, bank, named, unnamed):
     def open(id: str) -> Image.Image:
         if id == "broken":
             raise OSError("broken is empty")
         return pictures[int(id)]
 
     images = CaptionedImages("", "all", (str(named), "broken", str(unnamed)), [()] * 3, open)
-    return explain_many(llava, bank, images, n_concepts=4, batch_size=2)
+    return explain_many(llava, bank, images, n_concepts=4, batch_size=request.param)
 
 
 def test_many_explanations_are_the_single_ones(llava, pictures, bank, named, table):

@@ -8,7 +8,8 @@ from PIL import Image
 from torch import nn
 
 from coxlmm_utils.hooks import add, capture
-from coxlmm_utils.lmm import LMM, load_lmm
+from coxlmm_utils.lmm import LMM
+from coxlmm_utils.loading import load_lmm
 from tests.tiny_lmms import N_LAYERS, WIDTH, tiny_llava, tiny_qwen
 
 ALL_LAYERS = [*range(N_LAYERS + 1), "norm"]
@@ -44,6 +45,13 @@ def test_positions_can_be_chosen(lmm):
         run(lmm)
     assert torch.equal(last[2][0], every[2][0][:, -1])
     assert torch.equal(some[2][0], every[2][0][torch.arange(3), chosen])
+
+
+def test_several_positions_of_each_row_can_be_chosen(lmm):
+    chosen = torch.tensor([[1, 4], [0, 0], [3, 2]])
+    with capture(lmm, [2], chosen) as some, capture(lmm, [2], "all") as every:
+        run(lmm)
+    assert torch.equal(some[2][0], every[2][0][torch.arange(3)[:, None], chosen])  # (batch, n, width)
 
 
 def test_generation_gives_one_state_for_each_new_token(lmm):

@@ -1,17 +1,16 @@
-"""Loading any image-text model, its inputs and its unembedding."""
+"""A model's inputs, its shown prompt and its unembedding."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from PIL import Image
-from transformers import AutoModelForImageTextToText
+from torch import nn
 
-import coxlmm_utils.lmm
 from coxlmm_utils.hooks import capture
-from coxlmm_utils.lmm import LMM, PAPER_PROMPT, load_lmm
-from tests.tiny_lmms import N_LAYERS, WIDTH, tiny_llama, tiny_llava, tiny_qwen
+from coxlmm_utils.lmm import LMM, PAPER_PROMPT
+from coxlmm_utils.loading import load_lmm
+from tests.tiny_lmms import N_LAYERS, WIDTH, tiny_llava, tiny_qwen
 
 PICTURES = [Image.effect_noise(size, 60).convert("RGB") for size in [(40, 40), (64, 30), (100, 20)]]
 
@@ -39,16 +38,6 @@ def test_parts_are_found(lmm):
     assert (lmm.n_layers, lmm.width, lmm.device.type) == (N_LAYERS, WIDTH, "cpu")
     assert lmm.tokenizer is lmm.processor.tokenizer
     assert repr(lmm) == f"LMM({lmm.name!r}, 3 layers, width 64, on cpu)"
-
-
-def test_model_is_frozen_and_in_float32_on_the_cpu(lmm):
-    assert not lmm.model.training
-    assert all(not p.requires_grad and p.dtype == torch.float32 for p in lmm.model.parameters())
-
-
-def test_dtype_can_be_given(tmp_path):
-    lmm = load_lmm(tiny_llava(tmp_path), device="cpu", dtype="bfloat16")
-    assert lmm.model.dtype == lmm.inputs(PICTURES)["pixel_values"].dtype == torch.bfloat16
 
 
 def test_every_picture_gets_the_prompt(lmm):
@@ -101,6 +90,26 @@ def test_without_a_template_the_image_token_goes_first(plain_llava):
     assert read("USER: <image> dog") == ["USER:"] + ["<image>"] * 16 + ["dog"]
 
 
+def test_the_prompt_is_shown_with_its_image_tokens_counted(lmm):
+    image = {"llava": "<image> x 16", "qwen2_5_vl": "<|vision_start|> <|image_pad|> x 16 <|vision_end|>"}
+    start, end = {"llava": ("<s> USER:", "ASSISTANT:")}.get(
+        lmm.model.config.model_type, ("<|im_start|> user", "<|im_end|> <|im_start|> assistant")
+    )
+    image = image[lmm.model.config.model_type]
+    assert lmm.shown_prompt() == f"{start} {image} {PAPER_PROMPT} {end}"
+    assert lmm.shown_prompt("a dog") == f"{start} {image} a dog {end}"
+
+
+def test_a_prompt_without_a_template_is_shown_as_it_is(plain_llava):
+    assert plain_llava.shown_prompt("the dog dog") == "<image> x 16 the dog x 2"
+
+
+def test_the_width_is_not_read_off_packed_weights(lmm, monkeypatch):
+    packed = nn.Parameter(torch.zeros(7, 1, dtype=torch.uint8), requires_grad=False)  # as quantised ones are
+    monkeypatch.setitem(lmm.unembedding._parameters, "weight", packed)
+    assert lmm.width == WIDTH
+
+
 def test_unembedding_the_last_states_gives_the_logits(lmm):
     with capture(lmm, [N_LAYERS, "norm"]) as captured:
         expected = logits(lmm, *PICTURES)[:, -1]
@@ -140,45 +149,3 @@ def test_batches_that_do_not_fit_are_refused(lmm):
         lmm.inputs([])
     with pytest.raises(ValueError, match="2 continuations for 3 pictures"):
         lmm.inputs(PICTURES, continuations=[[5], [6]])
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no model at .*nowhere"):
-        load_lmm(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="no model at .*save_pretrained"):
-        load_lmm(tmp_path)
-
-
-def test_a_missing_bundled_model_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(coxlmm_utils.lmm, "PICTUREBOOK_FOLDER", tmp_path)
-    with pytest.raises(FileNotFoundError, match="bundled model is not at .*full clone"):
-        load_lmm("picturebook")
-
-
-def test_an_unreachable_hub_is_named(tmp_path):
-    with pytest.raises(OSError, match='"some/model" is not a folder .* cannot be reached .* give a folder'):
-        load_lmm("some/model", local_files_only=True, cache_dir=tmp_path)
-
-
-@pytest.mark.parametrize(
-    "cause, reason", [(RepositoryNotFoundError, "no public model"), (GatedRepoError, "hf auth login")]
-)
-def test_what_the_hub_refuses_is_said(monkeypatch, cause, reason):
-    def refuse(*args, **kwargs):
-        raise OSError("long text") from cause.__new__(cause)
-
-    monkeypatch.setattr(coxlmm_utils.lmm.AutoConfig, "from_pretrained", refuse)
-    with pytest.raises(OSError, match=reason):
-        load_lmm("some/model")
-
-
-def test_a_model_without_pictures_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="type llama, which takes no pictures"):
-        load_lmm(tiny_llama(tmp_path))
-
-
-def test_a_model_without_its_processor_is_refused(tmp_path):
-    whole = tiny_llava(tmp_path / "whole")
-    AutoModelForImageTextToText.from_pretrained(whole).save_pretrained(tmp_path / "alone")
-    with pytest.raises(ValueError, match="processor"):
-        load_lmm(tmp_path / "alone")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coxlmm_utils.pictures import as_rgb, open_picture
+from coxlmm_utils.pictures import as_rgb, open_picture, read_picture
 
 
 def _deep_grey(value: int) -> Image.Image:
@@ -108,6 +108,58 @@ def test_every_format_opens(tmp_path, suffix):
     assert np.abs(np.asarray(picture).astype(int) - 128).max() <= 2
 
 
+QUARTERS = {1: "ABCD", 2: "BADC", 3: "DCBA", 4: "CDAB", 5: "ACBD", 6: "CADB", 7: "DBCA", 8: "BDAC"}  # EXIF 2.32, 4.6.4
+COLOURS = {"A": (255, 0, 0), "B": (0, 255, 0), "C": (0, 0, 255), "D": (255, 255, 255)}
+
+
+@pytest.mark.parametrize("orientation", QUARTERS)
+@pytest.mark.parametrize("max_side", [2048, 48])  # the smaller one is reached while the JPEG is decoded
+def test_photographs_stand_upright(tmp_path, orientation, max_side):
+    image = Image.new("RGB", (192, 128))
+    for number, name in enumerate("ABCD"):  # stored: A B above C D
+        image.paste(
+            COLOURS[name], ((number % 2) * 96, (number // 2) * 64, (number % 2) * 96 + 96, (number // 2) * 64 + 64)
+        )
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "photograph.jpg", exif=exif, quality=95)
+    picture = open_picture(tmp_path / "photograph.jpg", max_side)
+    width, height = picture.size
+    assert (width > height) == (orientation < 5) and max(picture.size) == min(192, max_side)
+    for number, name in enumerate(QUARTERS[orientation]):
+        at = (width // 4 + number % 2 * width // 2, height // 4 + number // 2 * height // 2)
+        assert np.abs(np.subtract(picture.getpixel(at), COLOURS[name])).max() < 20
+
+
+@pytest.mark.parametrize(
+    "suffix, image, expected",
+    [
+        (".png", _deep_grey(32768), (128, 128, 128)),
+        (".tif", _deep_grey(32768), (128, 128, 128)),
+        (".png", _palette_with_hole(), (255, 255, 255)),
+        (".gif", Image.new("L", (4, 3), 90), (90, 90, 90)),
+        (".jpg", Image.new("CMYK", (4, 3), (0, 255, 255, 0)), (254, 0, 0)),
+        (".tif", Image.new("CMYK", (4, 3), (0, 255, 255, 0)), (255, 0, 0)),
+        (".png", Image.new("LA", (4, 3), (0, 51)), (204, 204, 204)),
+        (".webp", Image.new("RGBA", (4, 3), (255, 0, 0, 0)), (255, 255, 255)),
+        (".png", Image.new("1", (4, 3), 1), (255, 255, 255)),
+    ],
+)
+def test_every_mode_becomes_rgb_from_a_file_too(tmp_path, suffix, image, expected):
+    image.save(tmp_path / f"picture{suffix}")
+    picture = open_picture(tmp_path / f"picture{suffix}")
+    assert picture.mode == "RGB" and picture.size == (4, 3)
+    assert np.abs(np.subtract(picture.getpixel((2, 1)), expected)).max() <= 2
+
+
+def test_floating_point_values_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="floating-point"):
+        as_rgb(Image.new("F", (4, 3), 0.5))
+    Image.new("F", (4, 3), 0.5).save(tmp_path / "depth.tif")
+    with pytest.raises(OSError, match="depth.tif .*floating-point"):
+        open_picture(tmp_path / "depth.tif")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.png"):
         open_picture(tmp_path / "absent.png")
@@ -144,9 +196,18 @@ def test_more_pixels_than_are_safe_is_an_error_and_less_opens_reduced(tmp_path, 
     Image.new("L", (40, 40)).save(tmp_path / "big.png")
     with pytest.raises(OSError, match="bomb.png is too large"):
         open_picture(tmp_path / "bomb.png")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(Image.DecompressionBombWarning):
         assert open_picture(tmp_path / "big.png", max_side=20).size == (20, 20)
+    with warnings.catch_warnings(), pytest.raises(OSError, match="big.png is too large"):
+        warnings.simplefilter("error")
+        open_picture(tmp_path / "big.png", max_side=20)
+
+
+def test_opening_leaves_the_filters_of_warnings_alone(tmp_path, monkeypatch):
+    """They belong to all threads: another one's `catch_warnings` would be undone half-way."""
+    Image.new("RGB", (8, 6)).save(tmp_path / "red.jpg")
+    monkeypatch.setattr(warnings, "catch_warnings", None)
+    assert open_picture(tmp_path / "red.jpg").size == (8, 6)
 
 
 def test_a_large_jpeg_is_reduced_while_it_is_decoded(tmp_path, monkeypatch):
@@ -155,3 +216,59 @@ def test_a_large_jpeg_is_reduced_while_it_is_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr("coxlmm_utils.pictures.as_rgb", lambda image, side: decoded.append(image.size))
     open_picture(tmp_path / "large.jpg", max_side=400)
     assert decoded == [(500, 400)]
+
+
+# Whatever holds a picture
+
+
+def _file(path, image=None):
+    (image or Image.new("RGB", (8, 6), (255, 0, 0))).save(path)
+    return path
+
+
+def _held(path):
+    """The same file in every way that one may be held."""
+    return {
+        "path": path,
+        "text": str(path),
+        "bytes": path.read_bytes(),
+        "both": {"bytes": path.read_bytes(), "path": "elsewhere.png"},
+        "only path": {"bytes": None, "path": str(path)},
+        "image": Image.open(path),
+    }
+
+
+@pytest.mark.parametrize("way", ["path", "text", "bytes", "both", "only path", "image"])
+def test_a_picture_held_in_any_way(tmp_path, way):
+    picture = read_picture(_held(_file(tmp_path / "red.png"))[way], "the picture '7'")
+    assert picture.mode == "RGB" and picture.size == (8, 6) and picture.getpixel((3, 3)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("way", ["path", "bytes", "only path", "image"])
+def test_a_damaged_picture_held_in_any_way_is_named(tmp_path, way):
+    path = _file(tmp_path / "cut.png", Image.effect_noise((60, 60), 90))
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(OSError, match="may be damaged") as caught:
+        read_picture(_held(path)[way], "the picture '7'")
+    assert ("cut.png" if "path" in way else "the picture '7'") in str(caught.value)
+
+
+@pytest.mark.parametrize("held", [None, {"bytes": None, "path": None}, {}])
+def test_a_picture_that_is_missing_is_named(held):
+    with pytest.raises(OSError, match="the picture '7' is missing"):
+        read_picture(held, "the picture '7'")
+
+
+def test_bytes_of_another_kind_are_named():
+    for held in (b"", b"a letter"):
+        with pytest.raises(OSError, match="the picture '7' is not a picture"):
+            read_picture(held, "the picture '7'")
+
+
+def test_an_array_is_read_too():
+    assert read_picture(np.full((6, 8), 90, np.uint8), "the picture '7'").getpixel((3, 3)) == (90, 90, 90)
+
+
+def test_what_can_never_be_a_picture_is_another_error():
+    with pytest.raises(TypeError, match="not int"):
+        read_picture(7, "the picture '7'")

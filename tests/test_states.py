@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from coxlmm_utils.extraction import extract
 from coxlmm_utils.states import States
-from tests.test_extraction import QUICK, folder_of
+from tests.extraction.test_extraction import QUICK, folder_of
 
 
 def test_states_survive_saving(states, tmp_path):

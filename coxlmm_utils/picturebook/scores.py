@@ -20,7 +20,8 @@ from ..captioning import write_captions
 from ..datasets import load_images
 from ..extraction import extract
 from ..files import write_whole
-from ..lmm import LMM, load_lmm
+from ..lmm import LMM
+from ..loading import load_lmm
 from ..semi_nmf import SemiNMF
 from .captions import facts_in
 from .factors import SUBJECTS, Factors, factors_of, page_numbers

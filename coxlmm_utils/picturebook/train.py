@@ -22,7 +22,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..files import cache_folder, write_whole
-from ..lmm import LMM, load_lmm
+from ..lmm import LMM
+from ..loading import load_lmm
 from .drawn import drawn_pages
 from .factors import factors_of, page_numbers
 from .familiarity import Familiarity, vision_features

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from coxlmm_utils.files import write_whole
+from measuring import RESULTS, keep, peak_mb
 
 LAM = 2.0
 CASES = {"picturebook": (16, 5000), "planted": (20, 5000), "digits": (20, 300)}  # concepts, most rounds
@@ -154,17 +153,6 @@ def measure(case: str, system: str) -> dict:
     return found | {"objective": reached, "states_mb": Z.nbytes / 2**20}
 
 
-def peak_mb(reset: bool = False) -> float:
-    """The most memory in use so far, or since it was reset; NaN where the system (not Linux) does not tell."""
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return float("nan")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
-
-
 def measured_alone(case: str, system: str, threads: int) -> dict:
     """`measure` in a process of its own, so that neither memory nor threads are another's."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -209,16 +197,14 @@ def main() -> None:
     parser.add_argument("--only", nargs=2, metavar=("CASE", "SYSTEM"))
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if options.only:
         warnings.simplefilter("ignore")
         print(json.dumps(measure(*options.only)))
         return
     results = {case: case_results(case, options.threads) for case in options.cases}
-    known = json.loads(options.out.read_text()) if options.out.exists() else {}
-    known["semi_nmf"] = known.get("semi_nmf", {}) | results
-    write_whole(options.out, lambda path: path.write_text(json.dumps(known, indent=1)))
+    keep("semi_nmf", results, options.out)
     print(table(results).to_string(float_format="{:.4g}".format, na_rep="-"))
     print(f"\n{options.threads} threads; seconds, and megabytes above what was in use before; written to {options.out}")
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from coxlmm_utils.lmm import load_lmm
+from coxlmm_utils.loading import load_lmm
 from coxlmm_utils.picturebook import page, page_numbers
 from coxlmm_utils.picturebook.familiarity import MARGIN, Familiarity
 

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-import coxlmm_utils.extraction
 from coxlmm_utils.captioned_images import CaptionedImages
-from coxlmm_utils.captioning import forced_states, write_captions
+from coxlmm_utils.captioning import forced_states, read_batch, write_batch, write_captions
 from coxlmm_utils.datasets import load_images
-from coxlmm_utils.extraction import extract
+from coxlmm_utils.extraction import extract, extract_many, reading
 from coxlmm_utils.pictures import open_picture
 from coxlmm_utils.words import FUNCTION_WORDS
 from tests.conftest import MAX_NEW_TOKENS, in_memory
@@ -207,15 +206,15 @@ def folder_of(pictures, folder, token):
 
 @pytest.fixture
 def counted(monkeypatch, tmp_path) -> list:
-    """An empty cache, and a list that grows by one with each batch that is captioned."""
+    """An empty cache, and a list of what was done with each batch: "written" or "read"."""
     monkeypatch.setenv("COXLMM_CACHE", str(tmp_path / "cache"))
     calls = []
 
-    def count(*args):
-        calls.append(1)
-        return write_captions(*args)
+    def count(name, function):
+        monkeypatch.setattr(reading, function.__name__, lambda *args: calls.append(name) or function(*args))
 
-    monkeypatch.setattr(coxlmm_utils.extraction, "write_captions", count)
+    count("written", write_batch)
+    count("read", read_batch)
     return calls
 
 
@@ -231,23 +230,31 @@ def test_the_same_states_come_from_the_cache(llava, pictures, token, counted, tm
 
 
 @pytest.mark.parametrize(
-    "change",
+    "change, done",
     [
-        dict(token=["grey", "runs"]),
-        dict(layer=2),
-        dict(layer=[1, 2]),
-        dict(position="own"),
-        dict(prompt="dog"),
-        dict(references="substring"),
-        dict(max_new_tokens=5),
+        (dict(token=["grey", "runs"]), ["read"]),
+        (dict(layer=2), ["read"]),
+        (dict(layer=[1, 2]), ["read"]),
+        (dict(position="own"), ["read"]),
+        (dict(references="substring"), []),
+        (dict(prompt="dog"), ["written"]),
+        (dict(max_new_tokens=5), ["written"]),
+        (dict(stop_early=True), ["written"]),
     ],
 )
-def test_another_setting_is_another_entry(llava, pictures, token, counted, tmp_path, change):
+def test_another_setting_is_done_anew_but_known_captions_are_only_read(
+    llava, pictures, token, counted, tmp_path, change, done
+):
     images = folder_of(pictures, tmp_path / "pictures", token)
     usual = dict(token=token, layer=1, max_new_tokens=6)
     extract(llava, images, **usual)
-    extract(llava, images, **{**usual, **change})
-    assert len(counted) == 2
+    second = extract(llava, images, **{**usual, **change})
+    assert counted == ["written", *done]
+    alone = extract(llava, images, **{**usual, **change}, cache=False)
+    assert second.captions == alone.captions
+    assert torch.allclose(
+        second.Z if "layer" not in change else second.at(2).Z, alone.vectors[list(alone.vectors)[-1]], atol=1e-4
+    )
 
 
 def test_other_pictures_captions_or_weights_are_another_entry(llava, pictures, token, counted, tmp_path, monkeypatch):
@@ -260,14 +267,14 @@ def test_other_pictures_captions_or_weights_are_another_entry(llava, pictures, t
     extract(llava, folder_of(pictures, folder, token), token, 1, max_new_tokens=6)
     assert again() == 1
     os.utime(folder / "05.png", ns=(1, 1))
-    assert again() == 2
+    assert again() == 2 and counted[-1] == "written"
     extract(llava, load_images(f"folder:{folder}", limit=20), token, 1, max_new_tokens=6)
-    assert len(counted) == 3
+    assert counted[2:] == ["read"]
     captions = (folder / "captions.json").read_text()
-    (folder / "captions.json").write_text(captions.replace("runs", "sits"))
-    assert again() == 4
+    (folder / "captions.json").write_text(captions.replace(f"{token} runs", "no such word", 1))
+    assert again() == 4 and counted[-1] == "read"  # one picture less may be a sample
     monkeypatch.setattr(llava, "fingerprint", "other")
-    assert again() == 5 == again()
+    assert again() == 5 == again() and counted[-1] == "written"
 
 
 def test_what_was_warned_of_is_warned_of_again(llava, pictures, token, counted, tmp_path):
@@ -289,3 +296,58 @@ def test_a_usual_extraction_warns_of_nothing(llava, pictures, token):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         extract(llava, in_memory(pictures, (token,)), token, 1, **QUICK)
+
+
+# Several tokens, given captions, early stopping
+
+
+def test_many_tokens_layers_and_positions_come_from_one_pass(llava, pictures, written, counted, tmp_path):
+    tokens = sorted({word for one in written for word in one.caption.split()} - FUNCTION_WORDS)[:3]
+    images = folder_of(pictures, tmp_path / "pictures", " ".join(tokens))
+    found = extract_many(llava, images, tokens, [1, 2], max_new_tokens=6)
+    assert counted == ["written"]
+    assert set(found) == {(token, position) for token in tokens for position in ("predicts", "own")}
+    for (token, position), states in found.items():
+        alone = extract(llava, images, token, [1, 2], position, max_new_tokens=6, cache=False)
+        assert alone.captions == states.captions and alone.images.ids == states.images.ids
+        assert all(torch.equal(alone.vectors[layer], states.vectors[layer]) for layer in (1, 2))
+        assert alone.provenance == states.provenance
+
+
+def test_only_pictures_that_mention_a_token_are_its_samples(llava, pictures, written, naming, token):
+    rows = [row for row, one in enumerate(written) if token in one.caption.split()]
+    references = [(token,) if row != rows[0] else ("a zebra",) for row in range(len(pictures))]
+    found = extract_many(
+        llava, in_memory(pictures, references), {token: [token], "first": ["zebra", token]}, [1], **QUICK
+    )
+    assert f"p{rows[0]}" not in found[token, "own"].images.ids
+    assert f"p{rows[0]}" in found["first", "own"].images.ids
+
+
+def test_given_captions_are_read_by_one_pass(llava, pictures, token, counted):
+    captions = {f"p{row}": f"a {token} dog" for row in range(0, 24, 2)}
+    states = extract(llava, in_memory(pictures, (token,)), token, [2], "own", captions=captions, cache=False)
+    assert counted == ["read"]
+    assert states.images.ids == tuple(captions) and set(states.captions) == {f"a {token} dog"}
+    ids = [llava.tokenizer(caption, add_special_tokens=False)["input_ids"] for caption in captions.values()]
+    expected = forced_states(llava, pictures[::2], ids, [2])
+    step = 1 + (len(ids[0]) - 3)  # pieces of "a" may be several
+    assert torch.allclose(states.Z, torch.stack([each[2][step + 1] for each in expected]), atol=1e-5)
+
+
+@pytest.mark.parametrize("position", ["predicts", "own"])
+def test_stopping_early_gives_the_same_states_and_shorter_captions(llava, pictures, token, position):
+    images = in_memory(pictures, (token,))
+    usual = extract(llava, images, token, 2, position, **QUICK)
+    early = extract(llava, images, token, 2, position, stop_early=True, **QUICK)
+    assert early.images.ids == usual.images.ids
+    assert torch.allclose(early.Z, usual.Z, atol=1e-5)
+    assert all(whole.startswith(cut) for cut, whole in zip(early.captions, usual.captions))
+    assert sum(map(len, early.captions)) < sum(map(len, usual.captions))
+
+
+def test_the_batch_size_does_not_matter(llava, pictures, token):
+    images = in_memory(pictures, (token,))
+    whole, single = (extract(llava, images, token, 2, batch_size=n, **QUICK) for n in (24, 1))
+    assert whole.captions == single.captions
+    assert torch.cosine_similarity(whole.Z, single.Z).min() > 0.9999

@@ -1,0 +1,222 @@
+"""The states that predict a token, over many pictures: the paper's matrix Z."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from .. import __version__
+from ..captioned_images import CaptionedImages
+from ..captioning import POSITIONS
+from ..files import cache_folder, digest
+from ..lmm import LMM, Layer
+from ..states import States
+from .blocks import BLOCK
+from .estimating import estimate
+from .reading import Reading, Targets, make_blocks
+from .samples import common_words, gathered, quoted
+
+REFERENCE_RULES = ("word", "substring")
+LONG = 2_000  # pictures; before a run over more, it is said what it will take
+
+
+def extract(
+    lmm: LMM,
+    images: CaptionedImages,
+    token: str | Sequence[str],
+    layer: Layer | Sequence[Layer],
+    position: str = "predicts",
+    references: str = "word",
+    prompt: str | None = None,
+    max_new_tokens: int = 40,
+    batch_size: int = 32,
+    cache: bool = True,
+    **more,
+) -> States:
+    """Caption the pictures and take the state of a token wherever it was written: the paper's Z.
+
+    A picture is a sample if the token is in the caption that the LMM writes and in a reference caption (paper section
+    3.1, arXiv 2406.08074); the state is the one at the first position that predicts it (section 3.2).
+
+    Parameters
+    ----------
+    lmm : LMM
+    images : CaptionedImages
+    token : str or sequence of str
+        The target word, or several spellings of it ("dog", "dogs").
+    layer : layer or sequence of layer
+        0 (embeddings) to `lmm.n_layers`, or "norm"; several are read in one pass.
+    position : {"predicts", "own"}
+        "predicts" is the paper's: the position whose output is the token. "own" (ours): where it is fed back.
+    references : {"word", "substring"}
+        "word": a whole word of any reference caption. "substring": the released code's rule, any substring of the
+        first caption ("cat" in "cattle"). Pictures without references are samples if the written caption has it.
+    prompt : str, optional
+        Default: the LMM's own.
+    max_new_tokens : int
+        The longest caption, in tokens.
+    batch_size : int
+    cache : bool
+        Keep what is read in the cache folder, block by block, and go on from there.
+    **more
+        `captions`, `stop_early` and `folder` of `extract_many`.
+
+    Returns
+    -------
+    States
+
+    Raises
+    ------
+    ValueError
+        If no picture qualifies (the message suggests words that do occur), or for a layer, position or rule that
+        there is not.
+    """
+    spellings = [token] if isinstance(token, str) else list(token)
+    if not spellings:
+        raise ValueError("the token is empty: []; give a word, or several spellings of one")
+    layers = list(layer) if isinstance(layer, Iterable) and not isinstance(layer, str) else [layer]
+    options = {"references": references, "prompt": prompt, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
+    tokens = {spellings[0]: spellings}
+    found = extract_many(lmm, images, tokens, layers, [position], cache=cache, **options, **more)
+    return found[spellings[0], position]
+
+
+def extract_many(
+    lmm: LMM,
+    images: CaptionedImages,
+    tokens: Sequence[str] | Mapping[str, Sequence[str]],
+    layers: Sequence[Layer],
+    positions: Sequence[str] = POSITIONS,
+    references: str = "word",
+    prompt: str | None = None,
+    max_new_tokens: int = 40,
+    batch_size: int = 32,
+    captions: Mapping[str, str] | None = None,
+    stop_early: bool = False,
+    cache: bool = True,
+    folder: str | Path | None = None,
+) -> dict[tuple[str, str], States]:
+    """Several tokens, layers and positions from one captioning pass; otherwise as `extract` (ours).
+
+    What is read goes to disk in blocks of 128 pictures. A call that was stopped goes on where it was, and a call with
+    the same settings only reads the blocks. Captions that an earlier call wrote for the same model, prompt and
+    pictures are not written again: the states behind them are read by one teacher-forced pass.
+
+    Parameters
+    ----------
+    lmm, images, layers, references, prompt, max_new_tokens, batch_size
+        As in `extract`.
+    tokens : sequence of str, or mapping of str to sequence of str
+        The target words; a mapping gives each its spellings.
+    positions : sequence of {"predicts", "own"}
+    captions : mapping of str to str, optional
+        A caption for each picture's id, read instead of what the model would write: such as another model's. A picture
+        that has none here is left out.
+    stop_early : bool
+        Stop writing a caption once its tokens are out (a word later, for the word's end and its own state). Captions
+        then end there.
+    cache : bool
+        False: nothing is kept, and nothing kept is taken.
+    folder : str or Path, optional
+        Where the blocks go; default: `states` in the cache folder. A shared folder lets several machines work on them.
+
+    Returns
+    -------
+    dict of (token, position) to States
+
+    Raises
+    ------
+    ValueError
+        If a token has no sample (the message suggests words that do occur), or for a layer, position or rule that
+        there is not.
+    """
+    reading = planned(lmm, images, tokens, layers, positions, references, prompt, max_new_tokens, captions, stop_early)
+    with tempfile.TemporaryDirectory() as scratch:
+        lasting = cache and (folder is not None or reading.lasting)
+        root = Path(folder).expanduser() if folder else cache_folder() / "states"
+        blocks = reading.folder(root if lasting else Path(scratch))
+        if len(blocks.missing()) * BLOCK > LONG:
+            print(estimate(lmm, reading, blocks, batch_size))
+        make_blocks(lmm, reading, blocks, batch_size)
+        return gathered(lmm, images, reading, list(blocks.read()))
+
+
+def planned(
+    lmm: LMM,
+    images: CaptionedImages,
+    tokens,
+    layers,
+    positions,
+    references,
+    prompt,
+    max_new_tokens,
+    captions,
+    stop_early,
+) -> Reading:
+    """What is to be read, of which pictures."""
+    spellings = tokens if isinstance(tokens, Mapping) else {token: [token] for token in tokens}
+    spellings = {token: [each] if isinstance(each, str) else list(each) for token, each in spellings.items()}
+    _check(lmm, spellings, layers, positions, references)
+    if captions is not None:
+        images = images.with_ids([id for id in images.ids if id in captions])
+    targets = Targets(spellings, {token: _eligible(images, each, references) for token, each in spellings.items()})
+    wanted = set().union(*targets.eligible.values())
+    captioning = {
+        "prompt": prompt or lmm.prompt,
+        "processor": digest(_processor_settings(lmm)),
+        "max_new_tokens": max_new_tokens,
+        "captions": "written" if captions is None else "given",
+        "model": {"name": lmm.name, "fingerprint": lmm.fingerprint, "dtype": str(lmm.model.dtype)},
+        "source": images.source,
+        "versions": {"coxlmm_utils": __version__} | {name: version(name) for name in ("torch", "transformers")},
+    }
+    layers = [layer if isinstance(layer, str) else int(layer) for layer in layers]  # json knows no numpy
+    return Reading(
+        images.with_ids([id for id in images.ids if id in wanted]),
+        targets,
+        layers,
+        list(dict.fromkeys(positions)),
+        captioning,
+        {"references": references, "stop_early": stop_early},
+        captions,
+    )
+
+
+def _check(lmm: LMM, tokens: Mapping[str, Sequence[str]], layers, positions, references: str) -> None:
+    if not tokens or not all(each and all(spelling.strip() for spelling in each) for each in tokens.values()):
+        raise ValueError(f"the token is empty: {tokens}; give a word, or several spellings of one")
+    if not layers:
+        raise ValueError("there is no layer to read: give at least one")
+    for layer in layers:
+        lmm.check_layer(layer)
+    for position in positions:
+        if position not in POSITIONS:
+            raise ValueError(f"there is no position {position!r}; choose one of {', '.join(POSITIONS)}")
+    if references not in REFERENCE_RULES:
+        raise ValueError(f"there is no reference rule {references!r}; choose one of {', '.join(REFERENCE_RULES)}")
+
+
+def _processor_settings(lmm: LMM) -> dict:
+    """All that turns a picture and a prompt into the model's inputs, but not the tokenizer's words."""
+    return {
+        "template": getattr(lmm.processor, "chat_template", None),
+        "images": lmm.processor.image_processor.to_dict(),
+    }
+
+
+def _eligible(images: CaptionedImages, spellings: Sequence[str], references: str) -> set[str]:
+    """The pictures whose references have the token, or that have no references."""
+    bare = {id for id, captions in zip(images.ids, images.references) if not captions}
+    if references == "word":
+        mentioned = set(images.mentioning(*spellings).ids)
+    else:
+        first = [captions[0].lower() if captions else "" for captions in images.references]
+        mentioned = {id for id, text in zip(images.ids, first) if any(s.lower() in text for s in spellings)}
+    if not mentioned | bare:
+        raise ValueError(
+            f"no reference caption of the {len(images):,} pictures has {quoted(spellings)}; "
+            f"words that do occur: {common_words(images.words())}"
+        )
+    return mentioned | bare

@@ -1,0 +1,78 @@
+"""Extraction from the command line, by one process or many: `python -m coxlmm_utils.extraction --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ..captioning import POSITIONS
+from ..datasets import load_images
+from ..files import cache_folder
+from ..loading import load_lmm
+from . import REFERENCE_RULES, planned
+from .estimating import estimate
+from .reading import make_blocks
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m coxlmm_utils.extraction",
+        description="Read states into blocks on disk; `extract_many` with the same settings then takes them from there. "
+        "Under torchrun or SLURM each process makes its share of the blocks.",
+    )
+    parser.add_argument("--model", default="picturebook")
+    parser.add_argument("--data", default="picturebook", help='"coco:DIR", "folder:DIR" or "picturebook"')
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--limit", type=int, help="only the first so many pictures")
+    parser.add_argument("--token", action="append", required=True, help='repeat for several; spellings as "dog,dogs"')
+    parser.add_argument("--layer", action="append", required=True, help="repeat for several")
+    parser.add_argument("--position", action="append", choices=POSITIONS, help="default: both")
+    parser.add_argument("--references", default="word", choices=REFERENCE_RULES)
+    parser.add_argument("--prompt")
+    parser.add_argument("--max-new-tokens", type=int, default=40)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--stop-early", action="store_true", help="stop a caption once its tokens are out")
+    parser.add_argument("--dtype", help='such as "bfloat16"')
+    parser.add_argument("--folder", type=Path, help="where the blocks go; default: the cache")
+    return parser.parse_args(arguments)
+
+
+def _share() -> tuple[int, int]:
+    """Which process of how many this is, as torchrun or SLURM say."""
+    for number, count in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        if number in os.environ:
+            return int(os.environ[number]), int(os.environ[count])
+    return 0, 1
+
+
+def _own_device() -> str | None:
+    """The GPU of this process, where there are several."""
+    local = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID"))
+    n_gpus = torch.cuda.device_count()
+    return f"cuda:{int(local) % n_gpus}" if local is not None and n_gpus else None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make this process's share of the blocks of an extraction, and say what there is."""
+    options = _arguments(arguments)
+    tokens = {each.split(",")[0]: each.split(",") for each in options.token}
+    layers = [int(layer) if layer.isdigit() else layer for layer in options.layer]
+    lmm = load_lmm(options.model, device=_own_device(), dtype=options.dtype)
+    images = load_images(options.data, split=options.split, limit=options.limit)
+    settings = options.references, options.prompt, options.max_new_tokens, None, options.stop_early
+    reading = planned(lmm, images, tokens, layers, options.position or POSITIONS, *settings)
+    folder = reading.folder(options.folder or cache_folder() / "states")
+    shard, n_shards = _share()
+    if shard == 0 and folder.missing():
+        print(estimate(lmm, reading, folder, options.batch_size, n_shards), flush=True)
+    make_blocks(lmm, reading, folder, options.batch_size, shard, n_shards)
+    there = len(folder.names) - len(folder.missing())
+    print(f"process {shard + 1} of {n_shards} is done: {there} of {len(folder.names)} blocks are in {folder.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The samples of an extraction as States, with what there is to know about them."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+from ..captioned_images import CaptionedImages
+from ..lmm import LMM
+from ..states import States
+from ..words import FUNCTION_WORDS, words_in
+from .blocks import Block, stacked
+from .reading import Reading
+
+
+def gathered(lmm: LMM, images: CaptionedImages, reading: Reading, blocks: list[Block]) -> dict:
+    """The samples of each token and position as States; ValueError for a token without any."""
+    found = {}
+    for token in reading.targets.spellings:
+        pictures = [picture for block in blocks for picture in block.having(token)]
+        if not pictures:
+            raise ValueError(_none_written(token, reading, blocks))
+        provenance = _provenance(lmm, images, reading, blocks, token, pictures)
+        _warn(provenance)
+        samples = reading.images.with_ids([picture["id"] for picture in pictures])
+        captions = [picture["caption"] for picture in pictures]
+        for position in reading.positions:
+            vectors = stacked(blocks, token, position, reading.layers)
+            found[token, position] = States(vectors, samples, captions, {**provenance, "position": position})
+    return found
+
+
+def _none_written(token: str, reading: Reading, blocks: list[Block]) -> str:
+    """Why there is no sample of a token, and which words would have some."""
+    eligible = reading.targets.eligible[token]
+    words = Counter(word for block in blocks for picture in block.pictures for word in words_in(picture["caption"]))
+    unreadable = sum(id in eligible for block in blocks for id in block.unreadable)
+    return (
+        f"{quoted(reading.targets.spellings[token])} occurs in none of the {len(eligible) - unreadable:,} captions that "
+        f"were written ({unreadable:,} pictures could not be read); words that do occur: {common_words(words)}"
+    )
+
+
+def _provenance(
+    lmm, images: CaptionedImages, reading: Reading, blocks: list[Block], token: str, pictures: list
+) -> dict:
+    """All that decides the states of one token, and counts."""
+    eligible = reading.targets.eligible[token]
+    unreadable = [id for block in blocks for id in block.unreadable if id in eligible]
+    bare = sum(not captions for id, captions in zip(images.ids, images.references) if id in eligible)
+    first = {picture["ids"][picture["steps"][token]] for picture in pictures}
+    counts = {
+        "pictures": len(images),
+        "mentioned": len(eligible) - bare,
+        "without_references": bare,
+        "unreadable": len(unreadable),
+        "kept": len(pictures),
+    }
+    return {
+        **{name: value for name, value in reading.captioning.items() if name != "source"},
+        **reading.rules,
+        "token": reading.targets.spellings[token],
+        "layers": reading.layers,
+        "data": {"source": images.source, "split": images.split},
+        "counts": counts,
+        "pieces": sorted(lmm.tokenizer.decode([piece]).strip() for piece in first),
+        "unreadable": unreadable,
+    }
+
+
+def _warn(provenance: dict) -> None:
+    """Warn of pictures without references, of those that could not be read, and of a token in pieces."""
+    if n_bare := provenance["counts"]["without_references"]:
+        warnings.warn(f"pictures without reference captions: {n_bare:,}; for them the written caption decides alone")
+    if unreadable := provenance["unreadable"]:
+        some = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
+        warnings.warn(f"pictures that could not be read and were skipped: {len(unreadable):,} ({some})")
+    spellings = provenance["token"]
+    pieces = [piece for piece in provenance["pieces"] if piece.lower() not in {s.lower() for s in spellings}]
+    if pieces:
+        warnings.warn(
+            f"{quoted(spellings)} is several tokens to this model; the state is that of its first piece, "
+            f"{quoted(pieces)}"
+        )
+
+
+def quoted(words: Sequence[str]) -> str:
+    return " or ".join(f"'{word}'" for word in words)
+
+
+def common_words(words: Counter, n: int = 12) -> str:
+    """The most frequent words with a meaning of their own, as a list to choose from."""
+    frequent = [word for word, _ in words.most_common() if len(word) > 2 and word not in FUNCTION_WORDS]
+    return ", ".join(frequent[:n]) or "none"
