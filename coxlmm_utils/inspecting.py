@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from inspect import signature
-from itertools import groupby
 
 import pandas as pd
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from transformers import BatchFeature
 
 from .captioning import POSITIONS, Written, find_token, write_captions
+from .folding import folded
 from .inspection_page import page
 from .lmm import LMM, Layer
 from .pictures import as_rgb
@@ -151,7 +151,7 @@ def inspect(
     return Inspection(
         token=spellings[0],
         caption=written.caption,
-        prompt=folded(lmm, sequence[:length]),
+        prompt=folded(lmm.tokenizer, sequence[:length]),
         prompt_length=length,
         ids=tuple(written.ids),
         pieces=_pieces(lmm, written.ids),
@@ -163,42 +163,6 @@ def inspect(
         problems=problems,
         picture=picture,
     )
-
-
-def folded(lmm: LMM, ids: Sequence[int]) -> tuple[str, ...]:
-    """Token ids as text: each run of one special token as "<image> x 64", ordinary tokens in between as one text.
-
-    Rows of image tokens, as Pixtral has them, become "([IMG] x 16 [IMG_BREAK]) x 11".
-
-    Parameters
-    ----------
-    lmm : LMM
-    ids : sequence of int
-
-    Returns
-    -------
-    tuple of str
-        In order; blank texts are left out.
-    """
-    special = {*lmm.tokenizer.all_special_ids, *lmm.tokenizer.added_tokens_decoder}
-    parts = []
-    for kind, run in groupby(ids, key=lambda token: token if token in special else None):
-        run = list(run)
-        if kind is None:
-            parts.append(lmm.tokenizer.decode(run).strip())
-        else:
-            parts.append(lmm.tokenizer.convert_ids_to_tokens(kind) + (f" x {len(run)}" if len(run) > 1 else ""))
-    return tuple(_repeats_folded([part for part in parts if part]))
-
-
-def _repeats_folded(parts: list[str]) -> Iterator[str]:
-    """The same parts, but a pair that comes again and again only once, with its number."""
-    while parts:
-        pair, n = parts[:2], 1
-        while len(pair) == 2 and parts[2 * n : 2 * n + 2] == pair:
-            n += 1
-        yield f"({pair[0]} {pair[1]}) x {n}" if n > 1 else parts[0]
-        parts = parts[2 * n :] if n > 1 else parts[1:]
 
 
 def _spread(n_layers: int) -> list[int]:

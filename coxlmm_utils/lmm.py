@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from numbers import Integral
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import ModelOutput
 
+from .folding import folded
 from .picturebook.familiarity import Familiarity
 
 Layer = int | str  # 0..n_layers, or "norm"
@@ -166,16 +165,10 @@ class LMM:
         Returns
         -------
         str
-            A token that repeats is written once with its count, "<image> x 576". Where the number of image tokens
+            A special token that repeats is written once with its count, "<image> x 576". Where the number of image tokens
             depends on the picture's size, it is that of a grey picture of 224 x 224 pixels.
         """
-        ids = self.inputs([GREY], prompt)["input_ids"][0]
-        text = self.tokenizer.decode(ids)
-        repeated = {i for i, run in groupby(ids.tolist()) if len(list(run)) > 1}
-        for token in self.tokenizer.convert_ids_to_tokens(sorted(repeated)):
-            run = rf"{re.escape(token)}(?: ?{re.escape(token)})+"
-            text = re.sub(run, lambda found: f"{token} x {found.group().count(token)}", text)
-        return text
+        return " ".join(folded(self.tokenizer, self.inputs([GREY], prompt)["input_ids"][0].tolist()))
 
     def _chat(self, pictures: Sequence[Image.Image], prompt: str) -> BatchFeature:
         """One user turn for each picture, by the model's chat template."""

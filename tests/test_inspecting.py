@@ -16,7 +16,7 @@ from PIL import Image
 
 import coxlmm_utils.inspecting
 from coxlmm_utils.captioning import Written, forced_states, write_captions
-from coxlmm_utils.inspecting import Inspection, folded, inspect
+from coxlmm_utils.inspecting import Inspection, inspect
 from coxlmm_utils.lmm import LMM
 from tests.conftest import MAX_NEW_TOKENS
 from tests.tiny_lmms import N_LAYERS
@@ -277,6 +277,14 @@ def test_page_shows_the_strip_and_what_was_read(seen):
         assert page.cells[place + 1 : place + 3] == [words["predicts"], words["own"]]
 
 
+def test_bold_are_the_target_and_what_the_model_then_says(target, seen):
+    strip, words = re.findall("<table.*?</table>", seen._repr_html_())
+    columns = [re.findall(f'<td class="{name}">(.*?)</td>', strip) for name in ("predicts", "own")]
+    assert columns[0][2] == columns[1][1] == f"<b>{target.word}</b>" and strip.count("<b>") == 2
+    last = re.findall('<td class="(?:predicts|own)"><b>(.*?)</b>,', words)[-2:]
+    assert last == [target.word, target.words[target.step + 1]]
+
+
 def test_a_long_caption_goes_on_below(seen):
     n = 2 * 12 + 5
     long = replace(seen, ids=(0,) * (n - 1), fed=("fed",) * n, predicted=("said",) * n)
@@ -313,20 +321,6 @@ def test_tables_are_plain_data(seen):
 
 
 # Pieces
-
-
-def test_runs_of_special_tokens_are_folded_each_by_itself(llava):
-    def fold(text):
-        return folded(llava, llava.tokenizer.convert_tokens_to_ids(text.split()))
-
-    assert fold("<s> <image> <image> <image> red dog <image> </s> </s> dog dog") == (
-        *("<s>", "<image> x 3", "red dog", "<image>", "</s> x 2", "dog dog"),
-    )
-    assert fold("") == ()
-    assert fold("<s> <image> <image> </s> <image> <image> </s> <image> <image> </s> <image> <pad>") == (
-        *("<s>", "(<image> x 2 </s>) x 3", "<image>", "<pad>"),
-    )
-    assert fold("<image> </s> <image>") == ("<image>", "</s>", "<image>")
 
 
 def test_white_space_tokens_can_be_seen():

@@ -101,7 +101,7 @@ def test_the_prompt_is_shown_with_its_image_tokens_counted(lmm):
 
 
 def test_a_prompt_without_a_template_is_shown_as_it_is(plain_llava):
-    assert plain_llava.shown_prompt("the dog dog") == "<image> x 16 the dog x 2"
+    assert plain_llava.shown_prompt("the dog dog") == "<image> x 16 the dog dog"
 
 
 def test_the_width_is_not_read_off_packed_weights(lmm, monkeypatch):

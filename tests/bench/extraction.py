@@ -28,14 +28,14 @@ from measuring import RESULTS, keep, peak_mb
 from safetensors.torch import load_file
 
 from coxlmm_utils import load_images, load_lmm
-from coxlmm_utils.extraction import extract_many
+from coxlmm_utils.extraction import blocks, extract_many
 from coxlmm_utils.extraction.__main__ import main as run_extraction
 from coxlmm_utils.hooks import capture
 from coxlmm_utils.picturebook.factors import SUBJECTS
 
 BATCH, N_PICTURES, N_RELEASED, RUNS = 32, 256, 48, 5
 MAX_NEW_TOKENS = 40
-KILLS, KILLED_PICTURES = 20, 1_000
+KILLS, KILLED_PICTURES, SMALL_BLOCK = 20, 1_600, 16  # a hundred blocks
 
 
 def generate_alone(lmm, images) -> float:
@@ -107,24 +107,29 @@ def killed_and_resumed() -> dict:
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as place:
         undisturbed, killed = Path(place) / "undisturbed", Path(place) / "killed"
-        begin = time.perf_counter()
         subprocess.run(_extraction(undisturbed), check=True, capture_output=True)
-        whole = time.perf_counter() - begin
-        n_killed = sum(_killed(_extraction(killed), rng.uniform(0.3, 1) * whole) for _ in range(KILLS))
+        kills = sum(_killed(killed, rng.randint(0, 3), rng.uniform(0, 0.15)) for _ in range(KILLS))
         subprocess.run(_extraction(killed), check=True, capture_output=True)
-        return {"kills": n_killed, "resumed_equals_undisturbed": _contents(killed) == _contents(undisturbed)}
+        return {"kills": kills, "resumed_equals_undisturbed": _contents(killed) == _contents(undisturbed)}
 
 
-def _killed(command: list[str], after: float) -> bool:
-    """Start a process, kill it after some seconds; whether it was still at work."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(after)
-        return False
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return True
+def _killed(folder: Path, n_blocks: int, moment: float) -> bool:
+    """Kill an extraction some blocks and a moment after it has begun to work; whether it was still at work."""
+    process = subprocess.Popen(_extraction(folder), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    while process.stdout.readline().strip() not in ("ready", ""):
+        pass
+    until = _n_blocks(folder) + n_blocks
+    while _n_blocks(folder) < until and process.poll() is None:
+        time.sleep(0.002)
+    time.sleep(moment)
+    at_work = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return at_work
+
+
+def _n_blocks(folder: Path) -> int:
+    return len(list(folder.glob("*/*/*-*.json")))
 
 
 def _extraction(folder: Path) -> list[str]:
@@ -143,7 +148,9 @@ def only(task: str, argument: str) -> None:
     if task == "peak":
         print(json.dumps(peak_of(int(argument))))
     else:
+        blocks.BLOCK = SMALL_BLOCK
         tokens = [option for subject in SUBJECTS for option in ("--token", subject)]
+        print("ready", flush=True)
         run_extraction([*tokens, "--layer", "4", "--limit", str(KILLED_PICTURES), "--folder", argument])
 
 
@@ -157,7 +164,7 @@ def peak_alone(n: int) -> float:
 def main() -> None:
     """Measure all, print, write."""
     parser = argparse.ArgumentParser(description="Extraction: speed, memory, and what a crash costs.")
-    parser.add_argument("--only", nargs=2, metavar=("TASK", "ARGUMENT"))
+    parser.add_argument("--only", nargs=2, metavar=("TASK", "ARGUMENT"), help="one task in this process")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if options.only:

@@ -27,7 +27,6 @@ import matplotlib.cm
 import numpy as np
 import pandas as pd
 import torch
-
 from measuring import RESULTS, keep, peak_mb
 
 LAM = 2.0
