@@ -33,7 +33,9 @@ def extract(
     max_new_tokens: int = 40,
     batch_size: int = 32,
     cache: bool = True,
-    **more,
+    captions: Mapping[str, str] | None = None,
+    stop_early: bool = False,
+    folder: str | Path | None = None,
 ) -> States:
     """Caption the pictures and take the state of a token wherever it was written: the paper's Z.
 
@@ -60,8 +62,8 @@ def extract(
     batch_size : int
     cache : bool
         Keep what is read in the cache folder, block by block, and go on from there.
-    **more
-        `captions`, `stop_early` and `folder` of `extract_many`.
+    captions, stop_early, folder
+        As in `extract_many`.
 
     Returns
     -------
@@ -77,9 +79,8 @@ def extract(
     if not spellings:
         raise ValueError("the token is empty: []; give a word, or several spellings of one")
     layers = list(layer) if isinstance(layer, Iterable) and not isinstance(layer, str) else [layer]
-    options = {"references": references, "prompt": prompt, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
-    tokens = {spellings[0]: spellings}
-    found = extract_many(lmm, images, tokens, layers, [position], cache=cache, **options, **more)
+    asked = (lmm, images, {spellings[0]: spellings}, layers, [position], references, prompt, max_new_tokens)
+    found = extract_many(*asked, batch_size, captions, stop_early, cache, folder)
     return found[spellings[0], position]
 
 
@@ -121,6 +122,7 @@ def extract_many(
         False: nothing is kept, and nothing kept is taken.
     folder : str or Path, optional
         Where the blocks go; default: `states` in the cache folder. A shared folder lets several machines work on them.
+        Not for pictures in memory: nobody could tell later whether they are still the same.
 
     Returns
     -------
@@ -133,10 +135,11 @@ def extract_many(
         there is not.
     """
     reading = planned(lmm, images, tokens, layers, positions, references, prompt, max_new_tokens, captions, stop_early)
+    if folder is not None and not reading.lasting:
+        raise ValueError("pictures in memory cannot be kept apart in a folder: save them as files, or leave folder out")
     with tempfile.TemporaryDirectory() as scratch:
-        lasting = cache and (folder is not None or reading.lasting)
         root = Path(folder).expanduser() if folder else cache_folder() / "states"
-        blocks = reading.folder(root if lasting else Path(scratch))
+        blocks = reading.folder(root if cache and reading.lasting else Path(scratch))
         if len(blocks.missing()) * BLOCK > LONG:
             print(estimate(lmm, reading, blocks, batch_size))
         make_blocks(lmm, reading, blocks, batch_size)

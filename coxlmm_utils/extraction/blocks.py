@@ -110,11 +110,14 @@ class BlockFolder:
                 raise ValueError(f"the block {place}.* is damaged ({error}); delete it and extract again") from error
 
     def known_captions(self) -> dict[tuple[str, str], list[int]]:
-        """Token ids of captions that other readings of the same captioning wrote, by (id, version) of the picture."""
+        """Token ids of captions that any reading of the same captioning has, by (id, version) of the picture."""
         known = {}
         for path in sorted(self.captions_folder.glob("*/*-*.json")):
-            for picture in json.loads(path.read_text())["pictures"]:
-                known[picture["id"], picture["version"]] = picture["ids"]
+            try:
+                pictures = json.loads(path.read_text())["pictures"]
+                known |= {(picture["id"], picture["version"]): picture["ids"] for picture in pictures}
+            except (KeyError, TypeError, ValueError, OSError):
+                continue  # damaged: whoever needs that block is told; here it is only not known
         return known
 
     def _place(self, number: int) -> Path:

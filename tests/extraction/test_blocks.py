@@ -72,6 +72,13 @@ def test_captions_are_known_to_other_readings_of_the_same_captioning(folder, blo
     assert BlockFolder(tmp_path, {"model": "n"}, {"layers": [2]}, folder.names).known_captions() == {}
 
 
+def test_captions_of_a_damaged_block_are_not_known(folder, block):
+    folder.write(0, block)
+    folder.write(1, Block([picture("e")], {}, {}))
+    (folder.folder / f"{folder.names[0]}.json").write_text('{"pictures": [{"id"')
+    assert folder.known_captions() == {("e", "1"): [5, 7]}
+
+
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
 def test_a_damaged_block_is_named(folder, block, suffix):
     folder.write(0, block)

@@ -351,3 +351,8 @@ def test_the_batch_size_does_not_matter(llava, pictures, token):
     whole, single = (extract(llava, images, token, 2, batch_size=n, **QUICK) for n in (24, 1))
     assert whole.captions == single.captions
     assert torch.cosine_similarity(whole.Z, single.Z).min() > 0.9999
+
+
+def test_pictures_in_memory_cannot_be_kept_in_a_folder(llava, pictures, token, tmp_path):
+    with pytest.raises(ValueError, match="pictures in memory cannot be kept apart in a folder: save them as files"):
+        extract(llava, in_memory(pictures, (token,)), token, 1, folder=tmp_path)
