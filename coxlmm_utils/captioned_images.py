@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -168,3 +169,10 @@ class CaptionedImages:
     def _rows(self) -> dict[str, int]:
         """The row of each id."""
         return {id: row for row, id in enumerate(self.ids)}
+
+
+def warn_of_unreadable(ids: Sequence[str]) -> None:
+    """Say how many pictures were skipped since they could not be read, and the first of them; nothing if none were."""
+    if ids:
+        some = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+        warnings.warn(f"pictures that could not be read and were skipped: {len(ids):,} ({some})")

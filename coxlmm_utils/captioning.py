@@ -9,7 +9,7 @@ from inspect import signature
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import StoppingCriteria
+from transformers import BatchFeature, StoppingCriteria
 
 from .hooks import capture
 from .lmm import LMM, Layer
@@ -177,11 +177,17 @@ def read_batch(
     """
     batch = lmm.inputs(pictures, prompt, continuations=captions)
     prompt_width = batch["input_ids"].shape[1] - max(map(len, captions))
-    if "logits_to_keep" in signature(lmm.model.forward).parameters:
-        batch["logits_to_keep"] = 1  # nobody reads them
     with capture(lmm, layers, positions=prompt_width - 1 + states) as captured:
-        lmm.model(**batch, use_cache=False)  # the last prompt position predicts the first caption token
+        last_logits(lmm, batch, 1)  # which nobody reads; the last prompt position predicts the first caption token
     return {layer: calls[0].cpu() for layer, calls in captured.items()}
+
+
+def last_logits(lmm: LMM, batch: BatchFeature, n: int) -> Tensor:
+    """One pass over whole inputs: the model's own logits at the last n positions, (batch, n, vocabulary)."""
+    options = {"use_cache": False}
+    if "logits_to_keep" in signature(lmm.model.forward).parameters:
+        options["logits_to_keep"] = n  # those of all positions can be large
+    return lmm.model(**batch, **options).logits[:, -n:]
 
 
 def forced_states(

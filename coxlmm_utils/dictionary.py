@@ -49,9 +49,9 @@ class Dictionary(ABC):
     def transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
         """Activations of states: (samples, width) to float32 (samples, concepts)."""
 
-    @abstractmethod
     def reconstruct(self, V: np.ndarray) -> np.ndarray:
-        """The states that activations stand for: (samples, concepts) to float32 (samples, width)."""
+        """The states that activations stand for, ``V U`` unless a method says otherwise: float32 (samples, width)."""
+        return np.asarray(V, dtype=np.float32) @ self.components_
 
     def fit_transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
         """`fit`, then `activations_`, shape (samples, concepts); parameters and errors are those of `fit`."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from inspect import signature
 
 import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import BatchFeature
 
-from .captioning import POSITIONS, Written, find_token, write_captions
+from .captioning import POSITIONS, Written, find_token, last_logits, write_captions
 from .folding import folded
 from .inspection_page import page
 from .lmm import LMM, Layer
@@ -142,7 +140,7 @@ def inspect(
     step = _step(lmm, written, spellings)
     batch = lmm.inputs([picture], prompt, continuations=[written.ids])
     sequence, n = batch["input_ids"][0].tolist(), len(written.ids)
-    logits = _logits(lmm, batch, n + 1)  # (tokens + 1, vocabulary)
+    logits = last_logits(lmm, batch, n + 1)[0].float()  # (tokens + 1, vocabulary)
     length = len(sequence) - n
     positions = {"predicts": length + step - 1, "own": length + step}
     problems = _problems(lmm, written, step, positions, logits)
@@ -188,13 +186,6 @@ def _step(lmm: LMM, written: Written, spellings: Sequence[str]) -> int:
         asked = " or ".join(map(repr, spellings))
         raise ValueError(f"the caption {written.caption!r} does not say {asked}: take a word of it, or another picture")
     return step
-
-
-def _logits(lmm: LMM, batch: BatchFeature, n: int) -> Tensor:
-    """The model's own logits at the last n positions of one picture's inputs: (n, vocabulary)."""
-    if "logits_to_keep" in signature(lmm.model.forward).parameters:
-        batch["logits_to_keep"] = n  # those of all positions can be large
-    return lmm.model(**batch, use_cache=False).logits[0, -n:].float()
 
 
 def _problems(lmm: LMM, written: Written, step: int, positions: dict[str, int], logits: Tensor) -> tuple[str, ...]:

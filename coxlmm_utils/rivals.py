@@ -170,7 +170,7 @@ class PCA(_Rival):
 
     def reconstruct(self, V: np.ndarray) -> np.ndarray:
         """``mean + V U``: (samples, concepts) to float32 (samples, width)."""
-        return self.mean_ + np.asarray(V, dtype=np.float32) @ self.components_
+        return self.mean_ + super().reconstruct(V)
 
     def _learn(self, Z: Tensor) -> np.ndarray:
         axes = decomposition.PCA(self.n_concepts, random_state=self.random_state)
@@ -202,10 +202,6 @@ class RandomDictionary(_Rival):
         """Activations of states, as Semi-NMF's; see `SemiNMF.transform`."""
         Z = self.check_states(Z)
         return SemiNMF.from_components(self.components_, self.lam).transform(Z)
-
-    def reconstruct(self, V: np.ndarray) -> np.ndarray:
-        """``V U``: (samples, concepts) to float32 (samples, width)."""
-        return np.asarray(V, dtype=np.float32) @ self.components_
 
     def _learn(self, Z: Tensor) -> np.ndarray:
         directions = np.random.default_rng(self.random_state).standard_normal((self.n_concepts, Z.shape[1]))

@@ -37,7 +37,12 @@ def largest_useful_lam(Z: np.ndarray | Tensor) -> float:
     Z : array or tensor, shape (samples, width)
         States; ValueError unless a finite matrix.
     """
-    return 2 * float(squared_norms(as_matrix(Z, "sample")).max()) ** 0.5
+    return _largest_useful_lam(squared_norms(as_matrix(Z, "sample")))
+
+
+def _largest_useful_lam(squares: Tensor) -> float:
+    """The same from the squared norms of the states, (samples,)."""
+    return 2 * float(squares.max()) ** 0.5
 
 
 class SemiNMF(Dictionary):
@@ -138,7 +143,7 @@ class SemiNMF(Dictionary):
         Z = as_matrix(Z, "sample")
         self.check_number(Z)
         squares = squared_norms(Z)  # (samples,)
-        self.lam_ = self.lam if self.relative_lam is None else self.relative_lam * 2 * float(squares.max()) ** 0.5
+        self.lam_ = self.lam if self.relative_lam is None else self.relative_lam * _largest_useful_lam(squares)
         end, self.n_start_rounds_ = self._lowest_end(Z.double() if Z.numel() <= SMALL else Z, squares, start)
         self.objective_, self.n_rounds_ = end.objective, len(end.objective)
         self.components_ = end.U.float().cpu().numpy()
@@ -172,10 +177,6 @@ class SemiNMF(Dictionary):
         U = torch.as_tensor(self.components_).to(Z)
         V, _ = solve_activations(Z, squared_norms(Z), U, self.lam_)
         return V.float().contiguous().cpu().numpy()
-
-    def reconstruct(self, V: np.ndarray) -> np.ndarray:
-        """``V U``: (samples, concepts) to float32 (samples, width)."""
-        return np.asarray(V, dtype=np.float32) @ self.components_
 
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range."""

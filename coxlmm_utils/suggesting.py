@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable
 
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .captioned_images import CaptionedImages
+from .captioned_images import CaptionedImages, warn_of_unreadable
 from .captioning import write_captions
 from .lmm import LMM
 from .words import FUNCTION_WORDS
@@ -163,9 +162,7 @@ def _captioned(
                 captions += [written.caption for written in write_captions(lmm, pictures, prompt=prompt)]
                 rows += opened
             bar.update(len(chosen[start : start + BATCH]))
-    if unreadable:
-        some = ", ".join(list(unreadable)[:3]) + (", ..." if len(unreadable) > 3 else "")
-        warnings.warn(f"pictures that could not be read and were skipped: {len(unreadable):,} ({some})")
+    warn_of_unreadable(list(unreadable))
     return rows, captions
 
 

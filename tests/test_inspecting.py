@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import coxlmm_utils.captioning
 import coxlmm_utils.inspecting
 from coxlmm_utils.captioning import Written, forced_states, write_captions
 from coxlmm_utils.inspecting import Inspection, inspect
@@ -98,7 +99,7 @@ def test_positions_are_those_of_the_sequence(lmm, target, seen):
 
 
 def test_a_model_that_gives_all_logits_is_read_the_same(lmm, target, seen, monkeypatch):
-    monkeypatch.setattr(coxlmm_utils.inspecting, "signature", lambda _: SimpleNamespace(parameters={}))
+    monkeypatch.setattr(coxlmm_utils.captioning, "signature", lambda _: SimpleNamespace(parameters={}))
     assert inspect(lmm, target.picture, target.word, **QUICK) == seen
 
 
@@ -192,7 +193,7 @@ def test_an_unknown_layer_is_an_error(lmm, pictures):
 
 @pytest.mark.parametrize("shift", [1, -1])
 def test_a_target_off_by_one_is_said_loudly(lmm, target, monkeypatch, shift):
-    monkeypatch.setattr(coxlmm_utils.inspecting, "_logits", _shifted(shift))
+    monkeypatch.setattr(coxlmm_utils.inspecting, "last_logits", _shifted(shift))
     with pytest.warns(UserWarning, match=r"NOT THE TARGET: at 'predicts' \(position \d+\) the model predicts '"):
         seen = inspect(lmm, target.picture, target.word, **QUICK)
     assert f"and {target.word!r} only in place" in seen.problems[0]
@@ -201,8 +202,8 @@ def test_a_target_off_by_one_is_said_loudly(lmm, target, monkeypatch, shift):
 
 def _shifted(shift: int):
     """The model's logits, each at the position beside its own."""
-    true = coxlmm_utils.inspecting._logits
-    return lambda *arguments: true(*arguments).roll(shift, dims=0)
+    true = coxlmm_utils.inspecting.last_logits
+    return lambda *arguments: true(*arguments).roll(shift, dims=1)
 
 
 def test_states_off_by_one_are_said_loudly(lmm, target, monkeypatch):

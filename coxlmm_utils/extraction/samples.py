@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 
-from ..captioned_images import CaptionedImages
+from ..captioned_images import CaptionedImages, warn_of_unreadable
 from ..lmm import LMM
 from ..states import States
 from ..words import FUNCTION_WORDS, words_in
@@ -73,9 +73,7 @@ def _warn(provenance: dict) -> None:
     """Warn of pictures without references, of those that could not be read, and of a token in pieces."""
     if n_bare := provenance["counts"]["without_references"]:
         warnings.warn(f"pictures without reference captions: {n_bare:,}; for them the written caption decides alone")
-    if unreadable := provenance["unreadable"]:
-        some = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
-        warnings.warn(f"pictures that could not be read and were skipped: {len(unreadable):,} ({some})")
+    warn_of_unreadable(provenance["unreadable"])
     spellings = provenance["token"]
     pieces = [piece for piece in provenance["pieces"] if piece.lower() not in {s.lower() for s in spellings}]
     if pieces:
