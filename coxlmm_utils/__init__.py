@@ -16,12 +16,15 @@ __version__ = "0.1.0"
 from .captioned_images import CaptionedImages
 from .choosing import choose_lam, choose_layer, choose_n_concepts
 from .concept_bank import ConceptBank
+from .concept_quality import grounding_quality
 from .datasets import load_images
 from .dictionary import Dictionary
+from .evaluation import Evaluation, evaluate
 from .explanation import Explanation, explain, explain_many
 from .extraction import extract, extract_many
 from .grounding import ground_pictures, ground_words
 from .inspecting import Inspection, inspect
+from .judges import load_judges
 from .lmm import LMM
 from .loading import load_lmm
 from .rivals import PCA, KMeans, RandomDictionary, Simple
@@ -36,6 +39,7 @@ __all__ = [
     "CaptionedImages",
     "ConceptBank",
     "Dictionary",
+    "Evaluation",
     "Explanation",
     "Inspection",
     "KMeans",
@@ -49,15 +53,18 @@ __all__ = [
     "choose_lam",
     "choose_layer",
     "choose_n_concepts",
+    "evaluate",
     "explain",
     "explain_many",
     "extract",
     "extract_many",
     "ground_pictures",
     "ground_words",
+    "grounding_quality",
     "inspect",
     "join_states",
     "load_images",
+    "load_judges",
     "load_lmm",
     "suggest_tokens",
     "sweep",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +13,14 @@ import torch
 from bert_score import BERTScorer
 from bert_score.utils import model2layers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
+from transformers.utils import logging
+
+from .files import bundled_folder
 
 SPACED = ("roberta", "gpt2", "bart", "longformer")  # models whose words carry the space before them
 OFFSET = ("roberta", "xlm-roberta", "camembert", "longformer")  # models whose first two positions are not used
+PICTUREBOOK_LAYERS = 1
+BASELINE_FILE = "baseline.tsv"  # of the picture book's judge
 USUAL_LENGTH = 512  # of a text in tokens, for models that name none
 
 
@@ -85,7 +92,8 @@ def load_bert_judge(
     Parameters
     ----------
     model : str or Path
-        A model that bert_score knows, a hub id, or a folder written by `save_pretrained`.
+        A model that bert_score knows, a hub id, a folder written by `save_pretrained`, or "picturebook": the bundled
+        judge of its captions, which brings its layer and baseline.
     num_layers : int, optional
         After so many layers vectors are compared. By default the library's choice; a model that it does not know,
         such as any folder, has none.
@@ -110,12 +118,17 @@ def load_bert_judge(
         mislead the library.
     """
     folder = Path(model).expanduser()
+    if model == "picturebook":
+        folder = bundled_folder("bert")
+        num_layers, baseline_path = num_layers or PICTUREBOOK_LAYERS, baseline_path or folder / BASELINE_FILE
     source = str(folder.resolve()) if folder.is_dir() else str(model)
     if num_layers is None and source not in model2layers:
         raise ValueError(f'bert_score has no choice of layer for "{model}": give num_layers.')
     config = _load_config(source)
     scorer = _load_scorer(source, num_layers, rescale, baseline_path, device)
     _mend_tokenizer(scorer, source, config)
+    if torch.device(scorer.device).type == "cpu":
+        scorer._model.float()  # weights stored in half precision are slow there, and round
     if rescale:
         _check_baseline(scorer)
     return BertJudge(str(model), scorer.num_layers, rescale, scorer)
@@ -140,11 +153,23 @@ def _load_scorer(
     baseline = str(Path(baseline).expanduser()) if baseline else None
     options = dict(lang="en", rescale_with_baseline=rescale, baseline_path=baseline, device=device, nthreads=0)
     try:
-        return BERTScorer(source, num_layers, **options)
+        with _quiet():
+            return BERTScorer(source, num_layers, **options)
     except OSError as error:
         raise OSError(_cannot_be_had(source, error)) from error
     except AssertionError as error:
         raise ValueError(f"num_layers={num_layers} is not a layer of the judge: {error}.") from error
+
+
+@contextmanager
+def _quiet():
+    """No report of which weights a judge does not need, such as the head that predicts words."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _mend_tokenizer(scorer: BERTScorer, source: str, config: PreTrainedConfig) -> None:
@@ -159,7 +184,9 @@ def _mend_tokenizer(scorer: BERTScorer, source: str, config: PreTrainedConfig) -
 def _check_baseline(scorer: BERTScorer) -> None:
     """Refuse to rescale by a baseline that is not there, or has no row for the layer."""
     try:
-        scorer.baseline_vals  # read here, and kept by the scorer
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not writable")  # the library only reads it
+            scorer.baseline_vals  # read here, and kept by the scorer
     except (ValueError, IndexError) as error:
         raise ValueError(
             f'There is no baseline for layer {scorer.num_layers} of "{scorer.model_type}" at {scorer.baseline_path}: '

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from .files import bundled_folder
+
 PREFIX = "A photo is described by the words "
 MOST_WORDS = 10  # of one concept in a text
 SCALE = 2.5
@@ -124,7 +126,7 @@ def load_clip_judge(
     Parameters
     ----------
     name : str or Path
-        A model of open_clip, or a folder with `open_clip_config.json` and `open_clip_model.safetensors`.
+        A model of open_clip; "picturebook", the bundled judge of its pages; or a folder with `open_clip_config.json` and `open_clip_model.safetensors`.
     pretrained : str
         Which weights of that model, as open_clip calls them. Not used with a folder.
     device : str or torch.device, optional
@@ -139,7 +141,7 @@ def load_clip_judge(
     OSError
         If the judge is not known, cannot be downloaded, or its folder holds no model.
     """
-    folder = Path(name).expanduser()
+    folder = bundled_folder("clip") if name == "picturebook" else Path(name).expanduser()
     source, weights = (f"local-dir:{folder.resolve()}", None) if folder.is_dir() else (str(name), pretrained)
     quick_gelu = bool(weights and open_clip.get_pretrained_cfg(source, weights).get("quick_gelu"))
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

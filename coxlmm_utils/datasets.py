@@ -49,7 +49,8 @@ def load_images(
         - A `Dataset` of Hugging Face's `datasets`; its pictures are decoded one by one, when they are opened.
         - A list of pictures: PIL images, arrays as `as_rgb` takes them, or paths.
     split : str, default "train"
-        "train", "validation" or "test". For COCO, "train" is Karpathy's train and restval (113,287 pictures),
+        "train", "validation" or "test", or several: "validation+test". For COCO, "train" is Karpathy's train and
+        restval (113,287 pictures),
         which fits the paper's counts (arXiv 2406.08074); "train_only" leaves out restval, as the released
         code does. The other sources have no splits: all that they hold is loaded.
     limit : int, optional
@@ -82,7 +83,8 @@ def load_images(
     if isinstance(source, str):
         if captions is not None or id is not None:
             raise ValueError(f"{source!r} brings its own captions and ids; leave them out")
-        return _named(source, "validation" if split == "val" else split, limit)
+        splits = ["validation" if name == "val" else name for name in split.split("+")]
+        return _named(source, list(dict.fromkeys(splits)), limit)
     if isinstance(source, Mapping):
         raise ValueError(f"these are several data sets, {', '.join(map(repr, source))}; give one of them")
     if hasattr(source, "column_names"):
@@ -94,13 +96,13 @@ def load_images(
     raise ValueError(f"unknown source of images, a {type(source).__name__}; {SOURCES}")
 
 
-def _named(source: str, split: str, limit: int | None) -> CaptionedImages:
+def _named(source: str, splits: list[str], limit: int | None) -> CaptionedImages:
     """Captioned images from a source that is told by its name."""
     kind, _, place = source.partition(":")
     if source == "picturebook":
-        return _picturebook(split, limit)
+        return _picturebook(splits, limit)
     if kind == "coco" and place:
-        return _coco(source, Path(place).expanduser(), split, limit)
+        return _coco(source, Path(place).expanduser(), splits, limit)
     if kind == "folder" and place:
         return _folder(source, Path(place).expanduser(), limit)
     raise ValueError(f"unknown source of images {source!r}; {SOURCES}")
@@ -128,13 +130,13 @@ class _PageReferences(Sequence):
         return self._written[number]
 
 
-def _picturebook(split: str, limit: int | None) -> CaptionedImages:
-    """A split of the picture book."""
+def _picturebook(splits: list[str], limit: int | None) -> CaptionedImages:
+    """Splits of the picture book."""
     from .picturebook.factors import page_numbers
 
-    numbers = page_numbers(split)[:limit]
+    numbers = [number for split in splits for number in page_numbers(split)][:limit]
     ids = tuple(str(number) for number in numbers)
-    return CaptionedImages("picturebook", split, ids, _PageReferences(numbers), _open_page, _page_version)
+    return CaptionedImages("picturebook", "+".join(splits), ids, _PageReferences(numbers), _open_page, _page_version)
 
 
 def _open_page(id: str) -> Image.Image:
@@ -158,13 +160,16 @@ def _page_version(id: str) -> str:
 # COCO
 
 
-def _coco(source: str, folder: Path, split: str, limit: int | None) -> CaptionedImages:
-    """A split of COCO, as Karpathy's file divides it."""
-    if split not in COCO_SPLITS:
-        raise ValueError(f"COCO has no split {split!r}; choose one of {', '.join(COCO_SPLITS)}")
+def _coco(source: str, folder: Path, splits: list[str], limit: int | None) -> CaptionedImages:
+    """Splits of COCO, as Karpathy's file divides it."""
+    for split in splits:
+        if split not in COCO_SPLITS:
+            raise ValueError(f"COCO has no split {split!r}; choose one of {', '.join(COCO_SPLITS)}")
+    theirs = {name for split in splits for name in COCO_SPLITS[split]}
+    split = "+".join(splits)
     path = _karpathy_file(folder)
     try:
-        rows = [row for row in read_json(path)["images"] if row["split"] in COCO_SPLITS[split]][:limit]
+        rows = [row for row in read_json(path)["images"] if row["split"] in theirs][:limit]
         ids = tuple(f"{row['filepath']}/{row['filename']}" for row in rows)
         references = tuple(tuple(sentence["raw"].strip() for sentence in row["sentences"]) for row in rows)
     except (KeyError, TypeError) as error:

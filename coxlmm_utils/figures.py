@@ -7,7 +7,9 @@ whatever the pictures and words are; words are shown literally, also those with 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
+from pathlib import Path
 from textwrap import wrap
 
 import numpy as np
@@ -16,6 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
+from .files import write_whole
 from .semi_nmf import SemiNMF
 from .words import whole_word
 
@@ -34,6 +37,7 @@ CONCEPT_SIDE = 1.7  # the same, for one concept
 EXPLAINING_SIDE = 1.0  # the same, beside the bars
 EXPLAINED_SIDE = 3.2  # of the picture that is explained
 BARS = 2.0  # width of the bars
+LEAST_ROOM = 0.8  # for words beside a concept's name; with less they are left out
 
 
 class NotebookFigure(Figure):
@@ -51,6 +55,20 @@ class NotebookFigure(Figure):
 def new_figure(width: float, height: float, **style) -> NotebookFigure:
     """An empty figure of this size in inches."""
     return NotebookFigure(figsize=(width, height), dpi=DPI, facecolor="white", **style)
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Export a figure to PDF and PNG.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : str or Path
+        Without an ending: `path.pdf` and `path.png` are written, each whole or not at all.
+    """
+    path = Path(path)
+    for ending in (".pdf", ".png"):
+        write_whole(path.with_name(path.name + ending), partial(figure.savefig, dpi=2 * DPI))
 
 
 def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Figure:
@@ -141,7 +159,7 @@ def explanation(explained, n: int = 3) -> Figure:
     _line(figure, bars_left, head - LINE / 2, heading, BARS + MARGIN + width, weight="bold")
     for row, number in enumerate(top):
         bottom = head - LINE - (row + 1) * step + MARGIN
-        _bar(figure, bars_left, bottom + height / 2, number, explained.relative[number])
+        _bar(figure, bars_left, bottom + height / 2, bank, number, explained.relative[number])
         _card(figure, cards_left, bottom, bank, number, 5, n_pictures, EXPLAINING_SIDE)
     if top:
         style = dict(color=QUIET, fontsize=9, va="top")
@@ -193,16 +211,7 @@ def _card(
     _box(figure, left, bottom, width, height, PANEL)
     left, middle = left + MARGIN, bottom + height - MARGIN / 2 - LINE / 2
     _text(figure, left, middle, f"{number}", color=BAR, fontsize=11, weight="bold", va="center")
-    words = list(bank.words[number].kept[:n_words])
-    style = {} if words else {"color": QUIET, "style": "italic"}
-    _line(
-        figure,
-        left + 0.35,
-        middle,
-        words or ["no words left by the filter"],
-        width - 2 * MARGIN - 0.35,
-        **style,
-    )
+    _heading(figure, left + 0.35, middle, bank, number, n_words, width - 2 * MARGIN - 0.35)
     pictures = bank.pictures(number)[:n_pictures]
     for place, picture in enumerate(pictures):
         _picture(figure, left + place * (side + GAP), bottom + MARGIN, side, picture)
@@ -210,10 +219,24 @@ def _card(
         _text(figure, left, bottom + MARGIN, "no picture activates it", color=QUIET, style="italic", fontsize=11)
 
 
-def _bar(figure: Figure, left: float, middle: float, number: int, value: float) -> None:
+def _heading(figure: Figure, left: float, middle: float, bank, number: int, n_words: int, room: float) -> None:
+    """A concept's words, after the name that its user gave it, as far as there is room."""
+    words, style = list(bank.words[number].kept[:n_words]), {}
+    if number in bank.names:
+        name = _line(figure, left, middle, [bank.names[number]], room, weight="bold")
+        taken = name.get_window_extent().width / figure.dpi + MARGIN
+        left, room, style = left + taken, room - taken, {"color": QUIET}
+        if room < LEAST_ROOM:
+            return
+    if not words:
+        words, style = ["no words left by the filter"], {"color": QUIET, "style": "italic"}
+    _line(figure, left, middle, words, room, **style)
+
+
+def _bar(figure: Figure, left: float, middle: float, bank, number: int, value: float) -> None:
     """One relative activation, from -1 to 1: a bar as long as its magnitude, with its concept and value."""
     room = BARS - 0.45  # beside it stands the value
-    _text(figure, left, middle + 0.17, f"concept {number}", color=INK, fontsize=10)
+    _line(figure, left, middle + 0.23, bank.title(number).split(", "), BARS, size=10)
     _box(figure, left, middle - 0.11, room, 0.22, PANEL)
     _box(figure, left, middle - 0.11, room * abs(float(value)), 0.22, BAR if value > 0 else NEGATIVE_BAR)
     _text(figure, left + room + 0.07, middle, f"{value:.2f}", color=INK, fontsize=10, va="center")
@@ -241,7 +264,7 @@ def _text(figure: Figure, x: float, y: float, text: str, **style) -> Text:
     return figure.text(x, y, text, transform=figure.dpi_scale_trans, parse_math=False, **style)
 
 
-def _line(figure: Figure, x: float, y: float, words: Sequence[str], width: float, **style) -> None:
+def _line(figure: Figure, x: float, y: float, words: Sequence[str], width: float, **style) -> Text:
     """As many of the words as there is room for; a word too long for the whole line is cut."""
     style = {"color": INK, "size": 11, "va": "center", **style}
     text = _text(figure, x, y, ", ".join(words), **style)
@@ -249,6 +272,7 @@ def _line(figure: Figure, x: float, y: float, words: Sequence[str], width: float
     while text.get_window_extent().width > width * figure.dpi and first:
         shown, first = max(shown - 1, 1), first if shown > 1 else first[:-1]
         text.set_text(", ".join([first, *words[1:shown]]) + " …")
+    return text
 
 
 def _marked(explained) -> str:

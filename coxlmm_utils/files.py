@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Callable
 
+BUNDLED = Path(__file__).parents[1] / "data" / "picturebook"
+
 
 def cache_folder() -> Path:
     """The folder for drawn pages and extracted states: `$COXLMM_CACHE`, else `~/.cache/coxlmm`.
@@ -21,6 +23,20 @@ def cache_folder() -> Path:
     Path
     """
     return Path(os.environ.get("COXLMM_CACHE") or Path.home() / ".cache" / "coxlmm").expanduser()
+
+
+def bundled_folder(model: str) -> Path:
+    """Where a model of the picture book lies: "lmm", "clip" or "bert".
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there, as where only the package was installed.
+    """
+    folder = BUNDLED / model
+    if not folder.is_dir():
+        raise FileNotFoundError(f"The bundled model is not at {folder}: run from a full clone of the repository.")
+    return folder
 
 
 def digest(content) -> str:

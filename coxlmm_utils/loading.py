@@ -26,12 +26,12 @@ from transformers import (
 )
 from transformers.utils import is_accelerate_available
 
+from .files import bundled_folder
 from .lmm import GREY, LMM, PAPER_PROMPT
 from .picturebook import familiarity
 from .picturebook.familiarity import Familiarity
 from .structure import check_lens, find_parts, fingerprint
 
-PICTUREBOOK_FOLDER = Path(__file__).parents[1] / "data" / "picturebook" / "lmm"
 PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "trust_remote_code")
 
@@ -162,15 +162,14 @@ def _best_device() -> str:
 def _source(name: str) -> str:
     """The folder or hub id that a name stands for."""
     if name == "picturebook":
-        folder = PICTUREBOOK_FOLDER
-        missing = f"The bundled model is not at {folder}: run from a full clone of the repository."
-    else:
-        folder = Path(name).expanduser()
-        if not folder.exists() and name[0] not in "./~" and name.count("/") < 2 and "\\" not in name:
-            return name
-        missing = f"There is no model at {folder}: give a folder written by save_pretrained, or a hub id."
+        return str(bundled_folder("lmm"))
+    folder = Path(name).expanduser()
+    if not folder.exists() and name[0] not in "./~" and name.count("/") < 2 and "\\" not in name:
+        return name
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(missing)
+        raise FileNotFoundError(
+            f"There is no model at {folder}: give a folder written by save_pretrained, or a hub id."
+        )
     return str(folder)
 
 

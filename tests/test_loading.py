@@ -161,7 +161,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_missing_bundled_model_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(coxlmm_utils.loading, "PICTUREBOOK_FOLDER", tmp_path)
+    monkeypatch.setattr(coxlmm_utils.files, "BUNDLED", tmp_path)
     with pytest.raises(FileNotFoundError, match="bundled model is not at .*full clone"):
         load_lmm("picturebook")
 

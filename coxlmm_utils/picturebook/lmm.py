@@ -44,14 +44,19 @@ def vocabulary() -> list[str]:
     return sorted(words)
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word, lower case, punctuation apart; about 150 tokens (ours)."""
-    words = [*SPECIAL_TOKENS, *PUNCTUATION, *vocabulary()]
+def word_tokenizer(words: list[str]) -> Tokenizer:
+    """One token a word, lower case, punctuation apart; "<unk>" must be among the words (ours)."""
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[.,?!]"), "isolated")]
     )
+    return tokenizer
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word, lower case, punctuation apart; about 150 tokens (ours)."""
+    tokenizer = word_tokenizer([*SPECIAL_TOKENS, *PUNCTUATION, *vocabulary()])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<bos>",

@@ -1,6 +1,6 @@
-"""Measure the picture book's LMM and its dictionaries against the known answers: `make scores`.
+"""Measure the picture book's LMM, its dictionaries against the known answers, and the paper's evaluation: `make scores`.
 
-Prints two tables and writes build/scores.json.
+Prints tables and writes build/scores.json.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from tqdm.auto import tqdm
 
 from ..captioning import write_captions
 from ..datasets import load_images
+from ..evaluation import METRICS, evaluate
 from ..extraction import extract
 from ..files import write_whole
+from ..judges import load_judges
 from ..lmm import LMM
 from ..loading import load_lmm
 from ..semi_nmf import SemiNMF
@@ -33,6 +35,8 @@ N_CONCEPTS = 16
 PAGES_PER_SUBJECT = 1200
 YES_NO_PAGES = 60  # of each answer, for each noun
 BATCH = 64
+EVALUATED = ("dog", "bus", "train", "cat")  # the tokens of the paper's Table 1
+EVALUATED_SYSTEMS = ("semi_nmf", "rnd_words", "noise_imgs", "simple", "pca", "kmeans", "gt_captions")
 
 
 def caption_scores(captions: Sequence[str], pages: Sequence[Factors]) -> dict:
@@ -132,13 +136,35 @@ def dictionary_scores(lmm: LMM, subject: str, position: str, layer=GALLERY_LAYER
     }
 
 
+def evaluation_scores(lmm: LMM, subject: str, layer=GALLERY_LAYER) -> dict:
+    """The paper's evaluation of one subject on 400 held-out pages, by the bundled judges, with the paper's K = 20.
+
+    Returns
+    -------
+    dict
+        For each of `EVALUATED_SYSTEMS` clipscore, bertscore and overlap: [mean, low, high], or None where there is none.
+    """
+    images = load_images("picturebook").mentioning(subject)[:PAGES_PER_SUBJECT]
+    states = extract(lmm, images, token=subject, layer=layer)
+    tested = extract(lmm, load_images("picturebook", split="validation+test"), token=subject, layer=layer)
+    found = evaluate(lmm, states, tested, *load_judges("picturebook"))
+    means = {system: {metric: found.mean(system, metric) for metric in METRICS} for system in EVALUATED_SYSTEMS}
+    for system, scores in means.items():
+        scores["overlap"] = found.overlap(system)
+    return {
+        system: {name: mean and [mean.value, mean.low, mean.high] for name, mean in scores.items()}
+        for system, scores in means.items()
+    }
+
+
 def measure(lmm: LMM, subjects: Sequence[str]) -> dict:
     """All scores, as they are written to build/scores.json."""
     dictionary = {
         subject: {position: dictionary_scores(lmm, subject, position) for position in ("predicts", "own")}
         for subject in subjects
     }
-    return {"picturebook": model_scores(lmm), "dictionary": dictionary}
+    evaluation = {subject: evaluation_scores(lmm, subject) for subject in EVALUATED if subject in subjects}
+    return {"picturebook": model_scores(lmm), "dictionary": dictionary, "evaluation": evaluation}
 
 
 def model_table(scores: dict) -> str:
@@ -152,6 +178,13 @@ def dictionary_table(scores: dict) -> str:
     """The dictionaries' scores as text."""
     rows = {(subject, position): row for subject, rows in scores.items() for position, row in rows.items()}
     return _text(pd.DataFrame.from_dict(rows, orient="index"))
+
+
+def evaluation_table(scores: dict) -> str:
+    """The evaluation's means as text; intervals are in the file."""
+    rows = {(subject, system): row for subject, systems in scores.items() for system, row in systems.items()}
+    means = {key: {name: ends and ends[0] for name, ends in row.items()} for key, row in rows.items()}
+    return _text(pd.DataFrame.from_dict(means, orient="index").astype(float))
 
 
 def _text(table: pd.DataFrame) -> str:
@@ -169,6 +202,7 @@ def main() -> None:
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     write_whole(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
     print(model_table(scores["picturebook"]), dictionary_table(scores["dictionary"]), sep="\n\n")
+    print("", evaluation_table(scores["evaluation"]), sep="\n")
     print(f"\nwritten to {options.out}")
 
 

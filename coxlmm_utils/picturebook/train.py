@@ -10,9 +10,8 @@ says what it changes). Every batch follows from the seed and its number, so a st
 from __future__ import annotations
 
 import argparse
-import math
 import random
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +30,9 @@ from .learner import Learner, factor_indices
 from .lmm import make_processor, make_tokenizer
 from .packing import Packer
 from .scores import model_scores, model_table
+from .training import augmented, resume, rise_and_fall, save_checkpoint
 
-SHIFT = 6  # pixels that a training picture may be moved by
 SAVE_EVERY = 200  # steps
-RISE_STEPS = 150  # at the beginning of each stage, until the learning rate is full
 FAMILIAR_PAGES = 4000
 
 
@@ -67,20 +65,15 @@ class Recipe:
     def rate(self, step: int) -> float:
         """The learning rate of a step: in each stage a short rise, then a half cosine; the words' ends by a cool-down."""
         if self.is_eyes(step):
-            return self.eyes_rate * _rise_and_fall(step, self.eyes_steps)
+            return self.eyes_rate * rise_and_fall(step, self.eyes_steps)
         done = step - self.eyes_steps
         cooling = min(1, (self.words_steps - done) / self.words_cooling)
-        return self.words_rate * _rise_and_fall(done, self.words_horizon) * cooling
+        return self.words_rate * rise_and_fall(done, self.words_horizon) * cooling
 
     def rates(self, step: int) -> tuple[float, float]:
         """The learning rates of a step: of the vision tower, and of all else."""
         rate = self.rate(step)
         return (rate if self.is_eyes(step) else self.eyes_share * rate), rate
-
-
-def _rise_and_fall(step: int, steps: int) -> float:
-    """A linear rise, then a half cosine down to 3%."""
-    return min(1, (step + 1) / RISE_STEPS) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 class Lesson:
@@ -115,18 +108,6 @@ class Lesson:
         if recipe.look_ahead_weight:
             losses["look-ahead"] = recipe.look_ahead_weight * learner.look_ahead_loss(last_but_one, packed)
         return losses
-
-
-def augmented(pictures: np.ndarray, rng: random.Random) -> torch.Tensor:
-    """Pictures as the processor would give them, some mirrored, all shifted a little: (batch, 3, side, side)."""
-    out = []
-    for picture in pictures:
-        padded = np.pad(picture, ((SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
-        top, left = rng.randint(0, 2 * SHIFT), rng.randint(0, 2 * SHIFT)
-        moved = padded[top : top + picture.shape[0], left : left + picture.shape[1]]
-        out.append(moved[:, ::-1] if rng.random() < 0.5 else moved)
-    pixels = torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
-    return pixels.float().div_(127.5).sub_(1)
 
 
 def make_optimiser(learner: Learner) -> torch.optim.Optimizer:
@@ -174,38 +155,6 @@ def train(out: Path, checkpoints: Path, recipe: Recipe) -> None:
             save_checkpoint(checkpoints, recipe, learner, optimiser, step + 1)
     save_model(out, learner, tokenizer)
     measure_familiarity(out)
-
-
-def save_checkpoint(
-    folder: Path, recipe: Recipe, learner: Learner, optimiser: torch.optim.Optimizer, step: int
-) -> None:
-    """Write the whole state of a running training."""
-    state = {
-        "recipe": asdict(recipe),
-        "step": step,
-        "learner": learner.state_dict(),
-        "optimiser": optimiser.state_dict(),
-    }
-    write_whole(folder / "checkpoint.pt", lambda path: torch.save(state, path))
-
-
-def resume(folder: Path, recipe: Recipe, learner: Learner, optimiser: torch.optim.Optimizer) -> int:
-    """Load a stopped run's state, if there is one; returns the step to go on with.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds a run by another recipe.
-    """
-    path = folder / "checkpoint.pt"
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    if state["recipe"] != asdict(recipe):
-        raise ValueError(f"{path} is of a training with another recipe; delete it or give another --checkpoints")
-    learner.load_state_dict(state["learner"])
-    optimiser.load_state_dict(state["optimiser"])
-    return state["step"]
 
 
 def save_model(out: Path, learner: Learner, tokenizer) -> None:
