@@ -113,7 +113,8 @@ def measure_baseline(folder: Path, captions: Sequence[str], seed: int = 0) -> No
 def share_true_above_false(judge: BertJudge, pages: Sequence[Factors], seed: int = 0) -> float:
     """How often words that are true of a page score above false ones, against the page's references (ours).
 
-    The false words name the same factors in the same form, but of a page on which each has another value.
+    The false words are drawn in the same way, but of a page of the same kind on which every other factor has another
+    value. A list that names the kind alone is true of both.
 
     Parameters
     ----------

@@ -56,7 +56,8 @@ class ClipLearner(nn.Module):
     @torch.inference_mode()
     def quality(self, pictures: np.ndarray, sentences: Sequence[str]) -> dict[str, float]:
         """Shares of pictures whose own sentence is the nearest of a hundred, and of sentences likewise."""
-        seen = torch.cat([self.clip.encode_image(as_pixels(part), True) for part in np.array_split(pictures, 25)])
+        parts = np.array_split(pictures, range(BLOCK, len(pictures), BLOCK))
+        seen = torch.cat([self.clip.encode_image(as_pixels(part), True) for part in parts])
         said = self.clip.encode_text(self._tokens(sentences), True)
         right = []
         for images, texts in zip(seen.split(BLOCK), said.split(BLOCK)):

@@ -2,7 +2,7 @@
 
 A CLIP and a BERT, each from nothing, by its own seed: other weights to start from and other batches than the LMM's, so
 that a judge does not share the LMM's chance mistakes. What they share is the book. Both learn from sentences and, as
-often, from lists of words, in the form in which concepts are shown to them.
+often, from lists of words, much as concepts are shown to them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """A stopped training goes on as if nothing had been, and its model loads like any other."""
 
-import random
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from transformers import (
 from coxlmm_utils.picturebook import train
 from coxlmm_utils.picturebook.captions import SENTENCE_PROMPT
 from coxlmm_utils.picturebook.learner import Learner
-from coxlmm_utils.picturebook.lmm import make_processor, make_tokenizer
+from coxlmm_utils.picturebook.lmm import make_tokenizer
 from coxlmm_utils.picturebook.packing import Packer
 from coxlmm_utils.picturebook.train import Recipe
 
@@ -138,25 +137,6 @@ def test_the_vision_tower_learns_more_slowly_once_it_can_see():
     assert recipe.rates(1500) == (0.25 * recipe.rate(1500), recipe.rate(1500))
 
 
-def test_pictures_that_are_not_moved_are_as_the_processor_gives_them():
-    picture = np.random.default_rng(0).integers(0, 256, (144, 144, 3), dtype=np.uint8)
-    processor = make_processor(make_tokenizer()).image_processor
-    expected = processor(Image.fromarray(picture), return_tensors="pt")["pixel_values"]
-    pixels = train.augmented(picture[None], Unmoved())
-    torch.testing.assert_close(pixels, expected, rtol=0, atol=1e-5)
-
-
-def test_pictures_are_moved_and_mirrored_a_little():
-    columns = np.arange(144, dtype=np.uint8)[None, :, None]
-    picture = columns.repeat(144, 0).repeat(3, 2)  # (144, 144, 3)
-    rng = random.Random(0)
-    moved = [train.augmented(picture[None], rng)[0, 0, 0] for _ in range(40)]
-    rows = [((row + 1) * 127.5).round() for row in moved]
-    assert {(row[1:] >= row[:-1]).all().item() for row in rows} == {True, False}
-    assert {int(row.min()) for row in rows} <= set(range(train.SHIFT + 1))
-    assert len({int(row[72]) for row in rows}) > 5
-
-
 def test_the_command_line_sets_the_recipe_and_prints_the_table(monkeypatch, capsys):
     given = []
     monkeypatch.setattr(train, "train", lambda *args: given.extend(args))
@@ -169,13 +149,3 @@ def test_the_command_line_sets_the_recipe_and_prints_the_table(monkeypatch, caps
     recipe = Recipe(words_steps=7, look_ahead_weight=0.0, words_rate=0.01)
     assert given == [Path("model"), Path("states"), recipe]
     assert "the LMM in model" in capsys.readouterr().out
-
-
-class Unmoved:
-    """Stands in for the random numbers: no shift, no mirror."""
-
-    def randint(self, low, high):
-        return train.SHIFT
-
-    def random(self):
-        return 1.0
