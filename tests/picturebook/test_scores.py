@@ -1,10 +1,13 @@
 """The scores of captions and questions, on captions whose faults are known."""
 
+import json
 from collections import Counter
 
+import pandas as pd
 import pytest
 
-from coxlmm_utils.picturebook import factors_of, page, page_numbers
+from coxlmm_utils.evaluation import Evaluation
+from coxlmm_utils.picturebook import factors_of, page, page_numbers, scores
 from coxlmm_utils.picturebook.questions import ASKED_NOUNS
 from coxlmm_utils.picturebook.scores import (
     caption_scores,
@@ -13,6 +16,7 @@ from coxlmm_utils.picturebook.scores import (
     topic_questions,
     yes_no_questions,
 )
+from tests.conftest import in_memory
 
 DOG = page(kind="dog", colour="brown", place="beach", action="sleeping", companion="none").factors
 CAT = page(kind="cat", colour="orange", place="room", action="running").factors
@@ -55,3 +59,31 @@ def test_tables_show_every_score():
     assert "0.250" in model and "names_place" in model and "dog" in model
     dictionary = dictionary_table({"dog": {"own": {"mean_auc": 0.5, "above_0_9": 3}}})
     assert "dog" in dictionary and "own" in dictionary and "0.500" in dictionary
+
+
+def test_every_system_has_its_intervals_or_null(monkeypatch):
+    rows = [
+        {"system": name, "seed": 0, "picture": str(row), **dict.fromkeys(("clipscore", "bertscore"), place + row)}
+        for place, name in enumerate(scores.EVALUATED_SYSTEMS)
+        for row in range(4)
+    ]
+    concepts = [
+        {"system": name, "seed": 0, "concept": k, "words": 2, "overlap": 0.25 * k}
+        for name in scores.EVALUATED_SYSTEMS[:-1]
+        for k in range(3)
+    ]
+    found = Evaluation("dog", pd.DataFrame(rows), pd.DataFrame(concepts), {})
+    for name, given in (
+        ("load_images", in_memory([], ())),
+        ("load_judges", ()),
+        ("extract", None),
+        ("evaluate", found),
+    ):
+        monkeypatch.setattr(scores, name, lambda *args, given=given, **kwargs: given)
+    found = scores.evaluation_scores(None, "dog")
+    assert list(found) == ["semi_nmf", "rnd_words", "noise_imgs", "simple", "pca", "kmeans", "gt_captions"]
+    mean, low, high = found["noise_imgs"]["bertscore"]
+    assert mean == 3.5 and 2 <= low < mean < high <= 5
+    assert found["simple"]["overlap"][0] == 0.25 and found["gt_captions"]["overlap"] is None
+    assert json.loads(json.dumps(found)) == found
+    assert "NaN" in scores.evaluation_table({"dog": found}) and "3.500" in scores.evaluation_table({"dog": found})
