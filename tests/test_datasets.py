@@ -52,8 +52,12 @@ def _coco(folder, under="."):
 
 
 def _entry(imgid, place, cocoid, split):
-    raws = [f"A Dog of {cocoid}.", "a cat, asleep "]
-    sentids = [770337 + imgid, 771687 + imgid]
+    return coco_entry(imgid, place, cocoid, split, [f"A Dog of {cocoid}.", "a cat, asleep "])
+
+
+def coco_entry(imgid: int, place: str, cocoid: int, split: str, raws: list[str]) -> dict:
+    """A picture as Karpathy's file has it."""
+    sentids = [770337 + 1350 * number + imgid for number in range(len(raws))]
     sentences = [
         {"tokens": re.findall("[a-z0-9]+", raw.lower()), "raw": raw, "imgid": imgid, "sentid": sentid}
         for raw, sentid in zip(raws, sentids)
@@ -87,6 +91,29 @@ def test_coco_splits(tmp_path, split, ids):
     images = load_images(_coco(tmp_path), split)
     assert images.ids == ids and images.split == ("validation" if split == "val" else split)
     assert images.source == f"coco:{tmp_path}"
+
+
+@pytest.mark.parametrize(
+    "split, ids, called",
+    [
+        ("validation+test", (VALIDATION, TEST), "validation+test"),
+        ("test+val", (VALIDATION, TEST), "test+validation"),  # in the order of the file
+        ("train+test", (TRAIN[0], RESTVAL, TEST, TRAIN[1]), "train+test"),
+        ("train+train_only", (TRAIN[0], RESTVAL, TRAIN[1]), "train+train_only"),
+        ("test+test", (TEST,), "test"),
+    ],
+)
+def test_coco_splits_joined(tmp_path, split, ids, called):
+    images = load_images(_coco(tmp_path), split)
+    assert images.ids == ids and images.split == called
+    assert load_images(images.source, images.split).ids == ids
+    assert load_images(images.source, split, limit=1).ids == ids[:1]
+
+
+def test_coco_splits_joined_with_one_that_there_is_not(tmp_path):
+    for split in ("test+testing", "testing+test", "test+", "validation + test"):
+        with pytest.raises(ValueError, match="COCO has no split '.*'; choose one of train, train_only"):
+            load_images(_coco(tmp_path), split)
 
 
 def test_coco_references_and_pictures(tmp_path):
@@ -183,6 +210,18 @@ def test_the_picture_book_writes_its_references_when_asked():
     assert len(images.mentioning("dog", "puppy")) == 5  # every eighth page
     with pytest.raises(ValueError, match="'testing'"):
         load_images(split="testing")
+
+
+def test_splits_of_the_picture_book_joined():
+    validation, test = (load_images(split=split) for split in ("validation", "test"))
+    both = load_images(split="val+test")
+    assert both.ids == validation.ids + test.ids and both.split == "validation+test"
+    assert both.references[len(validation)] == test.references[0]
+    assert load_images(split=both.split, limit=1601).ids == both.ids[:1601]
+    assert load_images(split="test+validation", limit=3).ids == test.ids[:3]
+    assert len(load_images(split="test+test")) == len(test)
+    with pytest.raises(ValueError, match="'testing'"):
+        load_images(split="test+testing")
 
 
 def test_the_picture_book_is_drawn_once(tmp_path, monkeypatch):

@@ -158,3 +158,27 @@ def test_a_notebook_shows_a_gallery_of_pages_as_a_small_picture(odd):
     pages = replace(odd, thumbnails={id: page(number).picture for number, id in enumerate(odd.ids)})
     jpeg = pages.gallery()._repr_jpeg_()
     assert jpeg.startswith(b"\xff\xd8") and 100_000 < len(jpeg) < 450_000  # less: the pictures are hidden
+
+
+# Export
+
+
+def test_a_figure_is_saved_as_pdf_and_png(tmp_path):
+    figure = figures.new_figure(3, 1.5)
+    figure.text(0.1, 0.5, "two dogs")
+    figures.save_figure(figure, tmp_path / "new" / "fig3.v1")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["fig3.v1.pdf", "fig3.v1.png"]
+    assert (tmp_path / "new" / "fig3.v1.pdf").read_bytes().startswith(b"%PDF-")
+    saved = Image.open(tmp_path / "new" / "fig3.v1.png")
+    assert saved.format == "PNG" and saved.size == (600, 300)  # 200 dots for an inch
+    assert np.asarray(saved.convert("L")).min() < 100 < 255 == np.asarray(saved.convert("L")).max()
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch):
+    figures.save_figure(figures.new_figure(1, 1), str(tmp_path / "fig3"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    broken = figures.new_figure(2, 2)
+    monkeypatch.setattr(broken, "draw", lambda renderer: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        figures.save_figure(broken, tmp_path / "fig3")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
