@@ -98,9 +98,10 @@ class Evaluation:
         return _mean(self.concepts.loc[self.concepts["system"] == system, "overlap"].to_numpy())
 
     def compare(self, metric: str = "clipscore", top: int = 1, ours: str = "semi_nmf") -> pd.DataFrame:
-        """One system against each other one, picture by picture; see `statistics.compare`."""
-        scores = {name: values for name, values in self.per_picture(metric, top).items() if not np.isnan(values).all()}
-        return compare(scores, ours)
+        """One system against each other one that can be compared with it, picture by picture; see `statistics.compare`."""
+        scores = self.per_picture(metric, top)
+        there = {name: ~np.isnan(values + scores[ours]) for name, values in scores.items()}  # (pictures,) each
+        return compare({name: values for name, values in scores.items() if there[name].sum() > 1}, ours)
 
 
 def evaluate(
@@ -205,7 +206,9 @@ def _check(states: States, tested: States, seeds: Sequence[int]) -> None:
         raise ValueError(f"the states are of layer {states.layer}, those to test of layer {tested.layer}")
     if len(tested) < 2:
         raise ValueError(f"there are {len(tested)} test samples of {states.provenance['token'][0]!r}: two at least")
-    if states.images.source == tested.images.source and (seen := set(states.images.ids) & set(tested.images.ids)):
+    mine, theirs = states.images, tested.images
+    alike = mine.source == theirs.source if mine.source else mine.open == theirs.open  # ids of two lists say nothing
+    if alike and (seen := set(mine.ids) & set(theirs.ids)):
         raise ValueError(
             f"{len(seen):,} of {len(tested):,} test pictures were also learned from: give others, "
             "such as another split, or of a folder images[:800] to learn from and images[800:] to test"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ def systems_figure(evaluations: Sequence[Evaluation], top: int = 1) -> Figure:
     for row, (metric, name) in zip(panels, METRICS.items()):
         for axes, evaluation in zip(row, evaluations):
             _panel(axes, evaluation, metric, top, systems)
-            axes.set_title(f"{evaluation.token} · {name}", loc="left", fontsize=10, color=INK)
+            axes.set_title(f"{evaluation.token} · {name}", loc="left", fontsize=10, color=INK, parse_math=False)
     return figure
 
 
@@ -76,12 +77,14 @@ def grounding_figure(tables: Sequence[pd.DataFrame]) -> Figure:
     figure = new_figure(9.2, 4.5, layout="constrained")
     for axes, (metric, name) in zip(figure.subplots(1, 2), METRICS.items()):
         known = table.dropna(subset=[metric, metric + "_random"])
-        for colour, (token, rows) in zip(COLOURS, known.groupby("token", sort=False)):
+        for colour, (token, rows) in zip(cycle(COLOURS), known.groupby("token", sort=False)):
             places = rows[metric + "_random"], rows[metric]
             axes.scatter(*places, s=34, color=colour, alpha=0.85, linewidth=0.6, edgecolor="white", label=token)
         _dress_scatter(axes, known, metric, name)
     if len(table):
-        figure.axes[0].legend(frameon=False, fontsize=9, loc="lower right", title="token", title_fontsize=9)
+        legend = figure.axes[0].legend(frameon=False, fontsize=9, loc="lower right", title="token", title_fontsize=9)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a word is a word
     return figure
 
 

@@ -14,6 +14,7 @@ from .statistics import Mean, holm
 from .systems import NAMES, OURS
 
 TESTS = ("p_paired_t", "p_wilcoxon")  # those that are corrected; see `statistics.compare`
+ENDS = ("mean", "low", "high")
 NOTHING = "–"
 SPACE = "\xa0"  # at which no line breaks
 
@@ -40,7 +41,7 @@ def score_numbers(evaluations: Iterable[Evaluation], top: int = 1) -> pd.DataFra
             per_picture = evaluation.per_picture(metric, top)
             for system, scores in per_picture.items():
                 row = {"token": evaluation.token, "metric": metric, "system": system}
-                row |= _numbers(evaluation.mean(system, metric, top), pd.Series(scores).std())
+                row |= _numbers(evaluation.mean(system, metric, top), pd.Series(scores))
                 rows.append(row | {"seed_std": evaluation.seed_spread(system, metric, top)})
     return pd.DataFrame(rows)
 
@@ -54,7 +55,7 @@ def overlap_numbers(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
     for evaluation in evaluations:
         for system, concepts in evaluation.concepts.groupby("system"):
             row = {"token": evaluation.token, "system": system}
-            rows.append(row | _numbers(evaluation.overlap(system), concepts["overlap"].std()))
+            rows.append(row | _numbers(evaluation.overlap(system), concepts["overlap"]))
     return pd.DataFrame(rows)
 
 
@@ -77,8 +78,8 @@ def table1(evaluations: Sequence[Evaluation], top: int = 1, systems: Sequence[st
     """
     numbers = score_numbers(evaluations, top)
     numbers = numbers[numbers["system"].isin(systems)]
-    judged = numbers[numbers["system"] != "gt_captions"]
-    best = set(judged.loc[judged.groupby(["token", "metric"])["mean"].idxmax().dropna()].index)
+    judged = numbers[numbers["system"] != "gt_captions"].dropna(subset="mean")
+    best = set(judged.groupby(["token", "metric"])["mean"].idxmax())
     numbers["cell"] = [_cell(row, row.Index in best) for row in numbers.itertuples()]
     numbers["metric"] = numbers["metric"].map(METRICS)
     return _laid_out(numbers, ["token", "metric"], systems)
@@ -94,7 +95,7 @@ def table2(evaluations: Sequence[Evaluation], systems: Sequence[str] = TABLE2_SY
     """
     numbers = overlap_numbers(evaluations)
     numbers = numbers[numbers["system"].isin(systems)]
-    best = set(numbers.loc[numbers.groupby("token")["mean"].idxmin().dropna()].index)
+    best = set(numbers.dropna(subset="mean").groupby("token")["mean"].idxmin())
     numbers["cell"] = [_cell(row, row.Index in best, std=False) for row in numbers.itertuples()]
     return _laid_out(numbers, ["token"], systems)
 
@@ -177,23 +178,23 @@ def save_table(table: pd.DataFrame, path: str | Path, caption: str = "") -> None
     escaped = table.rename(columns=_latex, index=_latex).map(_latex)
     escaped.index.names = [_latex(name or "") for name in table.index.names]
     style = escaped.style.format(precision=4, na_rep=NOTHING.replace("–", "--"))
-    latex = style.to_latex(hrules=True, caption=_latex(caption) or None, position_float="centering")
+    latex = style.to_latex(
+        hrules=True, multirow_align="naive", caption=_latex(caption) or None, position_float="centering"
+    )
     plain = table.map(lambda value: value.replace(SPACE, " ") if isinstance(value, str) else value)
     write_whole(path.with_name(path.name + ".csv"), lambda file: plain.to_csv(file))
     write_whole(path.with_name(path.name + ".tex"), lambda file: file.write_text(latex))
 
 
-def _numbers(mean: Mean | None, std: float) -> dict:
-    """A mean as columns of a table."""
-    if mean is None:
-        return {"mean": float("nan"), "low": float("nan"), "high": float("nan"), "std": std, "n": 0, "n_missing": 0}
-    ends = {"mean": mean.value, "low": mean.low, "high": mean.high}
-    return {**ends, "std": std, "n": mean.n, "n_missing": mean.n_missing}
+def _numbers(mean: Mean | None, values: pd.Series) -> dict:
+    """A mean as columns of a table; NaN where there are too few values for one."""
+    ends = {"mean": mean.value, "low": mean.low, "high": mean.high} if mean else dict.fromkeys(ENDS, float("nan"))
+    return {**ends, "std": values.std(), "n": int(values.notna().sum()), "n_missing": int(values.isna().sum())}
 
 
 def _cell(row, best: bool, std: bool = True) -> str:
     """A mean as text: 0.610 ± 0.09* [0.598, 0.622], with a star if it is the best."""
-    if row.n == 0:
+    if pd.isna(row.mean):
         return NOTHING
     spread = f"{SPACE}±{SPACE}{row.std:.2f}" if std else ""
     return f"{row.mean:z.3f}{spread}{'*' if best else ''} [{row.low:z.3f},{SPACE}{row.high:z.3f}]"

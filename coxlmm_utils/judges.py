@@ -47,6 +47,6 @@ def load_judges(
     default = ("picturebook", "picturebook") if source == "picturebook" else ("ViT-B-32", "roberta-large")
     clip, bert = clip or default[0], bert or default[1]
     folder = Path(bert).expanduser()
-    baseline = folder / BASELINE_FILE if (folder / BASELINE_FILE).is_file() else None
-    rescale = baseline is not None or not folder.is_dir()
+    baseline = folder / BASELINE_FILE if bert != "picturebook" and (folder / BASELINE_FILE).is_file() else None
+    rescale = baseline is not None or bert == "picturebook" or not folder.is_dir()
     return load_clip_judge(clip, device=device), load_bert_judge(bert, bert_layers, rescale, baseline, device)
