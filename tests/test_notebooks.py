@@ -25,6 +25,7 @@ def test_the_notebooks_are_there():
         "02_concept_dictionary",
         "03_concept_gallery",
         "04_image_explanation",
+        "05_evaluation",
         "06_choosing_k_and_layer",
     } <= set(names)
 
