@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import copy
-import json
+import operator
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from . import __version__, figures
-from .dictionary import Dictionary, as_matrix
-from .files import write_whole
+from . import figures
+from .bertscore import BertJudge
+from .captioned_images import CaptionedImages
+from .clipscore import ClipJudge
+from .concept_measures import measure
+from .concept_names import check_name, title_of
+from .dictionary import Dictionary
 from .grounding import Words, ground_pictures, ground_words
 from .lmm import LMM, Layer
-from .pictures import open_picture
-from .rivals import METHODS
+from .saved_bank import load_bank, read_names, save_bank, write_names
 from .semi_nmf import SemiNMF
 from .shared import join_states
 from .states import States
 from .words import WordFilter
 
 THUMBNAIL_SIDE = 224  # pixels of the longer side, at most
-FORMAT = 2  # of the files of a saved bank
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ class ConceptBank:
         Those samples' pictures, by id, reduced; kept in the bank so that it can be shown anywhere.
     provenance : dict
         Model, layer, position, prompt, token, the dictionary's method and parameters, data, counts and versions.
+    names : dict of int to str
+        What the user calls some of the concepts; `rename` gives a name.
+    measures : dict of str to numpy.ndarray
+        (concepts,) each, such as "clipscore"; `measured` measures them. NaN where there was nothing to measure.
+    folder : Path or None
+        Where the bank was saved to or loaded from.
     """
 
     dictionary: SemiNMF
@@ -62,6 +68,9 @@ class ConceptBank:
     top: np.ndarray
     thumbnails: dict[str, Image.Image]
     provenance: dict
+    names: dict[int, str] = field(default_factory=dict)
+    measures: dict[str, np.ndarray] = field(default_factory=dict)
+    folder: Path | None = None
 
     @classmethod
     def learn(
@@ -182,42 +191,68 @@ class ConceptBank:
         """All concepts with their pictures and words, as the paper's Figs 4 and 7; see `figures.gallery`."""
         return figures.gallery(self, concepts, n_words)
 
+    def title(self, concept: int) -> str:
+        """What a concept is called: its user's name, else its first three words, else "concept k" (ours)."""
+        return title_of(self, concept)
+
+    def rename(self, concept: int, name: str) -> None:
+        """Name a concept; figures and views use the name from now on (ours).
+
+        Parameters
+        ----------
+        concept : int
+        name : str
+            At most 60 characters; spaces around it are dropped, and "" takes the name away. Of a bank that was saved
+            or loaded, the names are written to its folder at once.
+
+        Raises
+        ------
+        ValueError
+            If there is no such concept, or the name is too long or has control characters.
+        OSError
+            If the name cannot be written; the concept then keeps its old one.
+        """
+        concept, name = operator.index(concept), check_name(name)
+        if not 0 <= concept < len(self):
+            raise ValueError(f"there is no concept {concept}: they are numbered from 0 to {len(self) - 1}")
+        names = self.names if self.folder is None else read_names(self.folder, len(self))
+        names = {number: other for number, other in {**names, concept: name}.items() if other}
+        if self.folder is not None:
+            write_names(self.folder, names)
+        self.names.clear()
+        self.names.update(names)
+
+    def measured(
+        self,
+        images: CaptionedImages | None = None,
+        clip: ClipJudge | None = None,
+        bert: BertJudge | None = None,
+        others: Sequence[ConceptBank] = (),
+    ) -> ConceptBank:
+        """The same bank with CLIPScore, BERTScore or stability of its concepts; see `measure` for what each needs."""
+        return replace(self, measures=self.measures | measure(self, images, clip, bert, others))
+
+    def to_html(self, path: str | Path, images: CaptionedImages | None = None) -> None:
+        """Write the concepts as one page that opens anywhere, without Python or a network; see `browser.page`."""
+        from .browser.page import to_html  # here, since views are made of banks
+
+        to_html(self, path, images)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Save as safetensors, json and PNG, whole or not at all.
 
         Parameters
         ----------
         folder : str or Path
-            Made, or replaced.
+            Made, or replaced. Names that are given to concepts later are written there, too.
 
         Raises
         ------
         ValueError
             If the dictionary is of a method that could not be loaded again.
         """
-        name = type(self.dictionary).__name__
-        if METHODS.get(name) is not type(self.dictionary):
-            raise ValueError(f"a bank of {name} cannot be saved: only {', '.join(METHODS)} can be loaded again")
-        write_whole(folder, self._write)
-
-    def _write(self, folder: Path) -> None:
-        (folder / "pictures").mkdir(parents=True)
-        names = {id: f"{number:05d}.png" for number, id in enumerate(self.thumbnails)}
-        for id, picture in self.thumbnails.items():
-            picture.save(folder / "pictures" / names[id])
-        tensors = {"activations": self.activations, "top": self.top, **_learned(self.dictionary)}
-        tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-        save_file(tensors, folder / "bank.safetensors")
-        record = {
-            "format": FORMAT,
-            "coxlmm_utils": __version__,
-            "words": [asdict(words) for words in self.words],
-            "ids": self.ids,
-            "captions": self.captions,
-            "pictures": names,
-            "provenance": self.provenance,
-        }
-        (folder / "bank.json").write_text(json.dumps(record, indent=1))
+        saved = save_bank(self, folder).absolute()
+        object.__setattr__(self, "folder", saved)  # all else of a bank is settled when it is made
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ConceptBank:
@@ -230,31 +265,7 @@ class ConceptBank:
         ValueError
             If the bank is damaged, half-written or of another format.
         """
-        folder = Path(folder)
-        if not (folder / "bank.json").exists():
-            raise FileNotFoundError(f"{folder} holds no concept bank: bank.json is missing")
-        try:
-            return cls._read(folder)
-        except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
-            raise ValueError(f"the concept bank in {folder} is damaged ({error}); save it again") from error
-
-    @classmethod
-    def _read(cls, folder: Path) -> ConceptBank:
-        record = json.loads((folder / "bank.json").read_text())
-        if record["format"] != FORMAT:
-            raise ValueError(f"its format is {record['format']}, not {FORMAT}")
-        tensors = load_file(folder / "bank.safetensors")
-        provenance = record["provenance"]
-        return cls(
-            _rebuilt(provenance["dictionary"], tensors),
-            tensors["activations"],
-            [Words(tuple(words["kept"]), tuple(map(tuple, words["dropped"]))) for words in record["words"]],
-            record["ids"],
-            record["captions"],
-            tensors["top"],
-            {id: open_picture(folder / "pictures" / name) for id, name in record["pictures"].items()},
-            provenance,
-        )
+        return cls(**load_bank(folder))
 
 
 def _same_model(learned_on: dict, lmm: LMM) -> None:
@@ -264,24 +275,6 @@ def _same_model(learned_on: dict, lmm: LMM) -> None:
             f"these concepts were learned on {learned_on['name']!r} (weights {learned_on['fingerprint']}), but the "
             f"model given is {lmm.name!r} (weights {lmm.fingerprint}); load the first, or extract again with the second"
         )
-
-
-def _learned(dictionary: Dictionary) -> dict[str, np.ndarray]:
-    """What a dictionary learned, by name; a number as a float64 array without dimensions."""
-    learned = {name: getattr(dictionary, name) for name in dictionary.learned}
-    return {name: value if isinstance(value, np.ndarray) else np.float64(value) for name, value in learned.items()}
-
-
-def _rebuilt(settings: dict, tensors: dict[str, np.ndarray]) -> Dictionary:
-    """The dictionary of a saved bank, from its method's name, its parameters and what it learned."""
-    parameters = {name: value for name, value in settings.items() if name != "method"}
-    if settings["method"] not in METHODS:
-        raise ValueError(f"its method {settings['method']!r} is none of {', '.join(METHODS)}")
-    dictionary = METHODS[settings["method"]](**parameters)
-    for name in dictionary.learned:
-        setattr(dictionary, name, tensors[name] if tensors[name].ndim else float(tensors[name]))
-    as_matrix(dictionary.components_, "concept")  # which refuses what is not finite
-    return dictionary
 
 
 def _thumbnail(picture: Image.Image) -> Image.Image:

@@ -52,7 +52,7 @@ def capture(
         raise ValueError(f'positions={positions!r} is not known: give one for each row, "all", or nothing.')
     with ExitStack() as hooks:
         for layer, states in captured.items():
-            hooks.callback(_hook(lmm, layer, _keeper(states, positions)).remove)
+            hooks.callback(hook(lmm, layer, _keeper(states, positions)).remove)
         yield captured
 
 
@@ -79,7 +79,7 @@ def add(lmm: LMM, layer: Layer, vector: Tensor) -> Iterator[None]:
             f"A vector of shape {tuple(vector.shape)} cannot be added to states of {lmm.name}: "
             f"give one of shape ({lmm.width},) or (batch, {lmm.width})."
         )
-    handle = _hook(lmm, layer, _adder(vector))
+    handle = hook(lmm, layer, _adder(vector))
     try:
         yield
     finally:
@@ -117,8 +117,20 @@ def _adder(vector: Tensor) -> Act:
     return add_to
 
 
-def _hook(lmm: LMM, layer: Layer, act: Act) -> RemovableHandle:
-    """Let `act` see, and change, the stream at a layer."""
+def hook(lmm: LMM, layer: Layer, act: Act) -> RemovableHandle:
+    """Let `act` see, and change, the stream at a layer, until the handle that is returned is removed (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+    layer : layer
+    act : callable
+        Given the stream, (batch, length, width); returns a new one, or None to leave it.
+
+    Returns
+    -------
+    torch.utils.hooks.RemovableHandle
+    """
     lmm.check_layer(layer)
     if layer == 0:
         return lmm.layers[0].register_forward_pre_hook(_before(act), with_kwargs=True)

@@ -230,7 +230,7 @@ def test_a_failed_saving_keeps_the_old_bank(bank, saved, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("no space left")
 
-    monkeypatch.setattr("coxlmm_utils.concept_bank.save_file", fail)
+    monkeypatch.setattr("coxlmm_utils.saved_bank.save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         bank.save_pretrained(saved)
     assert len(ConceptBank.from_pretrained(saved)) == 3

@@ -133,7 +133,10 @@ def test_an_explanation_shows_caption_bars_and_concepts(odd, size, caption, acti
     shown = texts(figure)
     assert any(caption.replace("dog", "[dog]").strip() == text.replace("\n", " ") for text in shown)
     order = np.argsort(-np.abs(active), kind="stable").tolist()
-    assert [text for text in shown if text.startswith("concept ")] == [f"concept {k}" for k in order]
+    titles = [text.get_text() for text in figure.texts if text.get_fontsize() == 10][::2]  # each before its value
+    assert len(titles) == len(order)
+    for k, title in zip(order, titles):
+        assert title == odd.title(k) or title.endswith(" …") and odd.title(k).startswith(title[:-2])
     values = [f"{active[k] / max(np.abs(active)):.2f}" for k in order]
     assert [text for text in shown if text.lstrip("-")[:2] in ("0.", "1.")] == values
     assert len(figure.axes) == 1 + 4 * sum(k != 2 for k in order)
@@ -152,6 +155,23 @@ def test_a_negative_bar_has_its_own_colour_and_the_length_of_its_magnitude(odd):
         shown[box.get_facecolor()].append(box.get_width())
     negative, [positive] = shown[to_rgba(figures.NEGATIVE_BAR)], shown[to_rgba(figures.BAR)]
     assert np.array([*negative, positive]) / negative[0] == pytest.approx([1, 0.5, 0.25])
+
+
+def test_a_name_stands_before_the_words_wherever_a_concept_is_shown(odd):
+    named = replace(odd, names={0: "shore", 1: "$x$ & co", 2: "never", 3: "W" * 60})
+    for figure in (named.gallery(), figures.concept(named, 0)):
+        check_layout(figure)
+        [name] = [text for text in figure.texts if text.get_text() == "shore"]
+        [words] = [
+            text for text in figure.texts if text.get_text().startswith("brown, beach") and text.get_text() < "c"
+        ][:1]
+        assert name.get_fontweight() == "bold" and words.get_position()[0] > name.get_position()[0]
+    assert {"$x$ & co", "never"} <= set(texts(named.gallery()))
+    assert any(text.startswith("WWW") and text.endswith("W …") for text in texts(figures.concept(named, 3)))
+    figure = explained(named, 4, 1).figure()
+    check_layout(figure)
+    assert texts(figure).count("shore") == 2  # over its bar and on its card
+    assert "shore" not in texts(odd.gallery())
 
 
 def test_a_notebook_shows_a_gallery_of_pages_as_a_small_picture(odd):
