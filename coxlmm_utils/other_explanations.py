@@ -1,0 +1,290 @@
+"""Other maps of what a picture gives to a token: attention, gradient x input and occlusion; and their scores (ours).
+
+Each map is a float array of (rows, columns) over the grid of image tokens, to stand beside a concept's own map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isqrt
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import BatchFeature, PreTrainedConfig, PreTrainedModel
+
+from .altered_images import GREY, image_tokens
+from .captioning import find_token, last_logits
+from .explanation import Explanation
+from .lmm import LMM
+
+
+@dataclass(frozen=True)
+class MaskScores:
+    """How well a map finds an object whose place is known.
+
+    Attributes
+    ----------
+    pointing : bool
+        Whether the centre of the map's largest cell is in the object.
+    iou : float
+        Intersection over union, in pixels, of the object and the map's largest cells, as many as it would fill.
+    energy : float
+        The share of the map's positive part that is on the object; NaN if it has none. An even map has
+        the object's share of the picture.
+    """
+
+    pointing: bool
+    iou: float
+    energy: float
+
+
+def attention(lmm: LMM, explained: Explanation) -> np.ndarray:
+    """Attention from the position that was read to the image tokens, mean over heads and blocks (ours).
+
+    The simplest of its kind: the blocks up to the bank's layer count alike, and ways over other positions do not count
+    (attention rollout, arXiv 2005.00928, would follow them).
+
+    Parameters
+    ----------
+    lmm : LMM
+        Its attention is made "eager" for this run, since others do not tell their weights.
+    explained : Explanation
+        Of a picture, at a layer above 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns), >= 0; the sum is at most 1, the rest goes to other positions.
+
+    Raises
+    ------
+    ValueError
+        If the bank is of layer 0, or the image tokens are no grid; see `token_grid`.
+    """
+    layer = explained.bank.layer
+    if layer == 0:
+        raise ValueError(
+            "no block comes before layer 0, so there is no attention to show: take a bank of another layer."
+        )
+    ids, step = _token(lmm, explained)
+    batch = _inputs(lmm, explained, [explained.picture], ids[: step + 1])
+    grid = token_grid(lmm, batch)
+    with torch.inference_mode(), eager_attention(lmm.model):
+        output = lmm.model(**batch, use_cache=False, output_attentions=True)
+    blocks = getattr(output, "language_model_outputs", output).attentions  # of BLIP; (1, heads, queries, keys) each
+    blocks = blocks[: lmm.n_layers if layer == "norm" else layer]
+    place = -2 if explained.bank.provenance["position"] == "predicts" else -1  # the last one is the token's own
+    weights = torch.stack([block[0, :, place].float().mean(0) for block in blocks]).mean(0)  # (keys,)
+    return _on_grid(weights, image_tokens(lmm, batch), grid)
+
+
+def gradient_times_input(lmm: LMM, explained: Explanation) -> np.ndarray:
+    """How the token's logit changes with each image token's embedding, times the embedding (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+    explained : Explanation
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns): for each image token, the gradient of the logit of the token (its first piece), where it is
+        predicted, with respect to the embedding that enters the first block, times this embedding, summed over its
+        width. To first order, what setting the embedding to zero would take away; of either sign.
+
+    Raises
+    ------
+    ValueError
+        If the image tokens are no grid; see `token_grid`.
+    """
+    ids, step = _token(lmm, explained)
+    batch = _inputs(lmm, explained, [explained.picture], ids[:step])
+    grid, entered = token_grid(lmm, batch), []
+
+    def enter(block, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        stream = (args[0] if args else kwargs["hidden_states"]).detach().requires_grad_()  # (1, positions, width)
+        entered.append(stream)
+        return ((stream, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": stream})
+
+    handle = lmm.layers[0].register_forward_pre_hook(enter, with_kwargs=True)
+    try:
+        logit = last_logits(lmm, batch, 1)[0, -1, ids[step]]
+    finally:
+        handle.remove()
+    (gradient,) = torch.autograd.grad(logit, entered[0])
+    return _on_grid((gradient * entered[0]).detach().sum(-1)[0].float(), image_tokens(lmm, batch), grid)
+
+
+def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int = 32) -> np.ndarray:
+    """How much less likely the token gets when a grey square hides a part of the picture (ours; as Zeiler and Fergus).
+
+    Parameters
+    ----------
+    lmm : LMM
+    explained : Explanation
+    span : int, default 3
+        Side of the square, in cells of the grid that is laid over the whole picture; about as much as is sought, since
+        of a larger thing enough stays to be seen. The square is moved by one cell at a time.
+    batch_size : int
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns): the drop of the log-probability of the token (its first piece), the words before it forced; for
+        each cell the mean over the squares that hide it. Negative where hiding makes the token likelier.
+
+    Raises
+    ------
+    ValueError
+        If the square does not fit, or the image tokens are no grid; see `token_grid`.
+    """
+    ids, step = _token(lmm, explained)
+    rows, columns = token_grid(lmm, _inputs(lmm, explained, [explained.picture], ids[:step]))
+    if not 1 <= span <= min(rows, columns):
+        raise ValueError(
+            f"a square of {span} cells does not fit a grid of {rows} x {columns}: give 1 or more, but fewer."
+        )
+    corners = [(row, column) for row in range(rows - span + 1) for column in range(columns - span + 1)]
+    pictures = [explained.picture, *(_hidden(explained.picture, (rows, columns), at, span) for at in corners)]
+    scores = []
+    for start in tqdm(range(0, len(pictures), batch_size), desc="hiding parts", leave=False):
+        batch = _inputs(lmm, explained, pictures[start : start + batch_size], ids[:step])
+        scores += _log_probability(lmm, batch, ids[step])
+    drops, covers = np.zeros((rows, columns)), np.zeros((rows, columns))
+    for (row, column), score in zip(corners, scores[1:]):
+        square = np.s_[row : row + span, column : column + span]
+        drops[square] += scores[0] - score
+        covers[square] += 1
+    return drops / covers
+
+
+def token_grid(lmm: LMM, batch: BatchFeature) -> tuple[int, int]:
+    """Rows and columns of the image tokens of each picture of a batch (ours).
+
+    Qwen-VL tells its grid; elsewhere a square number of tokens is a square, as in LLaVA, PaliGemma and Gemma 3.
+
+    Raises
+    ------
+    ValueError
+        If the tokens are no grid over the picture, or not the same for all pictures: tiles (LLaVA-NeXT, InternVL)
+        overlap, and what is asked of a picture (BLIP-2, Idefics2) has no place in it.
+    """
+    counts = set(image_tokens(lmm, batch).sum(1).tolist())
+    if "image_grid_thw" in batch:
+        merged = lmm.processor.image_processor.merge_size
+        grids = {tuple(side // merged for side in grid[1:]) for grid in batch["image_grid_thw"].tolist()}
+    else:
+        grids = {(isqrt(n), isqrt(n)) for n in counts}
+    if _placeless(lmm, batch) or len(grids) > 1 or {rows * columns for rows, columns in grids} != counts:
+        raise ValueError(f"the image tokens of {lmm.name} are no grid over the picture, so there is no map of them.")
+    return grids.pop()
+
+
+def _placeless(lmm: LMM, batch: BatchFeature) -> bool:
+    """Whether image tokens are of several tiles, or the answers of a few queries."""
+    queries = any(hasattr(lmm.model.config, name) for name in ("qformer_config", "perceiver_config"))
+    tiles = "image_grid_thw" not in batch and batch["pixel_values"].shape[:-3].numel() != len(batch["input_ids"])
+    return queries or tiles or "image_sizes" in batch
+
+
+@contextmanager
+def eager_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Let a model compute its attention so that it can tell the weights, and then as before (ours)."""
+    before = [(config, config._attn_implementation) for config in _configs(model)]
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        for config, kind in before:
+            config._attn_implementation_internal = kind  # by itself: the property would set all that it holds
+
+
+def _configs(model: PreTrainedModel) -> list[PreTrainedConfig]:
+    """The configurations of a model and of the models in it, and those that they hold."""
+    found = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
+    for config in found:  # which grows
+        found += [held for name in config.sub_configs if (held := getattr(config, name, None)) is not None]
+    return found
+
+
+def mask_scores(map: np.ndarray, mask: np.ndarray) -> MaskScores:
+    """Compare a map with the known place of an object (ours).
+
+    Parameters
+    ----------
+    map : numpy.ndarray
+        (rows, columns), laid over the whole picture.
+    mask : numpy.ndarray
+        (height, width), bool: where the object is seen, such as `page.masks["subject"]`.
+
+    Returns
+    -------
+    MaskScores
+
+    Raises
+    ------
+    ValueError
+        If either is not a matrix, the map is not finite or finer than the mask, or the mask is empty.
+    """
+    map, mask = np.asarray(map, dtype=float), np.asarray(mask, dtype=bool)
+    if map.ndim != 2 or mask.ndim != 2 or any(fine > coarse for fine, coarse in zip(map.shape, mask.shape)):
+        raise ValueError(f"a map of shape {map.shape} cannot be laid over a mask of shape {mask.shape}.")
+    if not np.isfinite(map).all() or not mask.any():
+        raise ValueError(
+            "the map has values that are not finite." if mask.any() else "the mask is empty: nothing to find."
+        )
+    cells = _cells(map.shape, mask.shape)  # (height, width)
+    covered = np.bincount(cells[mask], minlength=map.size) / np.bincount(cells.ravel(), minlength=map.size)  # (cells,)
+    order = np.argsort(-map.ravel(), kind="stable")
+    centre = [
+        int((at + 0.5) * extent / n) for at, extent, n in zip(divmod(order[0], map.shape[1]), mask.shape, map.shape)
+    ]
+    top = np.isin(cells, order[: max(1, round(covered.sum()))])  # (height, width)
+    positive = map.ravel().clip(min=0)
+    energy = float(positive @ covered / positive.sum()) if positive.any() else float("nan")
+    return MaskScores(bool(mask[tuple(centre)]), float((top & mask).sum() / (top | mask).sum()), energy)
+
+
+def _token(lmm: LMM, explained: Explanation) -> tuple[list[int], int]:
+    """The caption's token ids, and which of them is the token."""
+    explained.bank.check_model(lmm)
+    ids = lmm.tokenizer(explained.caption, add_special_tokens=False)["input_ids"]
+    return ids, find_token(lmm, ids, explained.bank.provenance["token"])
+
+
+def _inputs(lmm: LMM, explained: Explanation, pictures: list[Image.Image], ids: list[int]) -> BatchFeature:
+    """The model's inputs for pictures with the beginning of the caption."""
+    return lmm.inputs(pictures, explained.bank.provenance["prompt"], continuations=[ids] * len(pictures))
+
+
+@torch.inference_mode()
+def _log_probability(lmm: LMM, batch: BatchFeature, token: int) -> list[float]:
+    """Of a token as the next one, for each picture."""
+    return last_logits(lmm, batch, 1)[:, -1].float().log_softmax(-1)[:, token].tolist()
+
+
+def _hidden(picture: Image.Image, grid: tuple[int, int], corner: tuple[int, int], span: int) -> Image.Image:
+    """The picture with a grey square of cells."""
+    at = _cells(grid, (picture.height, picture.width))
+    rows, columns = np.divmod(at, grid[1])
+    inside = (rows >= corner[0]) & (rows < corner[0] + span) & (columns >= corner[1]) & (columns < corner[1] + span)
+    pixels = np.array(picture)  # (height, width, 3)
+    pixels[inside] = GREY
+    return Image.fromarray(pixels)
+
+
+def _cells(grid: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """The number of the cell that each pixel's centre is in, row by row: (height, width)."""
+    rows, columns = ((np.arange(extent) + 0.5) * n // extent for extent, n in zip(shape, grid))
+    return (rows[:, None] * grid[1] + columns[None, :]).astype(int)
+
+
+def _on_grid(values: Tensor, image: Tensor, grid: tuple[int, int]) -> np.ndarray:
+    """The values of the image tokens, out of those of all positions: (positions,) to (rows, columns)."""
+    return values[image[0].to(values.device)].reshape(grid).double().cpu().numpy()

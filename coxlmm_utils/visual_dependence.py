@@ -1,0 +1,289 @@
+"""Whether a concept comes from the picture or from the words before it: states read again without the picture (ours).
+
+The caption is forced up to the token, so that only the picture differs. Two ways to take it away: altered pictures, and
+image tokens that no later position may attend to from some layer on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from .altered_images import blank_images, blurred_images, masked_images, without_image_tokens
+from .baselines import noise_images
+from .captioned_images import CaptionedImages
+from .captioning import decode, find_token, state_of
+from .concept_bank import ConceptBank
+from .extraction import extract
+from .lmm import LMM
+from .picturebook.captions import facts_in
+from .picturebook.factors import Factors
+from .picturebook.known_truth import aucs, factor_labels
+from .states import States
+
+ORIGINAL = "original"
+ALTERATIONS = {
+    "patches grey": masked_images,
+    "blurred": blurred_images,
+    "noise": noise_images,
+    "blank": blank_images,
+}
+FROM_PICTURE, FROM_WORDS = 0.5, 0.8  # of a concept's activation, the share that is unchanged: at most, at least; ours
+FEWEST = 5  # pages that show a factor value, and pages that do not, for an AUC
+
+
+@dataclass(frozen=True)
+class VisualDependence:
+    """Activations of a bank's concepts with the picture and without it.
+
+    Attributes
+    ----------
+    bank : ConceptBank
+    ids : list of str
+        The samples' picture ids.
+    prefixes : list of str
+        What the model had read of each sample's caption where the state was taken.
+    activations : dict of str to numpy.ndarray
+        For each condition (samples, concepts); the first is "original".
+    cut_from : tuple of int
+        The layers from which image tokens were cut; their conditions are named by `cut_name`.
+    """
+
+    bank: ConceptBank
+    ids: list[str]
+    prefixes: list[str]
+    activations: dict[str, np.ndarray]
+    cut_from: tuple[int, ...]
+
+    def table(self) -> pd.DataFrame:
+        """What is left of each concept under each condition (ours).
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each concept and condition: concept, words, condition;
+
+            - kept: mean magnitude of the activation, as a share of the original; above 1 if it grows;
+            - unchanged: what original and altered activations have in common, sample by sample, as a share of what
+              either has (sum of minima / sum of maxima; parts of opposite sign have nothing in common): 1 if nothing
+              changes, near 0 if the concept goes, or comes up on other samples;
+            - correlation: with the original activations over samples; NaN where either is constant.
+
+            Shares of a concept that is never active are NaN.
+        """
+        original, rows = self.activations[ORIGINAL], []
+        for condition, altered in self.activations.items():
+            measures = _kept(original, altered), _unchanged(original, altered), _correlations(original, altered)
+            for k, values in enumerate(zip(*measures)):
+                rows.append((k, str(self.bank.words[k]), condition, *map(float, values)))
+        return pd.DataFrame(rows, columns=["concept", "words", "condition", "kept", "unchanged", "correlation"])
+
+    def verdicts(self, condition: str = "blank") -> list[str]:
+        """Where each concept comes from: "from the picture", "mixed" or "from the words" (ours).
+
+        Parameters
+        ----------
+        condition : str, default "blank"
+            One that leaves nothing of the picture.
+
+        Returns
+        -------
+        list of str
+            By the share `unchanged` of `table`: at most `FROM_PICTURE`, in between, or at least `FROM_WORDS`; "never
+            active" for a concept that is not. The share `kept` would not do: grey pictures make "grey" five times as
+            active, on every sample.
+
+        Raises
+        ------
+        ValueError
+            If there is no such condition.
+        """
+        if condition not in self.activations:
+            raise ValueError(f"there is no condition {condition!r}; choose one of {', '.join(self.activations)}.")
+        return [_verdict(share) for share in _unchanged(self.activations[ORIGINAL], self.activations[condition])]
+
+
+def visual_dependence(
+    lmm: LMM,
+    bank: ConceptBank,
+    states: States,
+    alterations: Mapping[str, Callable[[CaptionedImages], CaptionedImages]] = ALTERATIONS,
+    cut_from: Sequence[int] | None = None,
+    batch_size: int = 32,
+) -> VisualDependence:
+    """Read the states of some samples again without the picture, their captions forced up to the token (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the bank was learned on.
+    bank : ConceptBank
+    states : States
+        The samples: those that the bank was learned from, or new ones, at its position.
+    alterations : mapping of str to callable, default `ALTERATIONS`
+        Each makes altered captioned images of captioned images.
+    cut_from : sequence of int, optional
+        Layers; see `without_image_tokens`. Default: 0 to the one before the bank's. Give () for a model with
+        which that does not work.
+    batch_size : int
+
+    Returns
+    -------
+    VisualDependence
+
+    Raises
+    ------
+    ValueError
+        If the model or the position is not the bank's, there is no such layer, or image tokens cannot be cut.
+    """
+    bank.check_model(lmm)
+    _check_position(bank, states)
+    if cut_from is None:
+        cut_from = range(lmm.n_layers if bank.layer == "norm" else bank.layer)
+    lmm = replace(lmm, familiarity=None)  # altered pictures are strange on purpose
+    original = _read(lmm, bank, states, states.images, batch_size)
+    activations = {ORIGINAL: bank.project(original.Z)}
+    for name, alter in alterations.items():
+        activations[name] = bank.project(_read(lmm, bank, states, alter(states.images), batch_size).Z)
+    for layer in cut_from:
+        with without_image_tokens(lmm, layer):
+            cut = _read(lmm, bank, states, states.images, batch_size, cache=False)
+        activations[cut_name(layer)] = bank.project(cut.Z)
+    prefixes = words_before(lmm, original.captions, states.provenance["token"], states.provenance["position"])
+    return VisualDependence(bank, list(original.images.ids), prefixes, activations, tuple(cut_from))
+
+
+def cut_name(layer: int) -> str:
+    """What the condition is called in which image tokens are cut from a layer on."""
+    return f"cut from layer {layer}"
+
+
+def words_before(lmm: LMM, captions: Sequence[str], spellings: Sequence[str], position: str) -> list[str]:
+    """What the model has read of each caption where the token's state is taken (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+    captions : sequence of str
+        Each with the token.
+    spellings : sequence of str
+    position : {"predicts", "own"}
+        "own": the words end with the token.
+    """
+    found = []
+    for caption in captions:
+        ids = lmm.tokenizer(caption, add_special_tokens=False)["input_ids"]
+        found.append(decode(lmm, ids[: state_of(find_token(lmm, ids, spellings), position)]))
+    return found
+
+
+def best_values(activations: np.ndarray, prefixes: Sequence[str], pages: Sequence[Factors]) -> list[tuple[str, str]]:
+    """For each concept the factor value that it tells best, by AUC: (factor, value) (ours).
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (samples, concepts).
+    prefixes : sequence of str
+        What was read of each sample's caption. Of a value, samples whose words name its factor are left out.
+    pages : sequence of Factors
+        What is on each sample.
+    """
+    scores = {value: auc for value, (auc, _) in _unnamed_aucs(activations, prefixes, pages).items()}
+    return [list(scores)[best] for best in np.array(list(scores.values())).argmax(0)]
+
+
+def known_truth(
+    found: VisualDependence, pages: Sequence[Factors], values: Sequence[tuple[str, str]] | None = None
+) -> pd.DataFrame:
+    """How well each concept tells one known factor value, with the picture and without it (ours).
+
+    Parameters
+    ----------
+    found : VisualDependence
+    pages : sequence of Factors
+        What is on the samples, in their order: `[factors_of(int(id)) for id in found.ids]`.
+    values : sequence of (factor, value), optional
+        Of each concept, best chosen on other pages by `best_values`. Default: chosen on these with their pictures,
+        which flatters the original condition.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each concept and condition: concept, factor, value, condition, auc, samples. Samples whose words
+        before the state name the factor are left out, since the words would give it away; the AUC is NaN if fewer than
+        `FEWEST` of the others show the value, or do not.
+    """
+    values = values or best_values(found.activations[ORIGINAL], found.prefixes, pages)
+    rows = []
+    for condition, activations in found.activations.items():
+        scores = _unnamed_aucs(activations, found.prefixes, pages)
+        for k, value in enumerate(values):
+            auc, n = scores.get(value, (np.full(len(values), np.nan), 0))
+            rows.append((k, *value, condition, float(auc[k]), n))
+    return pd.DataFrame(rows, columns=["concept", "factor", "value", "condition", "auc", "samples"])
+
+
+def _check_position(bank: ConceptBank, states: States) -> None:
+    """Refuse states of another position."""
+    mine, theirs = bank.provenance["position"], states.provenance["position"]
+    if mine != theirs:
+        raise ValueError(f"the bank is of position {mine!r}, the states of {theirs!r}: extract with position={mine!r}.")
+
+
+def _read(
+    lmm: LMM, bank: ConceptBank, states: States, images: CaptionedImages, batch_size: int, cache: bool = True
+) -> States:
+    """The states of the same captions with other pictures."""
+    settings, captions = states.provenance, dict(zip(states.images.ids, states.captions))
+    asked = settings["token"], bank.layer, settings["position"], settings["references"], settings["prompt"]
+    return extract(lmm, images, *asked, batch_size=batch_size, cache=cache, captions=captions)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, NaN where there is no whole."""
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _kept(original: np.ndarray, altered: np.ndarray) -> np.ndarray:
+    """(concepts,), see `table`."""
+    return _share(np.abs(altered).mean(0), np.abs(original).mean(0))
+
+
+def _unchanged(original: np.ndarray, altered: np.ndarray) -> np.ndarray:
+    """(concepts,), see `table`."""
+    one, other = (np.concatenate([each.clip(min=0), (-each).clip(min=0)]) for each in (original, altered))
+    return _share(np.minimum(one, other).sum(0), np.maximum(one, other).sum(0))
+
+
+def _correlations(original: np.ndarray, altered: np.ndarray) -> np.ndarray:
+    """(concepts,), see `table`."""
+    one, other = (each - each.mean(0) for each in (original, altered))
+    varies = (np.ptp(original, 0) > 0) & (np.ptp(altered, 0) > 0)
+    return np.where(varies, _share((one * other).sum(0), np.sqrt((one**2).sum(0) * (other**2).sum(0))), np.nan)
+
+
+def _verdict(share: float) -> str:
+    """In words, see `verdicts`."""
+    if np.isnan(share):
+        return "never active"
+    if share <= FROM_PICTURE:
+        return "from the picture"
+    return "from the words" if share >= FROM_WORDS else "mixed"
+
+
+def _unnamed_aucs(
+    activations: np.ndarray, prefixes: Sequence[str], pages: Sequence[Factors]
+) -> dict[tuple[str, str], tuple[np.ndarray, int]]:
+    """For each factor value the concepts' AUCs, (concepts,), over samples whose words leave it open; and how many."""
+    named = [{factor for factor, _ in facts_in(prefix)} for prefix in prefixes]
+    scores = {}
+    for (factor, value), shown in factor_labels(pages).items():
+        unnamed = np.array([factor not in factors for factors in named])
+        shown = shown[unnamed]
+        if min(shown.sum(), (~shown).sum()) >= FEWEST:
+            scores[factor, value] = aucs(activations[unnamed], shown[:, None])[:, 0], len(shown)
+    return scores
