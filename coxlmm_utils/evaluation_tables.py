@@ -183,7 +183,7 @@ def save_table(table: pd.DataFrame, path: str | Path, caption: str = "") -> None
     )
     plain = table.map(lambda value: value.replace(SPACE, " ") if isinstance(value, str) else value)
     write_whole(path.with_name(path.name + ".csv"), lambda file: plain.to_csv(file))
-    write_whole(path.with_name(path.name + ".tex"), lambda file: file.write_text(latex))
+    write_whole(path.with_name(path.name + ".tex"), lambda file: file.write_text(latex, encoding="utf-8"))
 
 
 def _numbers(mean: Mean | None, values: pd.Series) -> dict:

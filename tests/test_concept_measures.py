@@ -50,7 +50,7 @@ def test_what_stability_cannot_be_of_is_said():
 def book():
     """A few pages with a dog, a bank of them, and the judges."""
     lmm = load_lmm("picturebook")
-    states = extract(lmm, load_images("picturebook").mentioning("dog")[:60], "dog", 4, cache=False)
+    states = extract(lmm, load_images("picturebook").mentioning("dog")[:30], "dog", 4, cache=False)
     return lmm, states, ConceptBank.learn(lmm, states, SemiNMF(4, verbose=False)), load_judges("picturebook")
 
 
