@@ -227,4 +227,4 @@ def test_a_concept_of_the_picture_book_promotes_its_words():
     table = remove_concepts(lmm, bank, few, concepts=2, controls=1)
     means = table.groupby("edit")["own"].mean()
     assert means["concept"] < means["random"] - 0.1
-    assert (table["target"] == 0).all()
+    assert table["target"].abs().max() < 1e-4  # what was said before cannot change
