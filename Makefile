@@ -30,8 +30,9 @@ notebooks-save: $(READY)  ## run the notebooks and keep the new outputs in them
 test: $(READY)  ## run all tests, the notebooks among them
 	$(BIN)/python -m pytest -q
 
+# Messages of up to 100 MB, not 10: a photograph that is uploaded in a notebook is one message.
 lab: $(READY)  ## open the notebooks in JupyterLab
-	$(BIN)/python -m jupyterlab notebooks
+	$(BIN)/python -m jupyterlab notebooks --ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'
 
 scores: $(READY)  ## measure the bundled model and its dictionaries, into build/scores.json
 	$(BIN)/python -m coxlmm_utils.picturebook.scores
@@ -41,6 +42,7 @@ bench: $(READY)  ## time the solver and the extraction, into build/bench.json (s
 		echo "overcomplete cannot be installed here: its rows stay empty."
 	$(BIN)/python tests/bench/semi_nmf.py
 	$(BIN)/python tests/bench/extraction.py
+	$(BIN)/python tests/bench/browser.py
 
 clean-cache: $(READY)  ## delete the drawn pages and extracted states that were kept
 	@folder="$$($(CACHE))" && echo "Deleting $$folder" && rm -rf "$$folder"

@@ -4,8 +4,8 @@
     images = load_images("picturebook", split="train")
     states = extract(lmm, images, token="dog", layer=4)
     bank   = ConceptBank.learn(lmm, states, SemiNMF(n_concepts=16))
-    bank.gallery()
-    explain(lmm, bank, picture).figure()
+    bank.gallery(); browse(bank)
+    explain(lmm, bank, picture).figure(); ask(lmm, bank)
 
 Matrices are samples x features in code; the paper's Z, U and V are their transposes. `layer=L` is the residual stream
 after L blocks (0: embeddings; the last block's output is before the final norm), `layer="norm"` the final norm's output.
@@ -13,6 +13,8 @@ after L blocks (0: embeddings; the last block's output is before the final norm)
 
 __version__ = "0.1.0"
 
+from .browser.asking import ask
+from .browser.widget import browse
 from .captioned_images import CaptionedImages
 from .choosing import choose_lam, choose_layer, choose_n_concepts
 from .concept_bank import ConceptBank
@@ -50,6 +52,8 @@ __all__ = [
     "Simple",
     "States",
     "WordFilter",
+    "ask",
+    "browse",
     "choose_lam",
     "choose_layer",
     "choose_n_concepts",

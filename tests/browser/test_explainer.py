@@ -1,0 +1,63 @@
+"""Notebook 04 as a person uses it: choose a picture, move a switch, ask where, upload, and be told what goes wrong."""
+
+import pytest
+from PIL import Image
+
+from coxlmm_utils.picturebook import page as page_of
+from tests.browser.page import Page
+
+pytestmark = pytest.mark.notebooks
+BARS = ".cox-answer-concepts"
+
+
+@pytest.fixture
+def explainer(notebook) -> Page:
+    notebook.open("04_image_explanation.ipynb")
+    notebook.run_all()
+    notebook.outputs.locator(BARS).wait_for()
+    return notebook
+
+
+def changed(page: Page, before: str) -> str:
+    """The bars, once they are others than before."""
+    page.tab.wait_for_function(
+        "([css, before]) => { const bars = document.querySelector(css); return bars && bars.innerHTML !== before; }",
+        arg=[BARS, before],
+    )
+    return page.html_of(BARS)
+
+
+def test_a_switch_moves_the_bars_and_a_map_says_where(explainer):
+    before = explainer.html_of(BARS)
+    place = explainer.outputs.get_by_label("Place", exact=True)
+    now = place.locator("option:checked").inner_text()
+    other = next(text for text in place.locator("option").all_inner_texts() if text != now)
+    explainer.select("Place", other)
+    after = changed(explainer, before)
+    assert "was" in after and "cox-bar-before" in after
+    explainer.screenshot("explainer", ".cox-ask")
+    explainer.outputs.get_by_label("Words that may follow").check()
+    explainer.outputs.locator(".cox-following-word").nth(4).wait_for()
+    explainer.press("gradient times input")
+    explainer.outputs.locator(".cox-answer-map").wait_for()
+    explainer.screenshot("explainer_map", ".cox-ask")
+    explainer.dark_theme()
+    explainer.screenshot("explainer_dark", ".cox-ask")
+    assert explainer.console_errors == explainer.kernel_errors == []
+
+
+def test_uploads_good_and_bad(explainer, tmp_path):
+    before = explainer.html_of(BARS)
+    good, bad = tmp_path / "my dog.png", tmp_path / "<img src=x onerror=alert(1)>.png"
+    page_of(kind="dog", colour="white", place="snow").picture.save(good)
+    explainer.upload(good)
+    kept = changed(explainer, before)
+    bad.write_bytes(b"no picture at all")
+    explainer.upload(bad)
+    explainer.wait_for_text("<img src=x onerror=alert(1)>.png")
+    assert explainer.html_of(BARS) == kept
+    Image.new("RGB", (12_000, 9_000), "white").save(tmp_path / "large.jpg")
+    explainer.upload(tmp_path / "large.jpg")
+    explainer.outputs.locator(".cox-ask-status .cox-notice-busy").wait_for(state="hidden")
+    explainer.screenshot("explainer_large", ".cox-ask")
+    assert explainer.console_errors == explainer.kernel_errors == []
