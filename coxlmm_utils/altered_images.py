@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
-from transformers import BatchFeature
 
 from .captioned_images import CaptionedImages
 from .files import digest
+from .image_tokens import image_tokens
 from .lmm import LMM
 from .pictures import as_rgb
 
@@ -143,20 +143,6 @@ def without_image_tokens(lmm: LMM, layer: int) -> Iterator[None]:
         for block in lmm.layers[layer:]:
             hooks.callback(block.register_forward_pre_hook(cut, with_kwargs=True).remove)
         yield
-
-
-def image_tokens(lmm: LMM, batch: BatchFeature | dict) -> Tensor:
-    """Which positions of a model's inputs are image tokens: bool (batch, positions) (ours).
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    found = batch["input_ids"] == getattr(lmm.model.config, "image_token_id", -1)
-    if not found.any():
-        raise ValueError(f"the inputs of {lmm.name} hold no image tokens: give whole inputs, of a model that has them.")
-    return found
 
 
 def _altered(images: CaptionedImages, alter: Alter, name: str) -> CaptionedImages:

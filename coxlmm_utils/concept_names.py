@@ -29,3 +29,9 @@ def title_of(bank, number: int) -> str:
     """What a concept is called: its user's name, else its first three words, else "concept k" (ours)."""
     words = bank.words[number].kept[:N_WORDS]
     return bank.names.get(number) or ", ".join(words) or f"concept {number}"
+
+
+def numbered_title(bank, number: int, n_words: int = N_WORDS) -> str:
+    """A concept's name, else its first words, with its number behind: the label of a figure's row (ours)."""
+    words = bank.words[number].kept[:n_words]
+    return f"{bank.names.get(number) or ', '.join(words) or '(no words)'}   {number}"

@@ -177,7 +177,7 @@ def save_table(table: pd.DataFrame, path: str | Path, caption: str = "") -> None
     path = Path(path)
     escaped = table.rename(columns=_latex, index=_latex).map(_latex)
     escaped.index.names = [_latex(name or "") for name in table.index.names]
-    style = escaped.style.format(precision=4, na_rep=NOTHING.replace("–", "--"))
+    style = escaped.style.format(_number, na_rep=NOTHING.replace("–", "--"))
     latex = style.to_latex(
         hrules=True, multirow_align="naive", caption=_latex(caption) or None, position_float="centering"
     )
@@ -214,6 +214,13 @@ def _laid_out(numbers: pd.DataFrame, rows: list[str], systems: Sequence[str]) ->
 def _indexed(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """The same table with its tuples as levels of rows."""
     return table.set_axis(pd.MultiIndex.from_tuples(table.index, names=names))
+
+
+def _number(value) -> str:
+    """A number with four digits behind the point, a tiny one (most p-values are) by its power of ten; else text."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1e}" if 0 < abs(value) < 5e-5 else f"{value:.4f}"
 
 
 def _latex(value):

@@ -29,8 +29,10 @@ class Explanation:
     picture : PIL.Image.Image
     caption : str
         As the LMM wrote it.
+    ids : list of int
+        The caption's tokens, as they were written: encoding the caption may cut a word into other pieces.
     tokens : list of str
-        The caption's pieces.
+        The same as text.
     step : int
         Which of them is the token.
     activations : numpy.ndarray
@@ -40,6 +42,7 @@ class Explanation:
     bank: ConceptBank
     picture: Image.Image
     caption: str
+    ids: list[int]
     tokens: list[str]
     step: int
     activations: np.ndarray
@@ -95,12 +98,37 @@ def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str
     picture = open_picture(picture) if isinstance(picture, (str, Path)) else as_rgb(picture)
     lmm.warn_if_strange([picture])
     written = _written(lmm, bank, [picture])[0]
-    explained = _explained(lmm, bank, picture, written)
+    explained = explanation_of(lmm, bank, picture, written)
     if explained is None:
         raise ValueError(
             f"the caption is {written.caption!r}: it has no {bank.token!r}, which is all that this bank explains"
         )
     return explained
+
+
+def explanation_of(lmm: LMM, bank: ConceptBank, picture: Image.Image, written: Written) -> Explanation | None:
+    """The explanation of a caption that the model wrote for a picture (paper section 3.5, arXiv 2406.08074).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the bank was learned on.
+    bank : ConceptBank
+    picture : PIL.Image.Image
+    written : Written
+        With the states of the bank's layer.
+
+    Returns
+    -------
+    Explanation or None
+        None if the caption does not have the token.
+    """
+    step = find_token(lmm, written.ids, bank.provenance["token"])
+    if step is None:
+        return None
+    state = written.state(bank.layer, step, bank.provenance["position"])  # (width,)
+    tokens = [lmm.tokenizer.decode([token]).strip() for token in written.ids]
+    return Explanation(bank, picture, written.caption, written.ids, tokens, step, bank.project(state[None])[0])
 
 
 def explain_many(
@@ -149,16 +177,6 @@ def _written(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[W
     return write_captions(lmm, pictures, [bank.layer], settings["prompt"], settings["max_new_tokens"])
 
 
-def _explained(lmm: LMM, bank: ConceptBank, picture: Image.Image, written: Written) -> Explanation | None:
-    """The explanation of a written caption; None if it does not have the token."""
-    step = find_token(lmm, written.ids, bank.provenance["token"])
-    if step is None:
-        return None
-    state = written.state(bank.layer, step, bank.provenance["position"])  # (width,)
-    tokens = [lmm.tokenizer.decode([token]).strip() for token in written.ids]
-    return Explanation(bank, picture, written.caption, tokens, step, bank.project(state[None])[0])
-
-
 def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts: int) -> list[dict]:
     """Table rows of one batch."""
     readable, pictures, problems = batch.opened(range(len(batch)))
@@ -169,7 +187,7 @@ def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts:
     for number, picture, written in zip(readable, pictures, _written(lmm, bank, pictures)):
         row = rows[number]
         row["caption"] = written.caption
-        explained = _explained(lmm, bank, picture, written)
+        explained = explanation_of(lmm, bank, picture, written)
         if explained is None:
             row["problem"] = f"no {bank.token!r} in the caption"
         else:

@@ -6,43 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from .captioning import decode, last_logits, write_captions
+from .captioning import decode, last_logits
 from .explanation import Explanation
 from .lmm import LMM
 from .words import whole_word
-
-
-def written_ids(lmm: LMM, explanation: Explanation) -> list[int]:
-    """The tokens of an explanation's caption, by writing it once more (ours).
-
-    Encoding the caption would not do: a model may write a word in other pieces than its tokenizer cuts it into.
-
-    Parameters
-    ----------
-    lmm : LMM
-        The model that the caption is of.
-    explanation : Explanation
-
-    Returns
-    -------
-    list of int
-        One for each of `explanation.tokens`.
-
-    Raises
-    ------
-    ValueError
-        If the model is not the bank's (names both), or now writes another caption (shows both).
-    """
-    bank = explanation.bank
-    bank.check_model(lmm)
-    n, prompt = len(explanation.tokens), bank.provenance["prompt"]
-    [written] = write_captions(lmm, [explanation.picture], (), prompt, max_new_tokens=n)
-    if written.caption != explanation.caption:
-        raise ValueError(
-            f"the caption that is explained is {explanation.caption!r}, but the model now writes {written.caption!r}: "
-            "explain the picture again"
-        )
-    return written.ids
 
 
 @torch.inference_mode()
@@ -66,19 +33,20 @@ def words_that_follow(lmm: LMM, explanation: Explanation, n: int = 5) -> list[tu
     Raises
     ------
     ValueError
-        As `written_ids`.
+        If the model is not the bank's (names both).
     """
-    ids = written_ids(lmm, explanation)
-    ids = ids[: _end_of_token(lmm, explanation, ids)]
+    explanation.bank.check_model(lmm)
+    ids = explanation.ids[: _end_of_token(lmm, explanation)]
     batch = lmm.inputs([explanation.picture], explanation.bank.provenance["prompt"], continuations=[ids])
     probabilities = last_logits(lmm, batch, 1)[0, 0].float().softmax(dim=0)  # (vocabulary,)
     best = probabilities.topk(min(n, len(probabilities)))
     return [(_as_next(lmm, ids, token), p) for token, p in zip(best.indices.tolist(), best.values.tolist())]
 
 
-def _end_of_token(lmm: LMM, explanation: Explanation, ids: Sequence[int]) -> int:
+def _end_of_token(lmm: LMM, explanation: Explanation) -> int:
     """How many tokens the caption has up to the end of the explained word, which may be of several pieces."""
     found = whole_word(*explanation.bank.provenance["token"]).search(explanation.caption)
+    ids = explanation.ids
     return next(n for n in range(1, len(ids) + 1) if len(decode(lmm, ids[:n])) >= found.end())
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .concept_names import numbered_title
 from .figures import BAR, INK, QUIET, new_figure
 from .intervention_summary import RemovalSummary
+from .quiet_axes import quiet_axes
 from .statistics import bootstrap_mean
 
 BLUE = "#3d7ea6"
@@ -49,10 +50,9 @@ def removal(summary: RemovalSummary, bank, n_words: int = 4) -> Figure:
         axes.plot(table[name][~sure], places[~sure] + lift, **style)
         axes.plot(table[name][sure], places[sure] + lift, **{**style, "markerfacecolor": colour}, label=label)
     axes.axvline(0, color=INK, linewidth=0.9)
-    words = [", ".join(bank.words[k].kept[:n_words]) for k in table.index]
-    labels = [f"{text}   {k}" for text, k in zip(words, table.index)]
+    labels = [numbered_title(bank, k, n_words) for k in table.index]
     axes.set_yticks(places, labels, fontsize=8.5, parse_math=False)
-    _dress(axes, f"“{bank.token}”, {bank.where}", "change in log-probability when a concept is removed, nats")
+    quiet_axes(axes, f"“{bank.token}”, {bank.where}", "change in log-probability when a concept is removed, nats")
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0, colors=INK)
     axes.set_ylim(-0.6, len(table) - 0.4)
@@ -88,7 +88,7 @@ def deletion_insertion(table: pd.DataFrame, measure: str = "caption", seed: int 
             ends = [mean.low for mean in means], [mean.high for mean in means]
             axes.fill_between(SHARES, *ends, color=colour, alpha=0.2, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.9)
-        _dress(axes, curve, f"share of the active concepts {done}")
+        quiet_axes(axes, curve, f"share of the active concepts {done}")
         axes.set_xlim(0, 1)
     panels[0].set_ylabel(f"change of the {measure}'s\nlog-probability, nats", fontsize=9, color=QUIET)
     panels[1].legend(frameon=False, fontsize=8.5, loc="lower right")
@@ -109,14 +109,3 @@ def _title(summary: RemovalSummary) -> str:
     judged = len(summary.concepts)
     unjudged = f" ({summary.n_unjudged} not judged)" if summary.n_unjudged else ""
     return f"{summary.concepts['sure'].sum()} of {judged} concepts lower their own words beyond both controls{unjudged}"
-
-
-def _dress(axes: Axes, title: str, below: str) -> None:
-    """Title above, quiet axes."""
-    axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)
-    axes.set_xlabel(below, fontsize=9, color=QUIET)
-    axes.tick_params(labelsize=8.5, colors=QUIET)
-    axes.grid(color="#e8e8ec", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#c8ccd4")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isqrt
 
 import numpy as np
 import torch
@@ -17,9 +16,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import BatchFeature, PreTrainedConfig, PreTrainedModel
 
-from .altered_images import GREY, image_tokens
-from .captioning import find_token, last_logits
+from .altered_images import GREY
+from .captioning import last_logits
 from .explanation import Explanation
+from .hooks import hook
+from .image_tokens import image_grid, image_tokens
 from .lmm import LMM
 
 
@@ -64,16 +65,17 @@ def attention(lmm: LMM, explained: Explanation) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the bank is of layer 0, or the image tokens are no grid; see `token_grid`.
+        If the bank is of layer 0, or the image tokens are no grid; see `image_grid`.
     """
     layer = explained.bank.layer
     if layer == 0:
         raise ValueError(
             "no block comes before layer 0, so there is no attention to show: take a bank of another layer."
         )
-    ids, step = _token(lmm, explained)
+    explained.bank.check_model(lmm)
+    ids, step = explained.ids, explained.step
     batch = _inputs(lmm, explained, [explained.picture], ids[: step + 1])
-    grid = token_grid(lmm, batch)
+    grid = image_grid(lmm, batch)
     with torch.inference_mode(), eager_attention(lmm.model):
         output = lmm.model(**batch, use_cache=False, output_attentions=True)
     blocks = getattr(output, "language_model_outputs", output).attentions  # of BLIP; (1, heads, queries, keys) each
@@ -101,18 +103,18 @@ def gradient_times_input(lmm: LMM, explained: Explanation) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the image tokens are no grid; see `token_grid`.
+        If the image tokens are no grid; see `image_grid`.
     """
-    ids, step = _token(lmm, explained)
+    explained.bank.check_model(lmm)
+    ids, step = explained.ids, explained.step
     batch = _inputs(lmm, explained, [explained.picture], ids[:step])
-    grid, entered = token_grid(lmm, batch), []
+    grid, entered = image_grid(lmm, batch), []
 
-    def enter(block, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        stream = (args[0] if args else kwargs["hidden_states"]).detach().requires_grad_()  # (1, positions, width)
-        entered.append(stream)
-        return ((stream, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": stream})
+    def enter(stream: Tensor) -> Tensor:  # (1, positions, width)
+        entered.append(stream.detach().requires_grad_())
+        return entered[0]
 
-    handle = lmm.layers[0].register_forward_pre_hook(enter, with_kwargs=True)
+    handle = hook(lmm, 0, enter)
     try:
         logit = last_logits(lmm, batch, 1)[0, -1, ids[step]]
     finally:
@@ -142,10 +144,11 @@ def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int =
     Raises
     ------
     ValueError
-        If the square does not fit, or the image tokens are no grid; see `token_grid`.
+        If the square does not fit, or the image tokens are no grid; see `image_grid`.
     """
-    ids, step = _token(lmm, explained)
-    rows, columns = token_grid(lmm, _inputs(lmm, explained, [explained.picture], ids[:step]))
+    explained.bank.check_model(lmm)
+    ids, step = explained.ids, explained.step
+    rows, columns = image_grid(lmm, _inputs(lmm, explained, [explained.picture], ids[:step]))
     if not 1 <= span <= min(rows, columns):
         raise ValueError(
             f"a square of {span} cells does not fit a grid of {rows} x {columns}: give 1 or more, but fewer."
@@ -162,35 +165,6 @@ def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int =
         drops[square] += scores[0] - score
         covers[square] += 1
     return drops / covers
-
-
-def token_grid(lmm: LMM, batch: BatchFeature) -> tuple[int, int]:
-    """Rows and columns of the image tokens of each picture of a batch (ours).
-
-    Qwen-VL tells its grid; elsewhere a square number of tokens is a square, as in LLaVA, PaliGemma and Gemma 3.
-
-    Raises
-    ------
-    ValueError
-        If the tokens are no grid over the picture, or not the same for all pictures: tiles (LLaVA-NeXT, InternVL)
-        overlap, and what is asked of a picture (BLIP-2, Idefics2) has no place in it.
-    """
-    counts = set(image_tokens(lmm, batch).sum(1).tolist())
-    if "image_grid_thw" in batch:
-        merged = lmm.processor.image_processor.merge_size
-        grids = {tuple(side // merged for side in grid[1:]) for grid in batch["image_grid_thw"].tolist()}
-    else:
-        grids = {(isqrt(n), isqrt(n)) for n in counts}
-    if _placeless(lmm, batch) or len(grids) > 1 or {rows * columns for rows, columns in grids} != counts:
-        raise ValueError(f"the image tokens of {lmm.name} are no grid over the picture, so there is no map of them.")
-    return grids.pop()
-
-
-def _placeless(lmm: LMM, batch: BatchFeature) -> bool:
-    """Whether image tokens are of several tiles, or the answers of a few queries."""
-    queries = any(hasattr(lmm.model.config, name) for name in ("qformer_config", "perceiver_config"))
-    tiles = "image_grid_thw" not in batch and batch["pixel_values"].shape[:-3].numel() != len(batch["input_ids"])
-    return queries or tiles or "image_sizes" in batch
 
 
 @contextmanager
@@ -249,13 +223,6 @@ def mask_scores(map: np.ndarray, mask: np.ndarray) -> MaskScores:
     positive = map.ravel().clip(min=0)
     energy = float(positive @ covered / positive.sum()) if positive.any() else float("nan")
     return MaskScores(bool(mask[tuple(centre)]), float((top & mask).sum() / (top | mask).sum()), energy)
-
-
-def _token(lmm: LMM, explained: Explanation) -> tuple[list[int], int]:
-    """The caption's token ids, and which of them is the token."""
-    explained.bank.check_model(lmm)
-    ids = lmm.tokenizer(explained.caption, add_special_tokens=False)["input_ids"]
-    return ids, find_token(lmm, ids, explained.bank.provenance["token"])
 
 
 def _inputs(lmm: LMM, explained: Explanation, pictures: list[Image.Image], ids: list[int]) -> BatchFeature:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import prod
 
 import matplotlib
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import BaseImageProcessor, BatchFeature
+from transformers import BatchFeature
 
 from .captioning import last_logits, state_of
 from .concept_bank import ConceptBank
 from .explanation import Explanation
-from .following import written_ids
 from .hooks import capture, hook
+from .image_tokens import Box, image_grid, image_tokens, seen_box
 from .lmm import LMM
 from .rivals import KMeans, Simple
 
@@ -25,7 +24,6 @@ WAYS = ("projection", "gradient")
 RESAMPLING = Image.Resampling.BICUBIC
 GREYNESS = 0.75  # of the picture under the map, whose own colours would be taken for the map's
 STRENGTH = 0.85  # of the colour at the largest value; the picture shows through
-Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the picture
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,11 +116,12 @@ def patch_map(lmm: LMM, explanation: Explanation, concept: int, way: str = "proj
         picture, as where it is cut into tiles.
     """
     bank = explanation.bank
+    bank.check_model(lmm)
     _check(bank, concept, way)
-    ids = written_ids(lmm, explanation)[: explanation.step + 1]
+    ids = explanation.ids[: explanation.step + 1]
     batch = lmm.inputs([explanation.picture], bank.provenance["prompt"], continuations=[ids])
     grid = image_grid(lmm, batch)
-    of_image = (batch["input_ids"][0] == lmm.model.config.image_token_id).nonzero()[:, 0]  # (image tokens,)
+    of_image = image_tokens(lmm, batch)[0].nonzero()[:, 0]  # (image tokens,)
     if way == "projection":
         values = _projections(lmm, bank, batch, of_image)[:, concept]
     else:
@@ -195,84 +194,3 @@ def _slope(bank: ConceptBank, state: Tensor, concept: int) -> Tensor:
     used = torch.as_tensor(bank.project(z[None])[0] != 0)  # all of them for PCA, whose concepts are at right angles
     used[concept] = True
     return torch.linalg.pinv(U[used])[:, used[:concept].sum()]
-
-
-def image_grid(lmm: LMM, batch: BatchFeature) -> tuple[int, int]:
-    """How the image tokens of one picture lie over it, row by row (ours).
-
-    Parameters
-    ----------
-    lmm : LMM
-    batch : BatchFeature
-        Of one picture, from `lmm.inputs`.
-
-    Returns
-    -------
-    tuple of int
-        Rows, columns.
-
-    Raises
-    ------
-    ValueError
-        If there is not one token for each patch (LLaVA-1.5, PaliGemma) or each square of merged patches (Qwen-VL) of
-        one whole picture: tiles, pooled and resampled tokens are not supported.
-    """
-    n = int((batch["input_ids"] == lmm.model.config.image_token_id).sum())
-    vision, shape = getattr(lmm.model.config, "vision_config", None), batch["pixel_values"].shape
-    grid = ()
-    if "image_grid_thw" in batch:  # (pictures, 3), in patches
-        frames, *sides = batch["image_grid_thw"][0].tolist()
-        grid = [side // vision.spatial_merge_size for side in sides] if frames == 1 else ()
-    elif len(shape) == 4 and isinstance(patch := getattr(vision, "patch_size", None), int):
-        grid = [side // patch for side in shape[2:]]  # (pictures, channels, height, width)
-    if prod(grid) != n or not grid:
-        kind = lmm.model.config.model_type
-        raise ValueError(
-            f"there is no patch map for {lmm.name}: the {n} image tokens of a {kind} model are not known to lie over "
-            "one picture as one grid, a token for each patch"
-        )
-    return tuple(grid)
-
-
-def seen_box(lmm: LMM, size: tuple[int, int]) -> Box:
-    """Which part of a picture the model sees: all of it, or what is left by a crop of its centre, as CLIP's (ours).
-
-    Parameters
-    ----------
-    lmm : LMM
-    size : tuple of int
-        The picture's width and height.
-
-    Returns
-    -------
-    tuple of float
-        Left, top, right, bottom in pixels of the picture; beyond its edges where the crop is larger than it.
-
-    Raises
-    ------
-    ValueError
-        If the processor crops in another way.
-    """
-    processor = lmm.processor.image_processor
-    if not getattr(processor, "do_center_crop", False):
-        return (0.0, 0.0, float(size[0]), float(size[1]))
-    resized = _resized(processor, size) if processor.do_resize else size
-    crop = (processor.crop_size["width"], processor.crop_size["height"])
-    starts = [int((whole - part) / 2) for whole, part in zip(resized, crop)]  # rounded as the processor does
-    left, top = (start * full / whole for start, full, whole in zip(starts, size, resized))
-    width, height = (part * full / whole for part, full, whole in zip(crop, size, resized))
-    return (left, top, left + width, top + height)
-
-
-def _resized(processor: BaseImageProcessor, size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height before the crop."""
-    shortest, longest, height, width = (
-        processor.size.get(name) for name in ("shortest_edge", "longest_edge", "height", "width")
-    )
-    if getattr(processor, "do_pad", False) or longest or not (shortest or height and width):
-        raise ValueError(
-            f"how {type(processor).__name__} crops a picture is not known, so no patch map can be laid on it"
-        )
-    if not shortest:
-        return width, height
-    return tuple(shortest if side == min(size) else int(shortest * side / min(size)) for side in size)

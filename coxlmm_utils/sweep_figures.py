@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .choosing import MEASURES, Choice
+from .concept_names import numbered_title
 from .figures import INK, QUIET, new_figure
 from .paper import FIG6_CLIPSCORE, FIG6_LAYERS
+from .quiet_axes import quiet_axes
 from .shared import token_shares
 
 COLOURS = ("#e07a5f", "#3d7ea6", "#5a9367", "#b08bbb", "#c9a227", "#7a8794", "#a44a3f", "#3d405b")
@@ -48,7 +50,7 @@ def curves(
     for axes, measure in zip(panels, measures):
         for colour, (token, rows) in zip(COLOURS, _by_token(table)):
             _line(axes, rows, setting, measure, places, colour, token)
-        _dress(axes, MEASURES[measure], NAMES[setting])
+        quiet_axes(axes, MEASURES[measure], NAMES[setting])
         if log:
             axes.set_xscale("log")
         if setting == "layer":
@@ -84,7 +86,7 @@ def layers_beside_the_paper(table: pd.DataFrame, measure: str = "auc") -> Figure
     paper = figure.add_subplot(grid[2])
     for colour, (name, scores) in zip((*COLOURS[:2], QUIET), FIG6_CLIPSCORE.items()):
         paper.plot(FIG6_LAYERS, scores, color=colour, linewidth=1.6, label=name)
-    _dress(paper, "CLIPScore", "layer of OPT-6.7B (32 blocks)")
+    quiet_axes(paper, "CLIPScore", "layer of OPT-6.7B (32 blocks)")
     paper.set_title("paper, Fig 6 · CLIPScore", loc="left", fontsize=10, color=INK)
     paper.legend(frameon=False, fontsize=8)
     return figure
@@ -113,9 +115,9 @@ def shares(bank, n_words: int = 4) -> Figure:
         width = table[token].to_numpy()[order]
         axes.barh(range(len(table)), width, left=left, color=colour, height=0.78, label=token)
         left += width
-    words = [", ".join(bank.words[k].kept[:n_words]) or "(no words)" for k in order]
-    axes.set_yticks(range(len(table)), [f"{text}   {k}" for text, k in zip(words, order)], fontsize=8.5)
-    _dress(axes, "", "share of a concept's activation")
+    labels = [numbered_title(bank, k, n_words) for k in order]
+    axes.set_yticks(range(len(table)), labels, fontsize=8.5, parse_math=False)
+    quiet_axes(axes, "", "share of a concept's activation")
     axes.set(xlim=(0, 1), ylim=(-0.6, len(table) - 0.4))
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -135,14 +137,3 @@ def _line(axes: Axes, rows: pd.DataFrame, setting: str, measure: str, places: di
     x = [places[value] for value in seeds.groups]
     axes.plot(x, seeds.mean(), color=colour, linewidth=1.6, marker="o", markersize=3.5, label=name)
     axes.fill_between(x, seeds.min(), seeds.max(), color=colour, alpha=0.2, linewidth=0)
-
-
-def _dress(axes: Axes, title: str, setting: str) -> None:
-    """Title above, quiet axes."""
-    axes.set_title(title, loc="left", fontsize=10, color=INK)
-    axes.set_xlabel(setting, fontsize=9, color=QUIET)
-    axes.tick_params(labelsize=8, colors=QUIET)
-    axes.grid(color="#e8e8ec", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#c8ccd4")

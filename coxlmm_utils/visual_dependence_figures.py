@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .concept_names import numbered_title
 from .figures import INK, QUIET, new_figure
 from .visual_dependence import ORIGINAL, VisualDependence, cut_name
 
@@ -63,8 +64,8 @@ def unchanged(found: VisualDependence, condition: str = "blank", n_words: int = 
             "image tokens cut from layer" if layers else "picture altered", loc="left", fontsize=10, color=INK
         )
     verdicts = found.verdicts(condition)
-    words = [", ".join(found.bank.words[k].kept[:n_words]) or "(no words)" for k in order]
-    panels[0].set_yticks(range(len(order)), [f"{text}   {k}" for text, k in zip(words, order)], fontsize=9, color=INK)
+    labels = [numbered_title(found.bank, k, n_words) for k in order]
+    panels[0].set_yticks(range(len(order)), labels, fontsize=9, color=INK, parse_math=False)
     for row, k in enumerate(order):
         style = dict(va="center", fontsize=9, color=VERDICT_COLOURS[verdicts[k]], clip_on=False)
         panels[-1].text(panels[-1].get_xlim()[1] + 0.15, row, verdicts[k], **style)

@@ -73,7 +73,7 @@ def bank(bank):
 
 
 def explained(bank, *activations: float, caption: str = "a grey day, grey") -> Explanation:
-    return Explanation(bank, PICTURE, caption, caption.split(), 1, np.array(activations))
+    return Explanation(bank, PICTURE, caption, [4, 5], caption.split(), 1, np.array(activations))
 
 
 def shown(*given, **options) -> Seen:

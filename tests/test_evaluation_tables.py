@@ -291,6 +291,13 @@ def test_latex_of_numbers(tmp_path):
     assert "nan" not in latex and " -- & " in latex
 
 
+def test_latex_of_tiny_numbers(tmp_path):
+    save_table(pd.DataFrame({"p": [3e-21, 0.00012345, 0.0, -4e-7], "n": [1, 2, 3, 4]}), tmp_path / "p")
+    latex = (tmp_path / "p.tex").read_text()
+    for there in ("3.0e-21 & 1", "0.0001 & 2", "0.0000 & 3", "-4.0e-07 & 4"):
+        assert there in latex
+
+
 def test_saving_leaves_the_table_as_it_is(tmp_path):
     table = table1([evaluation("a_b%")])
     before = table.copy(deep=True)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from coxlmm_utils.captioned_images import CaptionedImages
-from coxlmm_utils.captioning import forced_states
+from coxlmm_utils.captioning import forced_states, write_captions
 from coxlmm_utils.concept_bank import ConceptBank
 from coxlmm_utils.explanation import Explanation, explain, explain_many
 from coxlmm_utils.extraction import extract
@@ -37,7 +37,7 @@ def unnamed(bank) -> int:
 
 
 def made(bank, *activations: float) -> Explanation:
-    return Explanation(bank, Image.new("RGB", (9, 9)), "all grey", ["all", "grey"], 1, np.array(activations))
+    return Explanation(bank, Image.new("RGB", (9, 9)), "all grey", [4, 5], ["all", "grey"], 1, np.array(activations))
 
 
 # One picture
@@ -57,6 +57,13 @@ def test_an_explanation_is_the_projection_of_the_tokens_state(llava, pictures, t
         state = forced[layer][explained.step + (position == "own")]
         np.testing.assert_allclose(explained.activations, bank.project(state[None])[0], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(explained.activations, bank.activations[row], rtol=1e-3, atol=1e-3)
+
+
+def test_the_tokens_are_those_that_were_written(llava, pictures, bank, named):
+    [written] = write_captions(llava, [pictures[named]], max_new_tokens=bank.provenance["max_new_tokens"])
+    explained = explain(llava, bank, pictures[named])
+    assert explained.ids == written.ids
+    assert llava.tokenizer.convert_ids_to_tokens(written.ids) == explained.tokens
 
 
 def test_relative_activations_are_in_0_1_and_reach_1(llava, pictures, bank, named):

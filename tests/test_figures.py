@@ -53,7 +53,7 @@ def explained(bank, *active: float, caption: str = "a brown dog", size=(640, 480
     activations = np.zeros(len(bank))
     activations[: len(active)] = active
     bank = replace(bank, provenance={**bank.provenance, "token": ["dog", "dogs"]})
-    return Explanation(bank, Image.linear_gradient("L").resize(size), caption, [], 0, activations)
+    return Explanation(bank, Image.linear_gradient("L").resize(size), caption, [], [], 0, activations)
 
 
 def texts(figure: Figure) -> list[str]:

@@ -20,7 +20,7 @@ WORDS = [("snow", "hill"), ("red",), ("$\\frac$ long " * 3,), ("dog",), ("ball",
 @pytest.fixture(scope="module")
 def bank():
     words = [Words(words, ()) for words in WORDS]
-    return SimpleNamespace(token="$\\frac$", where="layer 4, its own position (ours)", words=words)
+    return SimpleNamespace(names={}, token="$\\frac$", where="layer 4, its own position (ours)", words=words)
 
 
 @pytest.fixture(scope="module")

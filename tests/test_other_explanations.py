@@ -14,6 +14,7 @@ from coxlmm_utils.concept_bank import ConceptBank
 from coxlmm_utils.datasets import load_images
 from coxlmm_utils.explanation import Explanation, explain
 from coxlmm_utils.extraction import extract
+from coxlmm_utils.image_tokens import image_grid
 from coxlmm_utils.loading import load_lmm
 from coxlmm_utils.other_explanations import (
     attention,
@@ -21,25 +22,29 @@ from coxlmm_utils.other_explanations import (
     gradient_times_input,
     mask_scores,
     occlusion,
-    token_grid,
 )
 from coxlmm_utils.picturebook import page
 from coxlmm_utils.semi_nmf import SemiNMF
-from tests.conftest import noise
-from tests.tiny_lmms import FAMILIES, N_LAYERS
+from tests.tiny_lmms import N_LAYERS
 
 CAPTION = "red grey dog"
 
 
-def of_bank(bank: ConceptBank, picture: Image.Image, caption: str = CAPTION, **provenance) -> Explanation:
-    """An explanation of "grey" in some caption, with the bank's settings changed."""
-    bank = replace(bank, provenance={**bank.provenance, **provenance})
-    return Explanation(bank, picture, caption, caption.split(), caption.split().index("grey"), np.zeros(len(bank)))
+@pytest.fixture
+def of_bank(llava, bank):
+    """Makes an explanation of "grey" in some caption, with the bank's settings changed."""
+
+    def make(picture: Image.Image, caption: str = CAPTION, **provenance) -> Explanation:
+        changed, words = replace(bank, provenance={**bank.provenance, **provenance}), caption.split()
+        ids = ids_of(llava, caption)
+        return Explanation(changed, picture, caption, ids, words, words.index("grey"), np.zeros(len(bank)))
+
+    return make
 
 
 @pytest.fixture
-def explained(bank, pictures) -> Explanation:
-    return of_bank(bank, pictures[3])
+def explained(of_bank, pictures) -> Explanation:
+    return of_bank(pictures[3])
 
 
 def ids_of(lmm, text=CAPTION):
@@ -59,8 +64,8 @@ def log_probability(lmm, picture, caption=CAPTION, token="grey"):
 
 @pytest.mark.parametrize("layer, n_blocks", [(1, 1), (2, 2), (N_LAYERS, 3), ("norm", 3)])
 @pytest.mark.parametrize("position, place", [("predicts", 0), ("own", 1)])
-def test_attention_is_the_mean_over_heads_and_blocks(llava, bank, pictures, layer, n_blocks, position, place):
-    explained = of_bank(bank, pictures[3], layer=layer, position=position)
+def test_attention_is_the_mean_over_heads_and_blocks(llava, of_bank, pictures, layer, n_blocks, position, place):
+    explained = of_bank(pictures[3], layer=layer, position=position)
     batch = llava.inputs(pictures[3:4], continuations=[ids_of(llava)])  # the whole caption
     llava.model.set_attn_implementation("eager")
     weights = llava.model(**batch, output_attentions=True).attentions
@@ -85,16 +90,16 @@ def test_attention_is_computed_as_before_afterwards(llava, explained):
     llava.model.set_attn_implementation("sdpa")
 
 
-def test_before_the_first_block_there_is_no_attention(llava, bank, pictures):
+def test_before_the_first_block_there_is_no_attention(llava, of_bank, pictures):
     with pytest.raises(ValueError, match="no block comes before layer 0"):
-        attention(llava, of_bank(bank, pictures[0], layer=0))
+        attention(llava, of_bank(pictures[0], layer=0))
 
 
-def test_a_grid_need_not_be_square(qwen, bank):
-    wide = of_bank(bank, Image.new("RGB", (160, 60), "red"))
+def test_a_grid_need_not_be_square(qwen, of_bank):
+    wide = of_bank(Image.new("RGB", (160, 60), "red"))
     wide = replace(wide, bank=replace(wide.bank, provenance={**wide.bank.provenance, "model": of_model(qwen)}))
     batch = qwen.inputs([wide.picture])
-    rows, columns = token_grid(qwen, batch)
+    rows, columns = image_grid(qwen, batch)
     assert rows < columns and rows * columns == (batch["input_ids"] == qwen.model.config.image_token_id).sum()
     assert {map(qwen, wide).shape for map in (attention, gradient_times_input)} == {(rows, columns)}
     assert occlusion(qwen, wide, span=1).shape == (rows, columns)
@@ -107,8 +112,8 @@ def of_model(lmm):
 # Gradient x input
 
 
-def test_a_cell_is_what_scaling_its_embedding_does_to_the_logit(llava, bank, pictures):
-    explained = of_bank(bank, pictures[21])  # a map of both signs
+def test_a_cell_is_what_scaling_its_embedding_does_to_the_logit(llava, of_bank, pictures):
+    explained = of_bank(pictures[21])  # a map of both signs
     map = gradient_times_input(llava, explained)
     batch = llava.inputs([explained.picture], continuations=[ids_of(llava, "red")])
     image = (batch["input_ids"][0] == llava.model.config.image_token_id).nonzero()[:, 0]
@@ -126,8 +131,8 @@ def test_a_cell_is_what_scaling_its_embedding_does_to_the_logit(llava, bank, pic
     assert not llava.layers[0]._forward_pre_hooks
 
 
-def test_the_token_may_come_first(llava, bank, pictures):
-    explained = of_bank(bank, pictures[3], "grey dog")
+def test_the_token_may_come_first(llava, of_bank, pictures):
+    explained = of_bank(pictures[3], "grey dog")
     assert gradient_times_input(llava, explained).shape == (4, 4)
     whole = log_probability(llava, pictures[3], "grey dog") - log_probability(llava, grey_like(pictures[3]), "grey dog")
     assert occlusion(llava, explained, span=4) == pytest.approx(np.full((4, 4), whole), abs=1e-3)
@@ -146,14 +151,14 @@ def test_a_square_over_the_whole_picture_takes_it_all_away(llava, explained):
     assert occlusion(llava, explained, span=4) == pytest.approx(np.full((4, 4), drop), abs=1e-3)
 
 
-def test_a_square_of_one_cell(llava, bank):
+def test_a_square_of_one_cell(llava, of_bank):
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
-    map = occlusion(llava, of_bank(bank, picture), span=1)
+    map = occlusion(llava, of_bank(picture), span=1)
     hidden = picture.copy()
     hidden.paste(GREY, (20, 10, 30, 20))  # second row, third column
     drop = log_probability(llava, picture) - log_probability(llava, hidden)
     assert map[1, 2] == pytest.approx(drop, abs=1e-3) and abs(drop) > 5e-3
-    assert map == pytest.approx(occlusion(llava, of_bank(bank, picture), span=1, batch_size=5), abs=1e-3)
+    assert map == pytest.approx(occlusion(llava, of_bank(picture), span=1, batch_size=5), abs=1e-3)
 
 
 def test_a_cell_has_the_mean_of_the_squares_that_hide_it(llava, explained, monkeypatch):
@@ -173,34 +178,7 @@ def test_a_square_that_does_not_fit(llava, explained, span):
         occlusion(llava, explained, span)
 
 
-# Grids
-
-
-@pytest.mark.parametrize("family", ["LLaVA-NeXT", "LLaVA-OneVision", "InternVL", "BLIP-2", "Idefics2", "Mistral 3"])
-def test_tokens_that_are_no_grid(family, tmp_path):
-    lmm = load_lmm(FAMILIES[family](tmp_path / "model"), device="cpu")
-    with pytest.raises(ValueError, match="no grid over the picture"):
-        token_grid(lmm, lmm.inputs([noise(1)]))
-
-
-def test_tiles_are_no_grid_even_if_their_tokens_are_a_square_number(tmp_path):
-    lmm = load_lmm(FAMILIES["InternVL"](tmp_path / "model"), device="cpu")
-    tiled = lmm.inputs([Image.new("RGB", (96, 32))])  # three tiles and the whole
-    assert (tiled["input_ids"] == lmm.model.config.image_token_id).sum() == 16
-    with pytest.raises(ValueError, match="no grid over the picture"):
-        token_grid(lmm, tiled)
-    assert token_grid(lmm, lmm.inputs([Image.new("RGB", (32, 32))])) == (2, 2)  # the whole alone
-
-
-@pytest.mark.parametrize("family, side", [("PaliGemma", 4), ("Gemma 3", 2)])
-def test_a_square_number_of_tokens_is_a_square(family, side, tmp_path):
-    lmm = load_lmm(FAMILIES[family](tmp_path / "model"), device="cpu")
-    assert token_grid(lmm, lmm.inputs([noise(1), noise(2)])) == (side, side)
-
-
-def test_pictures_of_several_grids(qwen):
-    with pytest.raises(ValueError, match="no grid"):
-        token_grid(qwen, qwen.inputs([Image.new("RGB", (160, 60)), Image.new("RGB", (60, 160))]))
+# Refusals
 
 
 def test_another_model_is_refused(qwen, explained):

@@ -1,29 +1,28 @@
-"""Where in a picture a concept is seen: the grid, the part of the picture that it covers, and both ways."""
+"""Where in a picture a concept is seen, in both ways."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPImageProcessor, LlavaImageProcessor
 
 from coxlmm_utils.captioning import find_token, write_captions
 from coxlmm_utils.concept_bank import ConceptBank
 from coxlmm_utils.dictionary import Dictionary
 from coxlmm_utils.explanation import Explanation, explain
 from coxlmm_utils.grounding import Words
+from coxlmm_utils.image_tokens import image_grid
 from coxlmm_utils.lmm import LMM
 from coxlmm_utils.loading import load_lmm
-from coxlmm_utils.patch_maps import PatchMap, image_grid, patch_map, seen_box
+from coxlmm_utils.patch_maps import PatchMap, patch_map
 from coxlmm_utils.picturebook import page
 from coxlmm_utils.rivals import PCA, KMeans
 from coxlmm_utils.semi_nmf import SemiNMF
 from tests.conftest import MAX_NEW_TOKENS, in_plain_words
-from tests.tiny_lmms import FAMILIES, WIDTH, tiny_llava
+from tests.tiny_lmms import WIDTH, tiny_llava
 
 LAYER = 2
 
@@ -163,16 +162,9 @@ def test_bad_requests_are_refused(llava, pictures):
             patch_map(llava, explained, concept)
     with pytest.raises(ValueError, match="there is no way 'attention'; choose one of projection, gradient"):
         patch_map(llava, explained, 0, "attention")
-    with pytest.raises(ValueError, match="explain the picture again"):
-        patch_map(llava, replace(explained, caption="a dog"), 0)
 
 
-# The grid
-
-
-@pytest.mark.parametrize("size, grid", [((60, 40), (2, 4)), ((40, 90), (6, 2)), ((33, 32), (2, 2))])
-def test_the_grid_of_a_qwen_is_that_of_its_merged_patches(qwen, size, grid):
-    assert image_grid(qwen, qwen.inputs([Image.new("RGB", size)])) == grid
+# Of a grid that is not square
 
 
 def test_the_map_of_a_qwen_lies_over_the_whole_picture(qwen, pictures):
@@ -183,57 +175,6 @@ def test_the_map_of_a_qwen_lies_over_the_whole_picture(qwen, pictures):
         0,
         *explained.picture.size,
     )
-
-
-@pytest.mark.parametrize("family", ["LLaVA-NeXT", "Mllama", "InternVL", "Mistral 3", "BLIP-2", "Idefics2"])
-def test_tiles_and_summaries_are_refused(family, tmp_path):
-    lmm = load_lmm(FAMILIES[family](tmp_path / "model"), device="cpu")
-    with pytest.raises(ValueError, match=f"there is no patch map for {lmm.name}: the [0-9]+ image tokens"):
-        image_grid(lmm, lmm.inputs([Image.new("RGB", (60, 40))]))
-
-
-def test_several_pictures_are_refused(llava):
-    with pytest.raises(ValueError, match="the 32 image tokens"):
-        image_grid(llava, llava.inputs([Image.new("RGB", (60, 40))] * 2))
-
-
-# What the model sees of a picture
-
-
-def ramps(width: int, height: int) -> Image.Image:
-    """Red tells how far to the right a pixel is, green how far down."""
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    return Image.fromarray(np.stack([255 * x / width, 255 * y / height, 0 * x], axis=2).round().astype(np.uint8))
-
-
-CROPPERS = {
-    "cropped": CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
-    "cropped closely": CLIPImageProcessor(size={"shortest_edge": 50}, crop_size={"height": 32, "width": 24}),
-    "stretched": CLIPImageProcessor(size={"height": 40, "width": 48}, crop_size={"height": 32, "width": 32}),
-    "whole": CLIPImageProcessor(size={"height": 32, "width": 32}, do_center_crop=False),
-    "not resized": CLIPImageProcessor(do_resize=False, crop_size={"height": 32, "width": 32}),
-    "with a margin": CLIPImageProcessor(size={"shortest_edge": 20}, crop_size={"height": 40, "width": 40}),
-}
-
-
-@pytest.mark.parametrize("size", [(200, 120), (97, 251), (64, 64)])
-@pytest.mark.parametrize("kind", CROPPERS)
-def test_the_box_is_where_the_processor_took_its_pixels(llava, monkeypatch, kind, size):
-    monkeypatch.setattr(llava.processor, "image_processor", CROPPERS[kind])
-    options = dict(do_normalize=False, return_tensors="np")
-    red, green, _ = CROPPERS[kind](ramps(*size), **options)["pixel_values"][0]  # (height, width) each, from 0 to 1
-    left, top, right, bottom = seen_box(llava, size)
-    for seen, full, start, end in ((red.max(0), size[0], left, right), (green.max(1), size[1], top, bottom)):
-        centres = start + (end - start) * (np.arange(len(seen)) + 0.5) / len(seen)
-        inside = (0.06 * full < centres) & (centres < 0.94 * full)  # away from edges, which are blurred
-        assert inside.sum() > 5
-        np.testing.assert_allclose(full * seen[inside], centres[inside], atol=0.012 * full)
-
-
-def test_a_processor_that_pads_in_its_own_way_is_refused(llava, monkeypatch):
-    monkeypatch.setattr(llava.processor, "image_processor", LlavaImageProcessor(do_pad=True))
-    with pytest.raises(ValueError, match="how LlavaImageProcessor crops a picture is not known"):
-        seen_box(llava, (64, 32))
 
 
 # Over the picture

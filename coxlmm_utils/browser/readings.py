@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..captioning import write_captions
 from ..concept_bank import ConceptBank
-from ..explanation import Explanation, _explained
+from ..explanation import Explanation, explanation_of
 from ..lmm import LMM, Layer
 
 
@@ -56,7 +56,7 @@ def read_picture(lmm: LMM, banks: Sequence[ConceptBank], picture: Image.Image) -
         warnings.simplefilter("always")
         lmm.warn_if_strange([picture])
     written = {run: write_captions(lmm, [picture], layers, *run)[0] for run, layers in _runs(banks).items()}
-    explanations = [_explained(lmm, bank, picture, written[_run(bank)]) for bank in banks]
+    explanations = [explanation_of(lmm, bank, picture, written[_run(bank)]) for bank in banks]
     said = {number: explained for number, explained in enumerate(explanations) if explained is not None}
     captions = dict.fromkeys(one.caption for one in written.values())
     return Reading(picture, tuple(captions), said, tuple(str(warning.message) for warning in caught))

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
+from ..concept_names import numbered_title
 from ..figures import new_figure
 from .factors import Factors, allowed_values
 
@@ -107,7 +108,7 @@ def heatmap(bank, pages: Sequence[Factors]) -> Figure:
     axes = figure.subplots()
     image = axes.imshow(scores[order], cmap="PuOr_r", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(labels)), [value for _, value in labels], rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(bank)), [f"{', '.join(bank.words[k].kept[:3])}  {k}" for k in order])
+    axes.set_yticks(range(len(bank)), [numbered_title(bank, k) for k in order], parse_math=False)
     factors = [factor for factor, _ in labels]
     for place in (i for i in range(1, len(factors)) if factors[i] != factors[i - 1]):
         axes.axvline(place - 0.5, color="white", linewidth=3)

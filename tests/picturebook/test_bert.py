@@ -15,6 +15,7 @@ from coxlmm_utils.picturebook.bert import BertLearner, measure_baseline, share_t
 from coxlmm_utils.picturebook.captions import FACTS_BY_WORD, facts_in, references
 from coxlmm_utils.picturebook.factors import factors_of
 from coxlmm_utils.picturebook.judge_texts import LONGEST, make_judge_tokenizer
+from tests.picturebook.taught import teach
 
 PAGES = [factors_of(number) for number in range(64)]
 TEXTS = [references(number)[0] for number in range(5)]
@@ -24,16 +25,7 @@ TEXTS = [references(number)[0] for number in range(5)]
 def learner():
     """A learner that has read one batch over and over, with its `losses`."""
     torch.manual_seed(0)
-    learner = BertLearner(make_judge_tokenizer()).train()
-    optimiser = torch.optim.AdamW(learner.parameters(), lr=1e-3)
-    learner.losses = []
-    for _ in range(20):
-        loss = learner.loss(None, PAGES[:8], random.Random(0))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        learner.losses.append(loss.item())
-    return learner.eval()
+    return teach(BertLearner(make_judge_tokenizer()).train(), None, PAGES[:8], steps=20)
 
 
 @pytest.fixture(scope="module")

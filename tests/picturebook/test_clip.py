@@ -14,6 +14,7 @@ from coxlmm_utils.picturebook.drawing import draw
 from coxlmm_utils.picturebook.factors import factors_of
 from coxlmm_utils.picturebook.judge_texts import make_judge_tokenizer, true_text
 from coxlmm_utils.picturebook.training import as_pixels, augmented
+from tests.picturebook.taught import teach
 
 PAGES = [factors_of(number) for number in range(8)]
 TEXTS = [references(number)[0] for number in range(8)]
@@ -29,16 +30,7 @@ def pictures():
 def learner(pictures):
     """A learner that has seen one batch over and over, with its `losses`."""
     torch.manual_seed(0)
-    learner = ClipLearner(make_judge_tokenizer())
-    optimiser = torch.optim.AdamW(learner.parameters(), lr=1e-3)
-    learner.losses = []
-    for _ in range(12):
-        loss = learner.loss(pictures, PAGES, random.Random(0))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        learner.losses.append(loss.item())
-    return learner.eval()
+    return teach(ClipLearner(make_judge_tokenizer()), pictures, PAGES, steps=12)
 
 
 @pytest.fixture(scope="module")
