@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .concept_names import numbered_title
-from .figures import INK, QUIET, new_figure
+from .figures import BAR, INK, QUIET, new_figure
+from .quiet_axes import quiet_axes
 from .visual_dependence import ORIGINAL, VisualDependence, cut_name
+from .words_without_picture import MEASURES, means_by_condition
 
 VERDICT_COLOURS = {
     "from the picture": "#3d7ea6",
@@ -107,6 +110,39 @@ def known_truth_falls(table: pd.DataFrame) -> Figure:
     lines, labels = panels[0].get_legend_handles_labels()
     shown = dict(zip(labels, lines))
     figure.legend(shown.values(), shown.keys(), loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def words_fall(table: pd.DataFrame) -> Figure:
+    """How much of what is said about a picture stays as it is altered or cut, and how well it fits the picture (ours).
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `words_without_picture`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each measure, a row for each condition: means with 95% intervals over samples.
+    """
+    conditions = list(dict.fromkeys(table["condition"]))
+    figure = new_figure(9.6, 0.3 * len(conditions) + 1.0, layout="constrained")
+    panels = figure.subplots(1, len(MEASURES), sharey=True)
+    for axes, (measure, title) in zip(panels, MEASURES.items()):
+        means = means_by_condition(table, measure)
+        for row, condition in enumerate(conditions):
+            mean, colour = means[condition], BAR if condition == ORIGINAL else INK
+            axes.plot([mean.low, mean.high], [row, row], color=colour, linewidth=2, solid_capstyle="round")
+            axes.plot(mean.value, row, "o", color=colour, markersize=5)
+        axes.axvline(means[ORIGINAL].value, color=BAR, linewidth=0.9, linestyle=":", zorder=0)
+        quiet_axes(axes, title, "")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    panels[0].set_xlim(-0.03, 1.03)
+    panels[0].set_yticks(range(len(conditions)), conditions, color=INK)
+    panels[0].set_ylim(len(conditions) - 0.5, -0.5)
     return figure
 
 
