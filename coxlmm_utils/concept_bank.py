@@ -25,6 +25,7 @@ from .saved_bank import load_bank, read_names, save_bank, write_names
 from .semi_nmf import SemiNMF
 from .shared import join_states
 from .states import States
+from .trust_card import TrustCard, trust_card
 from .words import WordFilter
 
 THUMBNAIL_SIDE = 224  # pixels of the longer side, at most
@@ -231,6 +232,10 @@ class ConceptBank:
     ) -> ConceptBank:
         """The same bank with CLIPScore, BERTScore or stability of its concepts; see `measure` for what each needs."""
         return replace(self, measures=self.measures | measure(self, images, clip, bert, others))
+
+    def trust_card(self, **found) -> TrustCard:
+        """What was measured of the bank on one page, and what was not (ours); `trust_card` tells what it can be given."""
+        return trust_card(self, **found)
 
     def to_html(self, path: str | Path, images: CaptionedImages | None = None) -> None:
         """Write the concepts as one page that opens anywhere, without Python or a network; see `browser.page`."""

@@ -8,27 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.text import Text
-from PIL import Image
 
+from .canvas import BAR, DPI, INK, NEGATIVE_BAR, PANEL, QUIET, new_figure, put_box, put_line, put_picture, put_text
 from .files import write_whole
 from .semi_nmf import SemiNMF
 from .words import whole_word
 
-INK = "#2b2d42"
-QUIET = "#6b7489"
-BAR = "#e07a5f"
-NEGATIVE_BAR = "#3d5a80"
-PANEL = "#f6f4ef"
-
-DPI = 100
 MARGIN = 0.12  # inches, as are all sizes here: around cards, and inside them
 LINE = 0.3  # a line of text
 GAP = 0.06  # between pictures
@@ -38,23 +28,6 @@ EXPLAINING_SIDE = 1.0  # the same, beside the bars
 EXPLAINED_SIDE = 3.2  # of the picture that is explained
 BARS = 2.0  # width of the bars
 LEAST_ROOM = 0.8  # for words beside a concept's name; with less they are left out
-
-
-class NotebookFigure(Figure):
-    """A figure that notebooks show by itself; a plain one they show only where pyplot was imported before.
-
-    Shown as JPEG: a gallery is mostly pictures, and a notebook is to stay small. `savefig` writes any format.
-    """
-
-    def _repr_jpeg_(self) -> bytes:
-        buffer = BytesIO()
-        self.savefig(buffer, format="jpeg", pil_kwargs={"quality": 85})
-        return buffer.getvalue()
-
-
-def new_figure(width: float, height: float, **style) -> NotebookFigure:
-    """An empty figure of this size in inches."""
-    return NotebookFigure(figsize=(width, height), dpi=DPI, facecolor="white", **style)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -98,9 +71,9 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     method = "" if bank.method == SemiNMF.label else f" ({bank.method})"
     title = f"“{bank.token}”: {share} concepts{method}"
     inside = figure.get_figwidth() - 2 * MARGIN
-    _line(figure, MARGIN, top - LINE / 2, [title], inside, size=13, weight="bold")
+    put_line(figure, MARGIN, top - LINE / 2, [title], inside, size=13, weight="bold")
     samples = f"{bank.where}  ·  {len(bank.ids):,} samples"
-    _line(figure, MARGIN, top - LINE * 1.4, [samples], inside, color=QUIET)
+    put_line(figure, MARGIN, top - LINE * 1.4, [samples], inside, color=QUIET)
     for place, concept in enumerate(concepts):
         row, column = divmod(place, n_columns)
         bottom = top - 2 * LINE - (row + 1) * (height + MARGIN) + MARGIN
@@ -151,19 +124,19 @@ def explanation(explained, n: int = 3) -> Figure:
     cards_left = EXPLAINED_SIDE + BARS + 4 * MARGIN
     figure = new_figure(cards_left + width + MARGIN, tall + 2 * MARGIN)
     head = tall + MARGIN
-    _picture(figure, MARGIN, head - EXPLAINED_SIDE, EXPLAINED_SIDE, explained.picture, anchor="NW")
+    put_picture(figure, MARGIN, head - EXPLAINED_SIDE, EXPLAINED_SIDE, explained.picture, anchor="NW")
     style = dict(fontsize=11, color=INK, va="top", linespacing=1.3)
-    _text(figure, MARGIN, head - seen - MARGIN, "\n".join(lines), **style)
+    put_text(figure, MARGIN, head - seen - MARGIN, "\n".join(lines), **style)
     heading = [f"Concepts behind “{bank.token}”"] if top else [f"No concept is active behind “{bank.token}”"]
     bars_left = EXPLAINED_SIDE + 3 * MARGIN
-    _line(figure, bars_left, head - LINE / 2, heading, BARS + MARGIN + width, weight="bold")
+    put_line(figure, bars_left, head - LINE / 2, heading, BARS + MARGIN + width, weight="bold")
     for row, number in enumerate(top):
         bottom = head - LINE - (row + 1) * step + MARGIN
         _bar(figure, bars_left, bottom + height / 2, bank, number, explained.relative[number])
         _card(figure, cards_left, bottom, bank, number, 5, n_pictures, EXPLAINING_SIDE)
     if top:
         style = dict(color=QUIET, fontsize=9, va="top")
-        _text(
+        put_text(
             figure,
             bars_left,
             head - LINE - len(top) * step + MARGIN / 2,
@@ -208,71 +181,38 @@ def _card(
 ) -> None:
     """A concept's number and words above a strip of its pictures."""
     width, height = _card_size(n_pictures, side)
-    _box(figure, left, bottom, width, height, PANEL)
+    put_box(figure, left, bottom, width, height, PANEL)
     left, middle = left + MARGIN, bottom + height - MARGIN / 2 - LINE / 2
-    _text(figure, left, middle, f"{number}", color=BAR, fontsize=11, weight="bold", va="center")
+    put_text(figure, left, middle, f"{number}", color=BAR, fontsize=11, weight="bold", va="center")
     _heading(figure, left + 0.35, middle, bank, number, n_words, width - 2 * MARGIN - 0.35)
     pictures = bank.pictures(number)[:n_pictures]
     for place, picture in enumerate(pictures):
-        _picture(figure, left + place * (side + GAP), bottom + MARGIN, side, picture)
+        put_picture(figure, left + place * (side + GAP), bottom + MARGIN, side, picture)
     if not pictures:
-        _text(figure, left, bottom + MARGIN, "no picture activates it", color=QUIET, style="italic", fontsize=11)
+        put_text(figure, left, bottom + MARGIN, "no picture activates it", color=QUIET, style="italic", fontsize=11)
 
 
 def _heading(figure: Figure, left: float, middle: float, bank, number: int, n_words: int, room: float) -> None:
     """A concept's words, after the name that its user gave it, as far as there is room."""
     words, style = list(bank.words[number].kept[:n_words]), {}
     if number in bank.names:
-        name = _line(figure, left, middle, [bank.names[number]], room, weight="bold")
+        name = put_line(figure, left, middle, [bank.names[number]], room, weight="bold")
         taken = name.get_window_extent().width / figure.dpi + MARGIN
         left, room, style = left + taken, room - taken, {"color": QUIET}
         if room < LEAST_ROOM:
             return
     if not words:
         words, style = ["no words left by the filter"], {"color": QUIET, "style": "italic"}
-    _line(figure, left, middle, words, room, **style)
+    put_line(figure, left, middle, words, room, **style)
 
 
 def _bar(figure: Figure, left: float, middle: float, bank, number: int, value: float) -> None:
     """One relative activation, from -1 to 1: a bar as long as its magnitude, with its concept and value."""
     room = BARS - 0.45  # beside it stands the value
-    _line(figure, left, middle + 0.23, bank.title(number).split(", "), BARS, size=10)
-    _box(figure, left, middle - 0.11, room, 0.22, PANEL)
-    _box(figure, left, middle - 0.11, room * abs(float(value)), 0.22, BAR if value > 0 else NEGATIVE_BAR)
-    _text(figure, left + room + 0.07, middle, f"{value:.2f}", color=INK, fontsize=10, va="center")
-
-
-def _picture(figure: Figure, left: float, bottom: float, side: float, picture: Image.Image, anchor: str = "C") -> None:
-    """A whole picture, fitted into a square."""
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes([left / width, bottom / height, side / width, side / height], anchor=anchor)
-    fine = 2 * side * figure.dpi / max(picture.size)  # two pixels for each one shown: smooth when enlarged
-    if fine > 1:
-        picture = picture.resize([round(fine * length) for length in picture.size], Image.Resampling.LANCZOS)
-    axes.imshow(picture, interpolation="hanning")
-    axes.set_axis_off()
-
-
-def _box(figure: Figure, left: float, bottom: float, width: float, height: float, colour: str) -> None:
-    """A filled rectangle behind everything else."""
-    style = dict(color=colour, linewidth=0, zorder=-1, transform=figure.dpi_scale_trans)
-    figure.add_artist(Rectangle((left, bottom), width, height, **style))
-
-
-def _text(figure: Figure, x: float, y: float, text: str, **style) -> Text:
-    """Literal text: a $ in it begins no formula."""
-    return figure.text(x, y, text, transform=figure.dpi_scale_trans, parse_math=False, **style)
-
-
-def _line(figure: Figure, x: float, y: float, words: Sequence[str], width: float, **style) -> Text:
-    """As many of the words as there is room for; a word too long for the whole line is cut."""
-    style = {"color": INK, "size": 11, "va": "center", **style}
-    text = _text(figure, x, y, ", ".join(words), **style)
-    shown, first = len(words), words[0]
-    while text.get_window_extent().width > width * figure.dpi and first:
-        shown, first = max(shown - 1, 1), first if shown > 1 else first[:-1]
-        text.set_text(", ".join([first, *words[1:shown]]) + " …")
-    return text
+    put_line(figure, left, middle + 0.23, bank.title(number).split(", "), BARS, size=10)
+    put_box(figure, left, middle - 0.11, room, 0.22, PANEL)
+    put_box(figure, left, middle - 0.11, room * abs(float(value)), 0.22, BAR if value > 0 else NEGATIVE_BAR)
+    put_text(figure, left + room + 0.07, middle, f"{value:.2f}", color=INK, fontsize=10, va="center")
 
 
 def _marked(explained) -> str:
