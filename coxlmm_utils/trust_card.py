@@ -13,11 +13,11 @@ from . import trust_card_figure
 from .statistics import bootstrap_mean
 
 if TYPE_CHECKING:  # results come from rooms that are made of banks
-    from .agreement import Agreement
     from .intervention_summary import RemovalSummary
     from .picturebook.factor_changes import Diagonal
     from .picturebook.known_answers import KnownAnswers
     from .visual_dependence import VisualDependence
+    from .word_agreement import Agreement
 
 TOLD = 0.9  # held-out AUC above which a concept tells its factor value
 STABLE = 0.9  # cosine with the same concept of other dictionaries
