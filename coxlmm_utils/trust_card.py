@@ -224,12 +224,12 @@ def _redrawn(bank, found: Diagonal | None) -> Check:
     moves = Check(
         "moves",
         "Does it move with its own factor only?",
-        "of all factors that are changed in the picture, its own one moves it most",
+        "of all factors changed in the picture its own moves it most, by more than its interval",
         "diagonal of factor_changes, on the picture book",
     )
     if found is None:
         return moves
-    values, holds = _of_each(bank, found.concepts, "difference", "largest")
+    values, holds = _of_each(bank, found.concepts, "difference", "sure")
     return _measured(
         moves, values, holds, f"by chance {found.chance * len(found.concepts):.1f} of {len(found.concepts)}"
     )
