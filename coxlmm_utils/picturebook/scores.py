@@ -1,4 +1,4 @@
-"""Measure the picture book's LMM, its dictionaries against the known answers, and the paper's evaluation: `make scores`.
+"""Measure the picture book's LMM, its dictionaries, the paper's evaluation, and the checks of truth: `make scores`.
 
 Prints tables and writes build/scores.json.
 """
@@ -29,12 +29,14 @@ from .captions import facts_in
 from .factors import SUBJECTS, Factors, factors_of, page_numbers
 from .known_truth import best_aucs, shuffled_auc
 from .questions import ASKED_NOUNS, QUESTION_TOPICS, Question, ask, ask_presence, present_nouns
+from .truth_scores import truth_scores
 
 GALLERY_LAYER = 4  # the last block but one, as in the gallery notebook
 N_CONCEPTS = 16
 PAGES_PER_SUBJECT = 1200
 YES_NO_PAGES = 60  # of each answer, for each noun
 BATCH = 64
+CHECKED = "dog"  # the subject of the checks of truth
 EVALUATED = ("dog", "bus", "train", "cat")  # the tokens of the paper's Table 1
 EVALUATED_SYSTEMS = ("semi_nmf", "rnd_words", "noise_imgs", "simple", "pca", "kmeans", "gt_captions")
 
@@ -164,7 +166,8 @@ def measure(lmm: LMM, subjects: Sequence[str]) -> dict:
         for subject in subjects
     }
     evaluation = {subject: evaluation_scores(lmm, subject) for subject in EVALUATED if subject in subjects}
-    return {"picturebook": model_scores(lmm), "dictionary": dictionary, "evaluation": evaluation}
+    truth = {"truth": truth_scores(lmm, CHECKED, GALLERY_LAYER)} if CHECKED in subjects else {}
+    return {"picturebook": model_scores(lmm), "dictionary": dictionary, "evaluation": evaluation} | truth
 
 
 def model_table(scores: dict) -> str:
@@ -187,6 +190,16 @@ def evaluation_table(scores: dict) -> str:
     return _text(pd.DataFrame.from_dict(means, orient="index").astype(float))
 
 
+def truth_table(scores: dict) -> str:
+    """The checks of truth as text; intervals are in the file."""
+    rows = {"own": scores, "predicts": scores["predicts"]} if scores else {}
+    numbers = {
+        position: {name: value for name, value in row.items() if not isinstance(value, dict)}
+        for position, row in rows.items()
+    }
+    return _text(pd.DataFrame(numbers))
+
+
 def _text(table: pd.DataFrame) -> str:
     return table.to_string(float_format="{:.3f}".format)
 
@@ -202,7 +215,7 @@ def main() -> None:
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     write_whole(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
     print(model_table(scores["picturebook"]), dictionary_table(scores["dictionary"]), sep="\n\n")
-    print("", evaluation_table(scores["evaluation"]), sep="\n")
+    print("", evaluation_table(scores["evaluation"]), "", truth_table(scores.get("truth", {})), sep="\n")
     print(f"\nwritten to {options.out}")
 
 
