@@ -26,9 +26,11 @@ from .explanation import Explanation, explain, explain_many
 from .extraction import extract, extract_many
 from .grounding import ground_pictures, ground_words
 from .inspecting import Inspection, inspect
+from .interventions import add_concepts, remove_concepts
 from .judges import load_judges
 from .lmm import LMM
 from .loading import load_lmm
+from .picturebook.known_answers import score_against_factors
 from .rivals import PCA, KMeans, RandomDictionary, Simple
 from .semi_nmf import SemiNMF
 from .shared import join_states, token_shares
@@ -52,6 +54,7 @@ __all__ = [
     "Simple",
     "States",
     "WordFilter",
+    "add_concepts",
     "ask",
     "browse",
     "choose_lam",
@@ -70,6 +73,8 @@ __all__ = [
     "load_images",
     "load_judges",
     "load_lmm",
+    "remove_concepts",
+    "score_against_factors",
     "suggest_tokens",
     "sweep",
     "token_shares",

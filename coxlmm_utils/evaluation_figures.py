@@ -8,8 +8,8 @@ from itertools import cycle
 import pandas as pd
 from matplotlib.figure import Figure
 
+from .canvas import BAR, INK, QUIET, new_figure
 from .evaluation import METRICS, Evaluation
-from .figures import BAR, INK, QUIET, new_figure
 from .sweep_figures import COLOURS
 from .systems import NAMES, OURS
 

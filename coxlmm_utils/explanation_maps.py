@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .canvas import INK, QUIET, new_figure
 from .explanation import Explanation
-from .figures import INK, QUIET, new_figure
 from .image_tokens import Box
 from .lmm import LMM
 from .other_explanations import MaskScores, attention, gradient_times_input, occlusion

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from .canvas import BAR, INK, QUIET, new_figure
 from .concept_names import numbered_title
-from .figures import BAR, INK, QUIET, new_figure
 from .intervention_summary import RemovalSummary
 from .quiet_axes import quiet_axes
 from .statistics import bootstrap_mean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from .figures import INK, QUIET
+from .canvas import INK, QUIET
 
 PALE = "#e8e8ec"  # of a grid
 EDGE = "#c8ccd4"  # of the two axes that are drawn

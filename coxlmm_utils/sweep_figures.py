@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .canvas import INK, QUIET, new_figure
 from .choosing import MEASURES, Choice
 from .concept_names import numbered_title
-from .figures import INK, QUIET, new_figure
 from .paper import FIG6_CLIPSCORE, FIG6_LAYERS
 from .quiet_axes import quiet_axes
 from .shared import token_shares

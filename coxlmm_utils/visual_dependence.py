@@ -19,9 +19,6 @@ from .captioning import decode, find_token, state_of
 from .concept_bank import ConceptBank
 from .extraction import extract
 from .lmm import LMM
-from .picturebook.captions import facts_in
-from .picturebook.factors import Factors
-from .picturebook.known_truth import aucs, factor_labels
 from .states import States
 
 ORIGINAL = "original"
@@ -32,7 +29,6 @@ ALTERATIONS = {
     "blank": blank_images,
 }
 FROM_PICTURE, FROM_WORDS = 0.5, 0.8  # of a concept's activation, the share that is unchanged: at most, at least; ours
-FEWEST = 5  # pages that show a factor value, and pages that do not, for an AUC
 
 
 @dataclass(frozen=True)
@@ -180,53 +176,6 @@ def words_before(lmm: LMM, captions: Sequence[str], spellings: Sequence[str], po
     return found
 
 
-def best_values(activations: np.ndarray, prefixes: Sequence[str], pages: Sequence[Factors]) -> list[tuple[str, str]]:
-    """For each concept the factor value that it tells best, by AUC: (factor, value) (ours).
-
-    Parameters
-    ----------
-    activations : numpy.ndarray
-        (samples, concepts).
-    prefixes : sequence of str
-        What was read of each sample's caption. Of a value, samples whose words name its factor are left out.
-    pages : sequence of Factors
-        What is on each sample.
-    """
-    scores = {value: auc for value, (auc, _) in _unnamed_aucs(activations, prefixes, pages).items()}
-    return [list(scores)[best] for best in np.array(list(scores.values())).argmax(0)]
-
-
-def known_truth(
-    found: VisualDependence, pages: Sequence[Factors], values: Sequence[tuple[str, str]] | None = None
-) -> pd.DataFrame:
-    """How well each concept tells one known factor value, with the picture and without it (ours).
-
-    Parameters
-    ----------
-    found : VisualDependence
-    pages : sequence of Factors
-        What is on the samples, in their order: `[factors_of(int(id)) for id in found.ids]`.
-    values : sequence of (factor, value), optional
-        Of each concept, best chosen on other pages by `best_values`. Default: chosen on these with their pictures,
-        which flatters the original condition.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each concept and condition: concept, factor, value, condition, auc, samples. Samples whose words
-        before the state name the factor are left out, since the words would give it away; the AUC is NaN if fewer than
-        `FEWEST` of the others show the value, or do not.
-    """
-    values = values or best_values(found.activations[ORIGINAL], found.prefixes, pages)
-    rows = []
-    for condition, activations in found.activations.items():
-        scores = _unnamed_aucs(activations, found.prefixes, pages)
-        for k, value in enumerate(values):
-            auc, n = scores.get(value, (np.full(len(values), np.nan), 0))
-            rows.append((k, *value, condition, float(auc[k]), n))
-    return pd.DataFrame(rows, columns=["concept", "factor", "value", "condition", "auc", "samples"])
-
-
 def _check_position(bank: ConceptBank, states: States) -> None:
     """Refuse states of another position."""
     mine, theirs = bank.provenance["position"], states.provenance["position"]
@@ -273,17 +222,3 @@ def _verdict(share: float) -> str:
     if share <= FROM_PICTURE:
         return "from the picture"
     return "from the words" if share >= FROM_WORDS else "mixed"
-
-
-def _unnamed_aucs(
-    activations: np.ndarray, prefixes: Sequence[str], pages: Sequence[Factors]
-) -> dict[tuple[str, str], tuple[np.ndarray, int]]:
-    """For each factor value the concepts' AUCs, (concepts,), over samples whose words leave it open; and how many."""
-    named = [{factor for factor, _ in facts_in(prefix)} for prefix in prefixes]
-    scores = {}
-    for (factor, value), shown in factor_labels(pages).items():
-        unnamed = np.array([factor not in factors for factors in named])
-        shown = shown[unnamed]
-        if min(shown.sum(), (~shown).sum()) >= FEWEST:
-            scores[factor, value] = aucs(activations[unnamed], shown[:, None])[:, 0], len(shown)
-    return scores

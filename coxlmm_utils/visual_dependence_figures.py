@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .canvas import BAR, INK, QUIET, new_figure
 from .concept_names import numbered_title
-from .figures import BAR, INK, QUIET, new_figure
 from .quiet_axes import quiet_axes
 from .visual_dependence import ORIGINAL, VisualDependence, cut_name
 from .words_without_picture import MEASURES, means_by_condition

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
+from coxlmm_utils.canvas import BAR, INK
 from coxlmm_utils.evaluation_figures import grounding_figure, systems_figure
-from coxlmm_utils.figures import BAR, INK
 from tests.test_evaluation_tables import NAN, NOT_BERT, SCORES, evaluation
 
 ORDER = ["rnd_words", "simple", "semi_nmf", "gt_captions", "rnd_words_gaussian"]

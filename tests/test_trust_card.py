@@ -39,7 +39,9 @@ def removal(numbers=(1,)):
 
 
 def redrawn():
-    table = pd.DataFrame({"difference": [0.8, 0.1], "largest": True, "sure": [True, False]}, pd.Index([0, 1], name="concept"))
+    table = pd.DataFrame(
+        {"difference": [0.8, 0.1], "largest": True, "sure": [True, False]}, pd.Index([0, 1], name="concept")
+    )
     return SimpleNamespace(concepts=table, chance=0.25)
 
 

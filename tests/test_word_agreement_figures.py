@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from coxlmm_utils.figures import BAR
+from coxlmm_utils.canvas import BAR
 from coxlmm_utils.word_agreement import agreement, agreement_over
 from coxlmm_utils.word_agreement_figures import BLUE, GREY, picture_and_word, stability
 from tests.test_sweep_figures import inside

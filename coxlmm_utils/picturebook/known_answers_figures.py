@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..figures import BAR, INK, QUIET, new_figure
+from ..canvas import BAR, INK, QUIET, new_figure
+from ..quiet_axes import quiet_axes
 from .controls import SYSTEMS
 from .known_answers import TOLD, KnownAnswers
 from .value_matching import Value, judged_labels
@@ -49,7 +50,7 @@ def systems_compared(table: pd.DataFrame, title: str = "") -> Figure:
             colour = BAR if name == "semi_nmf" else GREY
             axes.hlines(place, row[f"{measure}_low"], row[f"{measure}_high"], color=colour, linewidth=3, alpha=0.6)
             axes.plot(row[measure], place, "o", color=colour, markersize=6.5)
-        _dress(axes, "", below)
+        quiet_axes(axes, "", below)
         axes.grid(visible=False, axis="y")
     panels[0].set_yticks(places, [SYSTEMS[name] for name in table.index], fontsize=9, color=INK)
     panels[0].set_xlim(-0.4, table["n_concepts"].max() + 0.4)
@@ -92,7 +93,7 @@ def over_layers(table: pd.DataFrame, measure: str = "covered") -> Figure:
     for axes, (token, rows) in zip(figure.axes, tokens):
         _layer_lines(axes, rows, measure, places)
         _limit(axes, rows, measure)
-        _dress(axes, f"“{token}”", "layer")
+        quiet_axes(axes, f"“{token}”", "layer")
         axes.set_xticks(list(places.values()), [str(layer) for layer in places])
     for axes in figure.axes[len(tokens) :]:
         axes.set_visible(False)
@@ -127,7 +128,7 @@ def values_told(known: KnownAnswers, titles: Sequence[str], title: str = "") -> 
     axes, places = figure.subplots(), np.arange(len(values))[::-1]
     for place, value in zip(places, values):
         _told_value(axes, place, by_value.get(value), titles)
-    _dress(axes, f"{title}: {_counts(known)}" if title else _counts(known), "AUC, one value against the rest")
+    quiet_axes(axes, f"{title}: {_counts(known)}" if title else _counts(known), "AUC, one value against the rest")
     axes.axvline(TOLD, color=INK, linewidth=0.9, linestyle=":")
     axes.set_yticks(places, [value for _, value in values], fontsize=9)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
@@ -198,14 +199,3 @@ def _counts(known: KnownAnswers) -> str:
     covered = known.covered
     told = f"{covered.value:.0f} [{covered.low:.0f}, {covered.high:.0f}] of {known.n_values} values told"
     return f"{told} by {len(known.table)} concepts"
-
-
-def _dress(axes: Axes, title: str, below: str) -> None:
-    """Title above, quiet axes."""
-    axes.set_title(title, loc="left", fontsize=10.5, color=INK, parse_math=False)
-    axes.set_xlabel(below, fontsize=9, color=QUIET)
-    axes.tick_params(labelsize=9, colors=QUIET)
-    axes.grid(color="#e8e8ec", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#c8ccd4")

@@ -8,9 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
+from ..canvas import new_figure
 from ..concept_names import numbered_title
-from ..figures import new_figure
 from .factors import Factors, allowed_values
+
+FEWEST = 5  # pages that show a factor value, and pages that do not, for an AUC
 
 
 def factor_labels(pages: Sequence[Factors]) -> dict[tuple[str, str], np.ndarray]:

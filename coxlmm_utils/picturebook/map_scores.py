@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
+from ..canvas import BAR, INK, new_figure
 from ..concept_bank import ConceptBank
 from ..explanation import explain
 from ..explanation_maps import MAPS, concept_maps, token_maps
-from ..figures import BAR, INK, new_figure
 from ..lmm import LMM
 from ..other_explanations import mask_scores
 from ..quiet_axes import EDGE, quiet_axes
@@ -122,7 +122,7 @@ def map_scores_figure(table: pd.DataFrame) -> Figure:
     """
     means, names = map_means(table), {**MAPS, RANDOM: "random"}
     things = means.index.unique("object")
-    figure = new_figure(9.6, 0.3 * len(names) + 1.1, layout="constrained")
+    figure = new_figure(9.6, 0.3 * len(names) + 1.4, layout="constrained")
     panels = figure.subplots(1, len(SCORES), sharey=True)
     for axes, (score, title) in zip(panels, SCORES.items()):
         for lift, colour, thing in zip((-0.13, 0.13), (BAR, BLUE), things):
@@ -139,5 +139,5 @@ def map_scores_figure(table: pd.DataFrame) -> Figure:
     panels[0].set_xlim(-0.02, 1.02)
     panels[0].set_yticks(range(len(names)), names.values(), color=INK, fontsize=9)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    panels[-1].legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=9)
     return figure

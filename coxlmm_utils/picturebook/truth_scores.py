@@ -12,10 +12,11 @@ from ..lmm import LMM, Layer
 from ..semi_nmf import SemiNMF
 from ..states import States
 from ..statistics import Mean, bootstrap_mean
-from ..visual_dependence import best_values, known_truth, visual_dependence, words_before
+from ..visual_dependence import visual_dependence, words_before
 from .controls import known_answers
 from .factor_changes import diagonal, factor_changes
 from .factors import Factors, factors_of
+from .truth_without_picture import best_values, known_truth
 from .value_matching import matched_values
 
 N_CONCEPTS = 16

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..visual_dependence import FEWEST
 from .factors import Factors
-from .known_truth import aucs, factor_labels
+from .known_truth import FEWEST, aucs, factor_labels
 
 Value = tuple[str, str]  # (factor, value)
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Annotation
 
-from coxlmm_utils.figures import BAR
+from coxlmm_utils.canvas import BAR
 from coxlmm_utils.picturebook.controls import SYSTEMS
 from coxlmm_utils.picturebook.known_answers_figures import BLUE, GREY, over_layers, systems_compared, values_told
 from tests.picturebook.test_known_answers import HELD_OUT, PAGES, VALUES, score_against_factors, showing

@@ -99,16 +99,16 @@ def test_means_over_pages():
 
 def test_the_figure_has_every_mean():
     figure = map_scores_figure(made())
-    pointing, overlap = figure.axes
+    pointing = figure.axes[0]
     dots = [line for line in pointing.lines if line.get_marker() == "o"]
     assert sorted({float(dot.get_xdata()[0]) for dot in dots}) == [0.5, 0.75]
     assert len(dots) == 2 * (len(MAPS) + 1)
     assert [label.get_text() for label in pointing.get_yticklabels()] == [*MAPS.values(), "random"]
-    legend = [text.get_text() for text in overlap.get_legend().get_texts()]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["the subject (4 pages)", "the companion (2 pages)"]
 
 
 def test_one_kind_of_object_may_be_missing():
     subject = made()[lambda table: table["object"] == "subject"]
     assert np.isfinite(map_means(subject).to_numpy(dtype=float)).all()
-    assert len(map_scores_figure(subject).axes[1].get_legend().get_texts()) == 1
+    assert len(map_scores_figure(subject).legends[0].get_texts()) == 1
