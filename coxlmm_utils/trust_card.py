@@ -105,8 +105,10 @@ class TrustCard:
         """The card on one page."""
         return trust_card_figure.trust_card(self)
 
-    def _repr_jpeg_(self) -> bytes:
-        """The card as Jupyter shows it."""
+    def _repr_png_(self) -> bytes | None:
+        return self.figure()._repr_png_()
+
+    def _repr_jpeg_(self) -> bytes | None:
         return self.figure()._repr_jpeg_()
 
     def __repr__(self) -> str:

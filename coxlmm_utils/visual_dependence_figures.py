@@ -124,12 +124,14 @@ def words_fall(table: pd.DataFrame) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each measure, a row for each condition: means with 95% intervals over samples.
+        A panel for each measure, a row for each condition: means with 95% intervals over samples. Where no picture has
+        a reference there is no BERTScore, and so no panel of it.
     """
     conditions = list(dict.fromkeys(table["condition"]))
     figure = new_figure(9.6, 0.3 * len(conditions) + 1.0, layout="constrained")
-    panels = figure.subplots(1, len(MEASURES), sharey=True)
-    for axes, (measure, title) in zip(panels, MEASURES.items()):
+    measures = {name: title for name, title in MEASURES.items() if table[name].notna().any()}
+    panels = figure.subplots(1, len(measures), sharey=True)
+    for axes, (measure, title) in zip(panels, measures.items()):
         means = means_by_condition(table, measure)
         for row, condition in enumerate(conditions):
             mean, colour = means[condition], BAR if condition == ORIGINAL else INK

@@ -27,10 +27,10 @@ SYSTEMS = {"rnd_words", "noise_imgs", "simple", "semi_nmf", "gt_captions", "pca"
 EXPORTED = {"table1", "table2", "comparisons", "table1_numbers", "table2_numbers"}
 
 
-def as_coco(folder: Path, token: str, paths: list[Path]) -> str:
-    """Ten pictures in the folders of COCO, with five captions each in Karpathy's file."""
+def as_coco(folder: Path, token: str, paths: list[Path], splits: list[str] = SPLITS) -> str:
+    """Pictures in the folders of COCO, with five captions each in Karpathy's file."""
     raws = [f"A {token} dog.", "a red bus in the snow", f"the {token} street at night ", "cat", "A small bird."]
-    entries = [coco_entry(n, PLACE[split], 100 + n, split, raws) for n, split in enumerate(SPLITS)]
+    entries = [coco_entry(n, PLACE[split], 100 + n, split, raws) for n, split in enumerate(splits)]
     for entry, path in zip(entries, paths, strict=True):
         (folder / entry["filepath"]).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / entry["filepath"] / entry["filename"])
@@ -45,22 +45,27 @@ def plain_llava(folder: Path) -> LMM:
     return lmm
 
 
-def favourite(lmm: LMM, paths: list[Path]) -> tuple[str, list[Path]]:
-    """The word that the model writes about most pictures, of those that may ground a concept, and ten of these."""
+def favourite(lmm: LMM, paths: list[Path], n: int = 10) -> tuple[str, list[Path]]:
+    """The word that the model writes about most pictures, of those that may ground a concept, and some of these."""
     captions = [written.caption.split() for written in write_captions(lmm, [open_picture(path) for path in paths])]
     words = WordFilter().split(sorted({word for caption in captions for word in caption}))[0]
     word = max(words, key=lambda word: sum(word in caption for caption in captions))
-    return word, [path for path, caption in zip(paths, captions) if word in caption][:10]
+    return word, [path for path, caption in zip(paths, captions) if word in caption][:n]
+
+
+def noises(folder: Path, n: int) -> list[Path]:
+    """Coloured noises of different sizes, as files."""
+    paths = [folder / f"{number}.jpg" for number in range(n)]
+    for number, path in enumerate(paths):
+        noise(number).save(path)
+    return paths
 
 
 @pytest.mark.notebooks
 def test_the_evaluation_runs_on_coco_by_its_parameters_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("COXLMM_CACHE", str(tmp_path / "cache"))
     lmm = plain_llava(tmp_path / "llava")
-    paths = [tmp_path / f"{number}.jpg" for number in range(40)]
-    for number, path in enumerate(paths):
-        noise(number).save(path)
-    token, ten = favourite(lmm, paths)
+    token, ten = favourite(lmm, noises(tmp_path, 40))
     notebook = tmp_path / "notebooks" / "05_evaluation.ipynb"  # a copy, since it exports to ../build
     notebook.parent.mkdir()
     shutil.copy(NOTEBOOKS / notebook.name, notebook)

@@ -27,6 +27,7 @@ def test_the_notebooks_are_there():
         "04_image_explanation",
         "05_evaluation",
         "06_choosing_k_and_layer",
+        "07_do_concepts_tell_the_truth",
     } <= set(names)
 
 
