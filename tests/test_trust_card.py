@@ -142,4 +142,4 @@ def test_a_title_is_shown_literally(bank):
 
 
 def test_jupyter_shows_it(card):
-    assert card._repr_jpeg_()[:2] == b"\xff\xd8"
+    assert card._repr_png_()[1:4] == b"PNG" and card._repr_jpeg_() is None  # a chart, but for small pictures
