@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -18,8 +19,9 @@ NEGATIVE_BAR = "#3d5a80"
 PANEL = "#f6f4ef"
 
 DPI = 100
+QUALITY = 85  # of pictures in a notebook
 COLOURS = 256  # of a chart in a notebook
-UNSEEN = 0.5  # mean change of a pixel by so few colours, of 255, that nobody sees
+UNSEEN = 16  # the most that so few colours may change a pixel, of 255
 
 
 class NotebookFigure(Figure):
@@ -29,23 +31,17 @@ class NotebookFigure(Figure):
     that would change, as pictures, as JPEG. `savefig` writes any format.
     """
 
-    def _repr_png_(self) -> bytes | None:
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         buffer = BytesIO()
         self.savefig(buffer, format="png")
-        drawn = Image.open(buffer).convert("RGB")
-        few = drawn.quantize(COLOURS, dither=Image.Dither.NONE)
-        if np.abs(np.asarray(few.convert("RGB"), float) - np.asarray(drawn)).mean() > UNSEEN:
-            return None
+        drawn, kind = Image.open(buffer).convert("RGB"), "png"
+        few = drawn.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        change = np.abs(np.asarray(few.convert("RGB"), float) - np.asarray(drawn))
+        if change.max() > UNSEEN:
+            few, kind = drawn, "jpeg"
         buffer = BytesIO()
-        few.save(buffer, format="png", optimize=True)
-        return buffer.getvalue()
-
-    def _repr_jpeg_(self) -> bytes | None:
-        if self._repr_png_():
-            return None
-        buffer = BytesIO()
-        self.savefig(buffer, format="jpeg", pil_kwargs={"quality": 85})
-        return buffer.getvalue()
+        few.save(buffer, format=kind, quality=QUALITY, optimize=True)
+        return {f"image/{kind}": b64encode(buffer.getvalue()).decode()}
 
 
 def new_figure(width: float, height: float, **style) -> NotebookFigure:

@@ -71,6 +71,9 @@ class Effects:
         one that follows the caption's last token, the probabilities of a set's tokens are summed and the logarithm
         taken; the mean over these steps changes by this. All steps count alike, also those where the words hardly fit:
         it shows that the words are promoted. NaN for a set without tokens.
+    later : torch.Tensor
+        (changes, sets): as `words`, but without the first of these steps, which the changed state itself writes: words
+        that are read from a direction fall there by construction when it is removed. NaN if there is no other.
     mentions : torch.Tensor
         (changes, sets): the same sums over these steps, the logarithm taken last: of how often the words are expected
         there. The steps where they are likely count: it shows that they are said, but hardly moves where the forced
@@ -83,6 +86,7 @@ class Effects:
     """
 
     words: Tensor
+    later: Tensor
     mentions: Tensor
     target: Tensor
     rest: Tensor
@@ -206,5 +210,6 @@ def _read(logits: Tensor, forced: ForcedCaption, words: Sequence[Sequence[int]])
     ids = torch.tensor(forced.ids, device=log_p.device).expand(len(log_p), -1)  # (rows, tokens)
     said = log_p[:, :-1].gather(2, ids[..., None])[..., 0].double()  # (rows, tokens)
     sets = torch.stack(sets, dim=1) if sets else said.new_empty(len(said), 0, reached.shape[1])
-    found = sets.mean(dim=2), sets.logsumexp(dim=2), said[:, forced.step], said[:, forced.step + 1 :].sum(dim=1)
+    promoted = sets.mean(dim=2), sets[..., 1:].mean(dim=2), sets.logsumexp(dim=2)
+    found = *promoted, said[:, forced.step], said[:, forced.step + 1 :].sum(dim=1)
     return tuple(values.cpu() for values in found)

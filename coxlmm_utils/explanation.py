@@ -97,7 +97,7 @@ def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str
     bank.check_model(lmm)
     picture = open_picture(picture) if isinstance(picture, (str, Path)) else as_rgb(picture)
     lmm.warn_if_strange([picture])
-    written = _written(lmm, bank, [picture])[0]
+    written = written_for(lmm, bank, [picture])[0]
     explained = explanation_of(lmm, bank, picture, written)
     if explained is None:
         raise ValueError(
@@ -171,7 +171,7 @@ def explain_many(
     return table.astype({f"concept_{r + 1}": "Int64" for r in range(n_concepts)})
 
 
-def _written(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[Written]:
+def written_for(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[Written]:
     """Captions written just as those that the bank was learned from."""
     settings = bank.provenance
     return write_captions(lmm, pictures, [bank.layer], settings["prompt"], settings["max_new_tokens"])
@@ -184,7 +184,7 @@ def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts:
     if not pictures:
         return rows
     lmm.warn_if_strange(pictures)
-    for number, picture, written in zip(readable, pictures, _written(lmm, bank, pictures)):
+    for number, picture, written in zip(readable, pictures, written_for(lmm, bank, pictures)):
         row = rows[number]
         row["caption"] = written.caption
         explained = explanation_of(lmm, bank, picture, written)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .canvas import INK, QUIET, new_figure
+from .canvas import INK, QUIET, new_figure, put_text
 from .explanation import Explanation
 from .image_tokens import Box
 from .lmm import LMM
@@ -29,7 +29,13 @@ MAPS = {  # of the token, then of the concept
 PANEL = 1.75  # inches, of a map
 HEAD = 0.66  # of a row: its title, and the names of the maps
 FOOT = 0.3  # of a row: the scores
+KEY = 0.4  # of the line below all
 HIT, MISSED = "●", "○"
+KEYS = (
+    "yellow: speaks for it, blue: against",
+    f"yellow: speaks for it, blue: against; outlined: its object; {HIT} the strongest cell lies on the object, {MISSED} it "
+    "does not; IoU: overlap of the strongest cells with the object, 0 to 1",
+)
 
 
 def explanation_maps(lmm: LMM, explained: Explanation, concept: int, span: int = 3) -> dict[str, np.ndarray]:
@@ -104,9 +110,10 @@ def maps_figure(
     matplotlib.figure.Figure
     """
     n, columns = len(explained), 1 + len(MAPS)
-    figure = new_figure(PANEL * columns + 0.1, n * (PANEL + HEAD + FOOT))
+    figure = new_figure(PANEL * columns + 0.1, n * (PANEL + HEAD + FOOT) + KEY)
+    put_text(figure, 0.05, 0.12, KEYS[masks is not None], fontsize=9, color=QUIET)
     for row, (one, concept, mine, box) in enumerate(zip(explained, concepts, maps, boxes, strict=True)):
-        bottom = (n - 1 - row) * (PANEL + HEAD + FOOT) + FOOT
+        bottom = (n - 1 - row) * (PANEL + HEAD + FOOT) + FOOT + KEY
         mask = masks[row] if masks is not None else None
         panels = [_panel(figure, column, bottom) for column in range(columns)]
         _show(panels[0], one.picture, mask, "the picture")

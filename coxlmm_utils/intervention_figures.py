@@ -52,7 +52,11 @@ def removal(summary: RemovalSummary, bank, n_words: int = 4) -> Figure:
     axes.axvline(0, color=INK, linewidth=0.9)
     labels = [numbered_title(bank, k, n_words) for k in table.index]
     axes.set_yticks(places, labels, fontsize=8.5, parse_math=False)
-    quiet_axes(axes, f"“{bank.token}”, {bank.where}", "change in log-probability when a concept is removed, nats")
+    quiet_axes(
+        axes,
+        f"“{bank.token}”, {bank.where}",
+        "change in log-probability when it, or a random direction, is removed, nats",
+    )
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0, colors=INK)
     axes.set_ylim(-0.6, len(table) - 0.4)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .statistics import Mean, bootstrap_mean
+from .statistics import Mean, bootstrap_mean, share_of
 
 FEWEST = 10  # samples that a concept is judged from; with fewer the bootstrap's intervals are too narrow
-SUFFIXES = {"words": "", "mentions": "_mentions"}  # of the columns of `remove_concepts`
+SUFFIXES = {"words": "", "later": "_later", "mentions": "_mentions"}  # of the columns of `remove_concepts`
 EFFECTS = ("own", "random", "others", "minus_random", "beyond_others")
 
 
@@ -20,6 +20,8 @@ class RemovalSummary:
 
     Attributes
     ----------
+    measure : {"words", "later", "mentions"}
+        Of the words; see `removal_summary`.
     concepts : pandas.DataFrame
         A row for each concept removed from at least ten samples, by number. Means over samples, in nats, each with the
         ends of its interval (`own`, `own_low`, `own_high`, ...):
@@ -33,9 +35,9 @@ class RemovalSummary:
 
         and also n (samples), lowers (minus_random and beyond_others are below 0), sure (so are their whole intervals).
     share : Mean
-        Of the concepts that are `sure`; its interval is over concepts.
+        Of the concepts that are `sure`; its interval is exact, concepts taken for independent.
     share_lowers : Mean
-        Of the concepts that `lowers` holds for.
+        Of the concepts that `lowers` holds for, with its interval in the same way.
     minus_random : Mean
         Over all samples, each the mean over its concepts.
     n_unjudged : int
@@ -43,6 +45,7 @@ class RemovalSummary:
         most active ones is not in the table.)
     """
 
+    measure: str
     concepts: pd.DataFrame
     share: Mean
     share_lowers: Mean
@@ -63,11 +66,12 @@ def removal_summary(table: pd.DataFrame, measure: str = "words", level: float = 
     ----------
     table : pandas.DataFrame
         From `remove_concepts`.
-    measure : {"words", "mentions"}
-        Whether the words are promoted at all steps, or how often they are expected; see `Effects`. A concept may pass one
-        and not the other: report both.
+    measure : {"words", "later", "mentions"}
+        Whether the words are promoted at all steps, at all but the one that the changed state writes, or how often they
+        are expected; see `Effects`. A concept may pass one and not the other: report all.
     level : float, default 0.95
-        Of the intervals; see `bootstrap_mean`. They are not corrected for the number of concepts.
+        Of the intervals; see `bootstrap_mean` and, of shares, `share_of`. They are not corrected for the number of
+        concepts.
     seed : int, default 0
         Of the bootstrap.
 
@@ -93,9 +97,10 @@ def removal_summary(table: pd.DataFrame, measure: str = "words", level: float = 
     rows = [_judged(concept, cases[cases["concept"] == concept], level, seed) for concept in judged]
     concepts = pd.DataFrame(rows).set_index("concept")
     return RemovalSummary(
+        measure,
         concepts,
-        bootstrap_mean(concepts["sure"], level=level, seed=seed),
-        bootstrap_mean(concepts["lowers"], level=level, seed=seed),
+        share_of(concepts["sure"], level),
+        share_of(concepts["lowers"], level),
         bootstrap_mean(cases.groupby("sample")["minus_random"].mean(), level=level, seed=seed),
         table["concept"].nunique() - len(judged),
     )
@@ -134,7 +139,7 @@ def areas(table: pd.DataFrame, measure: str = "caption", level: float = 0.95, se
     for curve in ("deletion", "insertion"):
         for order in ("activation", "random", "difference"):
             mean = bootstrap_mean(area.loc[curve, order], level=level, seed=seed)
-            rows.append({"curve": curve, "order": order, **_with_ends("value", mean), "n": mean.n})
+            rows.append({"curve": curve, "order": order, **mean.named("value"), "n": mean.n})
     return pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"})
 
 
@@ -155,13 +160,8 @@ def _judged(concept: int, cases: pd.DataFrame, level: float, seed: int) -> dict:
     compared = means["minus_random"], means["beyond_others"]
     row = {"concept": concept, "n": len(cases)}
     for name, mean in means.items():
-        row |= _with_ends(name, mean)
+        row |= mean.named(name)
     return row | {
         "lowers": all(mean.value < 0 for mean in compared),
         "sure": all(mean.high < 0 for mean in compared),
     }
-
-
-def _with_ends(name: str, mean: Mean) -> dict:
-    """A mean and the ends of its interval under three names."""
-    return {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}

@@ -20,7 +20,7 @@ from .edited_runs import Effects, ForcedCaption, effects, token_ids
 from .lmm import LMM
 from .states import States
 
-MEASURES = ("own", "others", "own_mentions", "others_mentions", "target", "rest")
+MEASURES = ("own", "others", "own_later", "others_later", "own_mentions", "others_mentions", "target", "rest")
 
 
 def remove_concepts(
@@ -62,6 +62,7 @@ def remove_concepts(
         - own: of the words that ground the concept; NaN if there are none
         - others: of the words of each other concept active on the sample, without those that the two share; the mean
           over those concepts, NaN if there are none
+        - own_later, others_later: the same without the step that the changed state itself writes
         - own_mentions, others_mentions: the same of how often the words are expected
         - target, rest: of the target word, and of the caption's words after it
 
@@ -213,7 +214,8 @@ def _of_each(found: Effects, words: Sequence[list]) -> Iterator[Tensor]:
     for place, sets in enumerate(words):
         rows, columns = slice(place * size, (place + 1) * size), slice(column, column + len(sets))
         measures = []
-        for values in (found.words[rows, columns], found.mentions[rows, columns]):  # (1 + controls, sets)
+        for values in (found.words, found.later, found.mentions):  # (1 + controls, sets)
+            values = values[rows, columns]
             measures += [values[:, 0], values[:, 1:].mean(dim=1)]
         yield torch.stack([*measures, found.target[rows], found.rest[rows]], dim=1)
         column += len(sets)

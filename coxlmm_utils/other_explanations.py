@@ -20,7 +20,7 @@ from .altered_images import GREY
 from .captioning import last_logits
 from .explanation import Explanation
 from .hooks import hook
-from .image_tokens import image_grid, image_tokens
+from .image_tokens import Box, image_grid, image_tokens, seen_box
 from .lmm import LMM
 
 
@@ -131,7 +131,7 @@ def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int =
     lmm : LMM
     explained : Explanation
     span : int, default 3
-        Side of the square, in cells of the grid that is laid over the whole picture; about as much as is sought, since
+        Side of the square, in cells of the grid over what the model sees of the picture; about as much as is sought, since
         of a larger thing enough stays to be seen. The square is moved by one cell at a time.
     batch_size : int
 
@@ -154,11 +154,12 @@ def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int =
             f"a square of {span} cells does not fit a grid of {rows} x {columns}: give 1 or more, but fewer."
         )
     corners = [(row, column) for row in range(rows - span + 1) for column in range(columns - span + 1)]
-    pictures = [explained.picture, *(_hidden(explained.picture, (rows, columns), at, span) for at in corners)]
+    cells = _seen_cells((rows, columns), explained.picture.size, seen_box(lmm, explained.picture.size))
     scores = []
-    for start in tqdm(range(0, len(pictures), batch_size), desc="hiding parts", leave=False):
-        batch = _inputs(lmm, explained, pictures[start : start + batch_size], ids[:step])
-        scores += _log_probability(lmm, batch, ids[step])
+    for start in tqdm(range(0, len(corners) + 1, batch_size), desc="hiding parts", leave=False):
+        some = [None, *corners][start : start + batch_size]  # nothing hidden, then each square
+        pictures = [_hidden(explained.picture, cells, corner, span) for corner in some]
+        scores += _log_probability(lmm, _inputs(lmm, explained, pictures, ids[:step]), ids[step])
     drops, covers = np.zeros((rows, columns)), np.zeros((rows, columns))
     for (row, column), score in zip(corners, scores[1:]):
         square = np.s_[row : row + span, column : column + span]
@@ -193,7 +194,7 @@ def mask_scores(map: np.ndarray, mask: np.ndarray) -> MaskScores:
     Parameters
     ----------
     map : numpy.ndarray
-        (rows, columns), laid over the whole picture.
+        (rows, columns), over the whole picture: of a model that sees all of it.
     mask : numpy.ndarray
         (height, width), bool: where the object is seen, such as `page.masks["subject"]`.
 
@@ -236,14 +237,27 @@ def _log_probability(lmm: LMM, batch: BatchFeature, token: int) -> list[float]:
     return last_logits(lmm, batch, 1)[:, -1].float().log_softmax(-1)[:, token].tolist()
 
 
-def _hidden(picture: Image.Image, grid: tuple[int, int], corner: tuple[int, int], span: int) -> Image.Image:
-    """The picture with a grey square of cells."""
-    at = _cells(grid, (picture.height, picture.width))
-    rows, columns = np.divmod(at, grid[1])
-    inside = (rows >= corner[0]) & (rows < corner[0] + span) & (columns >= corner[1]) & (columns < corner[1] + span)
+def _hidden(
+    picture: Image.Image, cells: tuple[np.ndarray, np.ndarray], corner: tuple[int, int] | None, span: int
+) -> Image.Image:
+    """The picture with a grey square of cells, or as it is."""
+    if corner is None:
+        return picture
+    rows, columns = ((first <= each) & (each < first + span) for first, each in zip(corner, cells))
     pixels = np.array(picture)  # (height, width, 3)
-    pixels[inside] = GREY
+    pixels[rows[:, None] & columns[None, :]] = GREY
     return Image.fromarray(pixels)
+
+
+def _seen_cells(grid: tuple[int, int], size: tuple[int, int], box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """In which row, and in which column, of a grid over a box each pixel's centre is: (height,) and (width,).
+
+    What is beyond the box goes with the nearest cell, since resizing mixes pixels at the edge.
+    """
+    (left, top, right, bottom), (width, height) = box, size
+    rows = np.floor((np.arange(height) + 0.5 - top) * grid[0] / (bottom - top))
+    columns = np.floor((np.arange(width) + 0.5 - left) * grid[1] / (right - left))
+    return rows.clip(0, grid[0] - 1), columns.clip(0, grid[1] - 1)
 
 
 def _cells(grid: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:

@@ -38,6 +38,10 @@ class Mean:
     n: int
     n_missing: int = 0
 
+    def named(self, name: str) -> dict[str, float]:
+        """The mean and the ends of its interval for a row of a table: `name`, `name`_low and `name`_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def __str__(self) -> str:
         return f"{self.value:z.3f} [{self.low:z.3f}, {self.high:z.3f}]"
 
@@ -72,8 +76,7 @@ def bootstrap_mean(
         If fewer than two values are left, they are no list of finite numbers, or `level` is not between 0 and 1.
     """
     values = _numbers(values, "the values")
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} is no share of intervals: give one between 0 and 1, such as 0.95.")
+    _check_level(level)
     there = values[~np.isnan(values)]  # (n,)
     if len(there) < 2:
         raise ValueError(f"an interval takes at least two values, but {len(there)} of {len(values)} are there.")
@@ -81,6 +84,41 @@ def bootstrap_mean(
     interval = stats.bootstrap((there,), np.mean, method="percentile", **options).confidence_interval
     ends = float(interval.low), float(interval.high)
     return Mean(float(there.mean()), *ends, n=len(there), n_missing=len(values) - len(there))
+
+
+def share_of(holds: Sequence[float] | np.ndarray, level: float = 0.95) -> Mean:
+    """How often something holds, with the exact interval of a share, Clopper and Pearson's (1934).
+
+    A bootstrap says nothing where it always holds, or never: all its resamples are alike. This interval keeps its width
+    there, and holds the true share at least as often as `level` says if the cases are independent.
+
+    Parameters
+    ----------
+    holds : sequence of bool or float, or numpy.ndarray
+        (n,), true or 1 for each case where it holds, else false or 0; NaN where that is not known, which is left out
+        and counted.
+    level : float, default 0.95
+        How often such intervals hold the true share.
+
+    Returns
+    -------
+    Mean
+
+    Raises
+    ------
+    ValueError
+        If no value is left, they are no list of true and false, or `level` is not between 0 and 1.
+    """
+    holds = _numbers(holds, "the values")
+    _check_level(level)
+    there = holds[~np.isnan(holds)]  # (n,)
+    if not len(there):
+        raise ValueError(f"a share takes at least one value, but 0 of {len(holds)} are there.")
+    if not np.isin(there, (0, 1)).all():
+        raise ValueError("a share is of values that are true or false: give 1 or 0 for each, NaN where there is none.")
+    interval = stats.binomtest(int(there.sum()), len(there)).proportion_ci(level, method="exact")
+    ends = float(interval.low), float(interval.high)
+    return Mean(float(there.mean()), *ends, n=len(there), n_missing=len(holds) - len(there))
 
 
 def compare(
@@ -182,6 +220,12 @@ def _numbers(values: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
     if values.ndim != 1 or np.isinf(values).any():
         raise ValueError(f"{what} are no list of finite numbers: give one for each picture, NaN where there is none.")
     return values
+
+
+def _check_level(level: float) -> None:
+    """Refuse what is no share of intervals, such as 95."""
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} is no share of intervals: give one between 0 and 1, such as 0.95.")
 
 
 def _check_systems(scores: Mapping[str, np.ndarray], ours: str) -> None:

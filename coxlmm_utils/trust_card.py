@@ -10,16 +10,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from . import trust_card_figure
+from .intervention_summary import removal_summary
+from .picturebook.known_answers import TOLD
 from .statistics import bootstrap_mean
 
 if TYPE_CHECKING:  # results come from rooms that are made of banks
-    from .intervention_summary import RemovalSummary
     from .picturebook.factor_changes import Diagonal
     from .picturebook.known_answers import KnownAnswers
     from .visual_dependence import VisualDependence
     from .word_agreement import Agreement
 
-TOLD = 0.9  # held-out AUC above which a concept tells its factor value
+ABOVE = 0.9  # share of the other concepts whose words a concept's own are nearer than
 STABLE = 0.9  # cosine with the same concept of other dictionaries
 
 
@@ -82,7 +83,7 @@ class TrustCard:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row for each check: question, yes, judged (concepts), finding, rule; empty where it was not measured."""
+        """A row for each check: question, yes, judged (concepts), finding, rule; a finding may be that nobody measured."""
         rows = [
             (each.name, each.question, each.yes, each.judged, each.finding or f"not measured: {each.how}", each.rule)
             for each in self.checks
@@ -105,11 +106,8 @@ class TrustCard:
         """The card on one page."""
         return trust_card_figure.trust_card(self)
 
-    def _repr_png_(self) -> bytes | None:
-        return self.figure()._repr_png_()
-
-    def _repr_jpeg_(self) -> bytes | None:
-        return self.figure()._repr_jpeg_()
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return self.figure()._repr_mimebundle_()
 
     def __repr__(self) -> str:
         lines = [f"Trust card of {self.bank!r}", *(f"  {name}: {text}" for name, text in self.facts.items())]
@@ -123,7 +121,7 @@ def trust_card(
     bank,
     known: KnownAnswers | None = None,
     visual: VisualDependence | None = None,
-    removal: RemovalSummary | None = None,
+    removal: pd.DataFrame | None = None,
     redrawn: Diagonal | None = None,
     agreement: Agreement | None = None,
 ) -> TrustCard:
@@ -136,8 +134,8 @@ def trust_card(
         From `score_against_factors`; on the picture book.
     visual : VisualDependence, optional
         From `visual_dependence`, with the condition "blank".
-    removal : RemovalSummary, optional
-        From `removal_summary`.
+    removal : pandas.DataFrame, optional
+        From `remove_concepts`.
     redrawn : Diagonal, optional
         From `diagonal`; on the picture book.
     agreement : Agreement, optional
@@ -203,34 +201,41 @@ def _visual(bank, found: VisualDependence | None) -> Check:
     )
     if found is None:
         return seen
+    if not np.array_equal(found.bank.concepts, bank.concepts):
+        raise ValueError("visual is of another bank: give what `visual_dependence` found of this one.")
     table = found.table()
     [values] = _of_each(bank, table[table["condition"] == "blank"].set_index("concept"), "unchanged")
     holds = np.array([verdict == "from the picture" for verdict in found.verdicts("blank")])
     return _measured(seen, values, holds, f"blank picture: {_mean(values)} of an activation stays as it was")
 
 
-def _removal(bank, found: RemovalSummary | None) -> Check:
-    used = Check(
-        "used",
-        "Does the model use it to choose words?",
-        "removing it lowers its own words more than a random direction does, and than it moves others' words",
-        "removal_summary of remove_concepts",
+def _removal(bank, table: pd.DataFrame | None) -> Check:
+    pushed = Check(
+        "pushed",
+        "Does it push its own words?",
+        "removing it lowers them, from that step on, more than a random direction does and than it moves others' words",
+        "remove_concepts",
     )
-    if found is None:
-        return used
-    values, holds = _of_each(bank, found.concepts, "minus_random", "sure")
-    return _measured(used, values, holds, f"removal minus random direction: {found.minus_random} nats")
+    if table is None:
+        return pushed
+    found = {measure: removal_summary(table, measure) for measure in ("words", "later", "mentions")}
+    values, holds = _of_each(bank, found["words"].concepts, "minus_random", "sure")
+    later, mentions = (int(found[measure].concepts["sure"].sum()) for measure in ("later", "mentions"))
+    text = f"{found['words'].minus_random} nats against a random direction; by how often they are expected {mentions}, "
+    return _measured(pushed, values, holds, text + f"after the step that it writes itself {later}")
 
 
 def _redrawn(bank, found: Diagonal | None) -> Check:
     moves = Check(
         "moves",
-        "Does it move with its own factor only?",
+        "Does its own factor move it most?",
         "of all factors changed in the picture its own moves it most, by more than its interval",
         "diagonal of factor_changes, on the picture book",
     )
     if found is None:
         return moves
+    if found.by != "factor":
+        raise ValueError(f'redrawn is a diagonal by {found.by!r}: give the one by "factor".')
     values, holds = _of_each(bank, found.concepts, "difference", "sure")
     return _measured(
         moves, values, holds, f"by chance {found.chance * len(found.concepts):.1f} of {len(found.concepts)}"
@@ -241,14 +246,14 @@ def _agreement(bank, found: Agreement | None) -> Check:
     agrees = Check(
         "agrees",
         "Do its words fit its pictures?",
-        "a judge of its pictures ranks its words above other concepts' words",
+        f"a judge of its pictures ranks its words above those of at least {ABOVE:.0%} of the other concepts",
         "agreement",
     )
     if found is None:
         return agrees
-    values, beyond = _of_each(bank, found.concepts, "rank", "rank_beyond")
-    text = f"own words at {found.rank} of the judge's ranking, others' at {found.rank_others}"
-    return _measured(agrees, values, beyond > 0, text)
+    values, above = _of_each(bank, found.concepts, "rank", "above")
+    text = f"own words at {found.rank} of the judge's ranking, others' at {found.rank_others}, chance .5"
+    return _measured(agrees, values, above >= ABOVE, text)
 
 
 def _stability(bank) -> Check:

@@ -24,9 +24,9 @@ ANSWERS_AT, STEP = 4.7, 0.99
 LETTERS = 15.5  # of small text, to an inch
 ANSWERS = {1.0: ("●", BAR), 0.0: ("○", INK)}
 NOTES = (
-    "● yes   ○ no   – not judged. The numbers are what was measured: AUC; share that a blank picture leaves; nats against "
-    "a random direction;\nhow much more its own factor moves it than the next does, in standard deviations; rank of its "
-    "words, 1 nearest; cosine. All checks are ours, not the paper's."
+    "● yes   ○ no   – not judged. Samples: on how many it is active. The numbers: AUC; share that a blank picture leaves; "
+    "nats against a random\ndirection; how much more its own factor moves it than the next does, in standard deviations; "
+    "place of its words, 1 nearest; cosine. All checks are ours."
 )
 
 
@@ -45,7 +45,9 @@ def trust_card(card) -> Figure:
     asked, told = QUESTION * len(card.checks), ROW * len(bank)
     height = MARGIN + TITLE + FACT * n_facts + 0.25 + asked + HEADS + told + NOTE
     figure, top = new_figure(WIDTH, height), height - MARGIN
-    put_text(figure, MARGIN, top, f"Can “{bank.token}” be trusted?", color=INK, fontsize=16, weight="bold", va="top")
+    put_text(
+        figure, MARGIN, top, f"What was checked of “{bank.token}”", color=INK, fontsize=16, weight="bold", va="top"
+    )
     top -= TITLE
     for place, (name, fact) in enumerate(card.facts.items()):
         middle = top - (place + 0.5) * FACT
@@ -58,7 +60,7 @@ def trust_card(card) -> Figure:
     _heads(figure, top, card.checks)
     for number in range(len(bank)):
         _concept(figure, top - (number + 1) * ROW, card, number)
-    put_text(figure, MARGIN, 0.08, NOTES, color=QUIET, fontsize=8, va="bottom", linespacing=1.3)
+    put_text(figure, MARGIN, 0.08, NOTES, color=QUIET, fontsize=8.5, va="bottom", linespacing=1.3)
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .canvas import BAR, INK, QUIET, new_figure
 from .concept_names import numbered_title
-from .quiet_axes import quiet_axes
+from .quiet_axes import PALE, quiet_axes
 from .visual_dependence import ORIGINAL, VisualDependence, cut_name
 from .words_without_picture import MEASURES, means_by_condition
 
@@ -32,6 +32,11 @@ FACTOR_COLOURS = {
 }
 CELL = (0.62, 0.27)  # inches
 LETTERS = 10  # of a title to an inch
+COURSE = (dict(linewidth=1, alpha=0.75), dict(linewidth=2.4, marker="o", markersize=5))  # of each concept, of the mean
+SIDE_BY_SIDE = (  # the same where conditions have no order
+    dict(linestyle="none", marker="o", markersize=3.5),
+    dict(linestyle="none", marker="_", markersize=34, markeredgewidth=2),
+)
 LIGHT = 0.55  # above it a cell is dark, and its number white
 
 
@@ -89,8 +94,8 @@ def known_truth_falls(table: pd.DataFrame) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A thin line for each concept, in its factor's colour; the mean over concepts in black. The right panel ends with
-        the pictures as they are, since cutting from the bank's layer on changes nothing.
+        A dot or a thin line for each concept, in its factor's colour; the mean over concepts in black. The right panel
+        ends with the pictures as they are, since cutting from the bank's layer on changes nothing.
     """
     scores = table.pivot(index="concept", columns="condition", values="auc")
     names = list(dict.fromkeys(table["condition"]))
@@ -101,13 +106,13 @@ def known_truth_falls(table: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     factors = table.drop_duplicates("concept").set_index("concept")["factor"]
     for axes, group in zip(panels, groups):
-        _falls(axes, scores[group], factors)
         cut = group[0] in cuts
+        _falls(axes, scores[group], factors, in_order=cut)
         labels = [name.removeprefix(cut_name(0)[:-1]) for name in cuts] + ["uncut"] if cut else group
         axes.set_xticks(range(len(group)), [label.replace(" ", "\n") for label in labels], fontsize=9, color=INK)
         axes.set_title("image tokens cut from layer" if cut else "picture altered", loc="left", fontsize=10, color=INK)
     panels[0].set_ylabel("AUC of each concept's factor value", fontsize=9, color=QUIET)
-    lines, labels = panels[0].get_legend_handles_labels()
+    lines, labels = panels[-1].get_legend_handles_labels()
     shown = dict(zip(labels, lines))
     figure.legend(shown.values(), shown.keys(), loc="outside right upper", frameon=False, fontsize=9)
     return figure
@@ -158,16 +163,18 @@ def _cells(axes: Axes, shares: np.ndarray) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _falls(axes: Axes, scores: pd.DataFrame, factors: pd.Series) -> None:
-    """A thin line for each concept, a strong one for their mean, and chance."""
-    places = range(scores.shape[1])
+def _falls(axes: Axes, scores: pd.DataFrame, factors: pd.Series, in_order: bool) -> None:
+    """Each concept and their mean, and chance: lines where the conditions have an order, else dots side by side."""
+    (each, mean), places = COURSE if in_order else SIDE_BY_SIDE, np.arange(scores.shape[1])
+    concepts = scores.index if in_order else factors.sort_values(kind="stable").index
+    lifts = np.linspace(-0.3, 0.3, len(scores)) * (not in_order)
     axes.axhline(0.5, color=QUIET, linewidth=1, linestyle=":", label="chance")
-    for concept, row in scores.iterrows():
+    for lift, (concept, row) in zip(lifts, scores.loc[concepts].iterrows()):
         colour = FACTOR_COLOURS.get(factors[concept], QUIET)
-        axes.plot(places, row, color=colour, linewidth=1, alpha=0.75, label=factors[concept])
-    axes.plot(places, scores.mean(), color=INK, linewidth=2.4, marker="o", markersize=5, label="mean")
+        axes.plot(places + lift, row, color=colour, label=factors[concept], **each)
+    axes.plot(places, scores.mean(), color=INK, label="mean", **mean)
     axes.set_ylim(min(0.3, scores.min(axis=None) - 0.02), 1.03)
     axes.tick_params(labelsize=9, length=0, colors=QUIET)
-    axes.grid(axis="y", color="#e8e8ec", linewidth=0.8)
+    axes.grid(axis="y", color=PALE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)

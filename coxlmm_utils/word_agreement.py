@@ -38,6 +38,7 @@ class Agreement:
         - rank: where its words are in the judge's ranking of all candidate words, on average: 1 nearest, 0 farthest;
           words with equal scores share a place. Random words have 0.5
         - rank_others: the same of the other concepts' words, each concept counting once; rank_beyond: rank minus that
+        - above: the share of the other concepts whose words are farther from its pictures than its own; chance is .5
         - shared: share of its words among the judge's nearest; shared_others, shared_beyond as above
     rank, rank_others, rank_beyond, shared, shared_others, shared_beyond : Mean
         Over concepts. Intervals take concepts for independent, though all share the other concepts' words.
@@ -63,7 +64,7 @@ class Agreement:
 
     def __str__(self) -> str:
         unjudged = f"; {self.n_unjudged} concepts not judged" if self.n_unjudged else ""
-        beyond = f"{self.rank_beyond} nearer than other concepts' words (p = {self.p:.2g})"
+        beyond = f"{self.rank_beyond} nearer than other concepts' words (p ≤ {self.p:.2g})"
         return f"own words at {self.rank} of the judge's ranking, {beyond}{unjudged}"
 
 
@@ -107,8 +108,10 @@ def agreement(
             "comparison takes two: give a bank of more concepts, or images with references."
         )
     pairs = dict(zip(MEASURES, _pairs(scores[judged], [own[k] for k in judged], n_nearest)))
-    concepts = _concepts(bank, judge.words, scores, own).join(_columns(pairs, judged))
-    means = {name: bootstrap_mean(concepts[name], level=level, seed=seed) for name in concepts.columns[2:]}
+    columns = _columns(pairs, judged)
+    concepts = _concepts(bank, judge.words, scores, own).join(columns)
+    means = {name: bootstrap_mean(concepts[name], level=level, seed=seed) for name in columns}
+    concepts["above"] = _above(pairs["rank"], judged).reindex(concepts.index)
     chance, p = min(1, n_nearest / len(judge.words)), _p(pairs["rank"], seed)
     return Agreement(concepts, **means, shared_chance=chance, p=p, n_unjudged=len(own) - len(judged))
 
@@ -204,6 +207,11 @@ def _columns(pairs: Mapping[str, np.ndarray], judged: list[int]) -> pd.DataFrame
     return table
 
 
+def _above(ranks: np.ndarray, judged: list[int]) -> pd.Series:
+    """The share of the other concepts whose words are farther from a concept's pictures than its own."""
+    return pd.Series((ranks < np.diag(ranks)[:, None]).sum(axis=1) / (len(ranks) - 1), judged)
+
+
 def _p(ranks: np.ndarray, seed: int) -> float:
     """How often words dealt to concepts at random are as near as the concepts' own are."""
     rng, places = np.random.default_rng(seed), np.arange(len(ranks))
@@ -215,8 +223,7 @@ def _row(bank: str, judge: str, found: Agreement) -> dict:
     """A row of the table."""
     row = {"bank": bank, "judge": judge, "n": found.rank.n, "n_unjudged": found.n_unjudged}
     for name in (f"{measure}{ending}" for measure in MEASURES for ending in ("", "_others", "_beyond")):
-        mean = getattr(found, name)
-        row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
+        row |= getattr(found, name).named(name)
     return row | {"shared_chance": found.shared_chance, "p": found.p}
 
 

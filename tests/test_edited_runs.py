@@ -80,11 +80,14 @@ def test_the_measures_are_those_of_every_step_from_the_change_on(llava, pictures
         assert len(before) == N - STEP
         logs = sum((after[i].log() - before[i].log()).item() for i in range(len(before)))
         assert found.words[0, number].item() == pytest.approx(logs / len(before), abs=1e-5)
+        later = logs - (after[0].log() - before[0].log()).item()
+        assert found.later[0, number].item() == pytest.approx(later / (len(before) - 1), abs=1e-5)
         expected = (after.sum().log() - before.sum().log()).item()
         assert found.mentions[0, number].item() == pytest.approx(expected, abs=1e-5)
     ratios = [(edited[i, forced.ids[i]] / plain[i, forced.ids[i]]).log().item() for i in range(N)]
     assert found.rest[0].item() == pytest.approx(sum(ratios[STEP + 1 :]), abs=1e-5)
-    assert found.words[:, 2].isnan().all() and found.mentions[:, 2].isnan().all()
+    for values in (found.words, found.later, found.mentions):
+        assert values[:, 2].isnan().all()
 
 
 def test_the_size_of_batches_does_not_matter(llava, pictures):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from coxlmm_utils.intervention_summary import FEWEST, areas, removal_summary
+from coxlmm_utils.statistics import share_of
 
 N = 20
 EFFECTS = {  # of each concept's removal: own words, a random direction's, others' words
@@ -33,7 +34,7 @@ def test_a_concept_counts_if_it_does_more_than_both_controls():
     summary = removal_summary(removal_table())
     assert summary.concepts["lowers"].tolist() == summary.concepts["sure"].tolist() == [True] + 4 * [False]
     assert summary.share.value == summary.share_lowers.value == pytest.approx(0.2)
-    assert (summary.share.n, summary.n_unjudged) == (5, 0)
+    assert (summary.share.n, summary.n_unjudged, summary.measure) == (5, 0, "words")
     first = summary.concepts.loc[0]
     assert first[["own", "random", "others"]].tolist() == pytest.approx([-1, 0.1, 0.2], abs=0.01)
     assert first[["minus_random", "beyond_others"]].tolist() == pytest.approx([-1.1, -0.8], abs=0.02)
@@ -54,11 +55,13 @@ def test_what_others_words_do_is_taken_sample_by_sample():
 
 def test_a_mean_below_zero_is_not_sure_where_its_interval_is_not():
     table = removal_table({0: (-0.7, 0, 0), 1: (-5, 0, 0)}, noise=2.0).assign(others=0.0)
-    concepts = removal_summary(table).concepts
+    summary = removal_summary(table, level=0.9)
+    concepts = summary.concepts
+    assert (summary.share, summary.share_lowers) == (share_of([0, 1], 0.9), share_of([1, 1], 0.9))
     assert concepts["minus_random_low"][0] < concepts["minus_random"][0] < 0 < concepts["minus_random_high"][0]
     assert concepts["lowers"].tolist() == [True, True] and concepts["sure"].tolist() == [False, True]
     certain = removal_summary(removal_table({0: (-0.2, 0, 0), 1: (-5, 0, 0)}, noise=0))
-    assert certain.concepts["sure"].all() and certain.share.value == 1
+    assert certain.concepts["sure"].all() and certain.share == share_of([True, True])
 
 
 def test_the_difference_is_over_samples():
@@ -87,12 +90,14 @@ def test_where_no_other_concept_is_active_its_own_words_need_only_fall():
     assert removal_summary(table).concepts["sure"].tolist() == [True, False]
 
 
-def test_the_measure_can_be_mentions():
+@pytest.mark.parametrize("measure", ["later", "mentions"])
+def test_the_measure_can_be_another(measure):
     other = removal_table({k: (1, 0, 0) for k in EFFECTS}).drop(columns=["sample", "concept", "edit"])
-    table = pd.concat([removal_table(suffix="_mentions"), other], axis=1)
-    assert removal_summary(table, "mentions").share.value == pytest.approx(0.2)
+    table = pd.concat([removal_table(suffix=f"_{measure}"), other], axis=1)
+    summary = removal_summary(table, measure)
+    assert (summary.share.value, summary.measure) == (pytest.approx(0.2), measure)
     assert removal_summary(table).share.value == 0
-    with pytest.raises(ValueError, match="no measure 'own' of words: choose one of words, mentions"):
+    with pytest.raises(ValueError, match="no measure 'own' of words: choose one of words, later, mentions"):
         removal_summary(table, "own")
 
 

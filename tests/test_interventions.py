@@ -96,6 +96,7 @@ def test_a_removal_is_measured_by_the_concepts_own_words_and_the_others(llava, w
     for edit, rows in (("concept", slice(0, 1)), ("random", slice(1, 3))):
         expected = [
             *(found.words[rows, 0].mean(), found.words[rows, 1:].mean()),
+            *(found.later[rows, 0].mean(), found.later[rows, 1:].mean()),
             *(found.mentions[rows, 0].mean(), found.mentions[rows, 1:].mean()),
             *(found.target[rows].mean(), found.rest[rows].mean()),
         ]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import CLIPImageProcessor
 
 import coxlmm_utils.other_explanations as other_explanations
 from coxlmm_utils.altered_images import GREY
@@ -170,6 +171,17 @@ def test_a_cell_has_the_mean_of_the_squares_that_hide_it(llava, explained, monke
     )
     map = occlusion(llava, explained, span=3)
     assert map[0].tolist() == [1, 1.5, 1.5, 2] and map[1, 1] == 2.5 and map[3].tolist() == [3, 3.5, 3.5, 4]
+
+
+def test_the_squares_lie_over_what_the_model_sees(llava, of_bank, monkeypatch):
+    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    monkeypatch.setattr(llava.processor, "image_processor", processor)
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 80, 3), dtype=np.uint8))
+    map = occlusion(llava, of_bank(wide), span=1)
+    hidden = wide.copy()
+    hidden.paste(GREY, (0, 10, 30, 20))  # the first column that is seen is from 20 to 30
+    drop = log_probability(llava, wide) - log_probability(llava, hidden)
+    assert map[1, 0] == pytest.approx(drop, abs=1e-3) and abs(drop) > 2e-3
 
 
 @pytest.mark.parametrize("span", [0, 5])

@@ -1,12 +1,13 @@
 """Means with intervals, and comparisons of systems; expected values are worked out by hand."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from coxlmm_utils.statistics import Mean, bootstrap_mean, compare, holm
+from coxlmm_utils.statistics import Mean, bootstrap_mean, compare, holm, share_of
 
 SCORES = {"ours": [0.5, 0.7, 0.9, 0.8], "words": [0.4, 0.5, 0.6, 0.4], "noise": [0.5, 0.8, 0.8, 0.8]}
 TESTS = ["p_paired_t", "p_wilcoxon", "p_independent_t_paper"]
@@ -15,6 +16,10 @@ TESTS = ["p_paired_t", "p_wilcoxon", "p_independent_t_paper"]
 def test_a_mean_as_text():
     assert str(Mean(0.61, 0.598, 0.6219, 200)) == "0.610 [0.598, 0.622]"
     assert str(Mean(-0.0001, -0.25, 0.0, 2)) == "0.000 [-0.250, 0.000]"
+
+
+def test_a_mean_as_columns_of_a_table():
+    assert Mean(0.5, 0.2, 0.9, 7).named("auc") == {"auc": 0.5, "auc_low": 0.2, "auc_high": 0.9}
 
 
 def test_two_values_by_hand():
@@ -64,6 +69,35 @@ def test_equal_values_have_an_interval_of_no_width(value):
 def test_no_mean_without_two_finite_values(values, level, message):
     with pytest.raises(ValueError, match=message):
         bootstrap_mean(values, level=level)
+
+
+def test_a_share_by_hand():
+    """All n hold as often as 2.5% of the time if the true share is 0.025^(1/n); of 2, one or more if 1 - (1-p)^2 is."""
+    low = 0.025 ** (1 / 16)
+    assert share_of([True] * 16) == Mean(1, pytest.approx(low), 1, 16)
+    assert share_of([0] * 16) == Mean(0, 0, pytest.approx(1 - low), 16)
+    one = 1 - np.sqrt(0.975)
+    assert share_of(np.array([1, 0])) == Mean(0.5, pytest.approx(one), pytest.approx(1 - one), 2)
+    assert share_of([True], level=0.8) == Mean(1, pytest.approx(0.1), 1, 1)
+
+
+def test_unknown_cases_of_a_share_are_left_out_and_counted():
+    assert share_of([np.nan, 1, 0, np.nan, 1]) == replace(share_of([1, 0, 1]), n_missing=2)
+
+
+@pytest.mark.parametrize(
+    "holds, level, message",
+    [
+        ([], 0.95, "at least one value, but 0 of 0 are there"),
+        ([np.nan, np.nan], 0.95, "at least one value, but 0 of 2 are there"),
+        ([1, 0.5], 0.95, "true or false: give 1 or 0 for each"),
+        ([[True]], 0.95, "no list of finite numbers"),
+        ([True], 1, "level=1 is no share"),
+    ],
+)
+def test_no_share_without_true_or_false(holds, level, message):
+    with pytest.raises(ValueError, match=message):
+        share_of(holds, level)
 
 
 def test_holm_by_hand():

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from coxlmm_utils.semi_nmf import SemiNMF
 from coxlmm_utils.statistics import Mean
 from coxlmm_utils.trust_card import STABLE
 from coxlmm_utils.visual_dependence import ORIGINAL, VisualDependence
@@ -33,20 +34,35 @@ def visual(bank):
     return VisualDependence(bank, ["a", "b"], [], {ORIGINAL: original, "blank": original * [0.25, 0.9, 1]}, ())
 
 
-def removal(numbers=(1,)):
-    table = pd.DataFrame({"minus_random": -0.5, "sure": [True] * len(numbers)}, pd.Index(numbers, name="concept"))
-    return SimpleNamespace(concepts=table, minus_random=Mean(-0.4, -0.5, -0.3, 9))
+def removal(numbers=(0, 1)):
+    """Ten samples each: the first concept lowers its own words, the second others' as much; neither is felt later."""
+    rows = [
+        {
+            "sample": f"s{n}",
+            "concept": k,
+            "edit": edit,
+            "own": own if edit == "concept" else 0.0,
+            "others": others,
+            "own_later": 0.1,
+            "others_later": 0,
+        }
+        for k, (own, others) in zip(numbers, ((-0.5, 0.1), (-0.2, 0.4)))
+        for edit in ("concept", "random")
+        for n in range(10)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(own_mentions=table["own"], others_mentions=0.0, target=0.0, rest=0.0)
 
 
-def redrawn():
+def redrawn(by="factor"):
     table = pd.DataFrame(
         {"difference": [0.8, 0.1], "largest": True, "sure": [True, False]}, pd.Index([0, 1], name="concept")
     )
-    return SimpleNamespace(concepts=table, chance=0.25)
+    return SimpleNamespace(by=by, concepts=table, chance=0.25)
 
 
 def agreement():
-    table = pd.DataFrame({"rank": [0.9, 0.5, NAN], "rank_beyond": [0.4, -0.1, NAN]})
+    table = pd.DataFrame({"rank": [0.9, 0.5, NAN], "above": [1.0, 0.4, NAN]})
     return SimpleNamespace(concepts=table, rank=Mean(0.7, 0.6, 0.8, 2), rank_others=Mean(0.5, 0.4, 0.6, 2))
 
 
@@ -60,7 +76,7 @@ def card(bank):
 ANSWERS = {
     "told": [1, 0, NAN],
     "seen": [1, 0, NAN],
-    "used": [NAN, 1, NAN],
+    "pushed": [1, 0, NAN],
     "moves": [1, 0, NAN],
     "agrees": [1, 0, NAN],
     "found again": [1, 0, NAN],
@@ -71,21 +87,22 @@ ANSWERS = {
 def test_every_check_is_answered_for_every_concept(card, name):
     check = next(each for each in card.checks if each.name == name)
     np.testing.assert_array_equal(check.holds, ANSWERS[name])
-    assert (check.yes, check.judged) == (1, 1 if name == "used" else 2)
+    assert (check.yes, check.judged) == (1, 2)
 
 
 def test_numbers_stand_behind_the_answers(card):
     table = card.table
     assert table["told"].tolist()[:2] == [0.95, 0.7]
     assert table["seen"].tolist()[:2] == pytest.approx([0.25, 0.9])
-    assert table["used"].tolist()[1] == -0.5 and np.isnan(table["used"][0])
+    assert table["pushed"].tolist()[:2] == [-0.5, -0.2]
     assert table["samples"].tolist() == [len(card.bank.ids)] * 2 + [0]
 
 
 def test_the_summary_has_intervals_and_controls(card):
     findings = card.summary["finding"]
     assert "1 [0, 2] of 23" in findings["told"] and "0.800 [0.700, 0.900]" in findings["told"]
-    assert "-0.400 [-0.500, -0.300]" in findings["used"]
+    assert "-0.350 [-0.350, -0.350] nats" in findings["pushed"]
+    assert "how often they are expected 2, after the step that it writes itself 0" in findings["pushed"]
     assert "by chance 0.5 of 2" in findings["moves"]
     assert "others' at 0.500" in findings["agrees"]
     assert "the lowest 0.50" in findings["found again"]
@@ -105,9 +122,14 @@ def test_the_bank_is_counted(card, bank):
     assert "3 concepts, 2.0 active on a sample" in card.facts["method"]
 
 
-def test_what_is_of_a_larger_bank_is_refused(bank):
+def test_what_is_of_another_bank_is_refused(bank):
     with pytest.raises(ValueError, match="concepts up to 7, but this bank has 3"):
         bank.trust_card(removal=removal([0, 7]))
+    with pytest.raises(ValueError, match="by 'value': give the one by \"factor\""):
+        bank.trust_card(redrawn=redrawn("value"))
+    other = replace(visual(bank), bank=replace(bank, dictionary=SemiNMF.from_components(np.eye(3), 0.1)))
+    with pytest.raises(ValueError, match="visual is of another bank"):
+        bank.trust_card(visual=other)
     with pytest.raises(ValueError, match="concepts up to 3, but this bank has 3"):
         bank.trust_card(known=known([0.9] * 4))
 
@@ -122,8 +144,8 @@ def test_all_of_it_is_on_the_page(card):
         assert each.question in shown and each.name in shown
         assert f"{each.yes} of {each.judged}" in shown
     assert {card.bank.title(k) for k in range(3)} <= set(shown)
-    assert shown.count("–") == 1 + 6  # used of the first, all of the last
-    assert (shown.count("●"), shown.count("○")) == (6, 5)
+    assert shown.count("–") == 6  # the last concept
+    assert (shown.count("●"), shown.count("○")) == (6, 6)
 
 
 def test_nothing_overlaps_or_leaves_the_page(card, bank):
@@ -142,4 +164,4 @@ def test_a_title_is_shown_literally(bank):
 
 
 def test_jupyter_shows_it(card):
-    assert card._repr_png_()[1:4] == b"PNG" and card._repr_jpeg_() is None  # a chart, but for small pictures
+    assert list(card._repr_mimebundle_()) == list(card.figure()._repr_mimebundle_())

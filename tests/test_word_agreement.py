@@ -56,6 +56,7 @@ def test_ranks_and_shares_by_hand():
     # of concept 0's pictures grass has 0.25 and dog 0.5; of 1's snow 0, hill 0.25, dog 0.5; of 2's grass 0.5
     assert table["rank_others"].tolist() == pytest.approx([0.375, (0.125 + 0.5) / 2, (0.125 + 0.5) / 2])
     assert table["rank_beyond"].tolist() == pytest.approx([0.5, 0.4375, 0.4375])
+    assert table["above"].tolist() == [1, 1, 1]
     assert table["shared"].tolist() == [1, 1, 1]
     assert table["shared_others"].tolist() == table["shared_beyond"].sub(1).abs().tolist() == [0, 0, 0]
     assert found.shared_chance == 0.4 and found.n_unjudged == 0
@@ -65,7 +66,7 @@ def test_ranks_and_shares_by_hand():
 
 def test_means_are_over_concepts_with_their_intervals():
     found = agreement(bank_of(), judge_of())
-    for name in found.concepts.columns[2:]:
+    for name in found.concepts.columns[2:-1]:
         mean = getattr(found, name)
         assert mean.value == pytest.approx(found.concepts[name].mean()) and mean.n == 3
     assert found.rank_beyond.low < found.rank_beyond.value < found.rank_beyond.high

@@ -80,9 +80,9 @@ def known_answers(
     Raises
     ------
     ValueError
-        If the states are of several layers, or not of one token, layer and position.
+        If the states are of several layers, not of one token, layer and position, or held-out pages were learned from.
     """
-    _check_alike(states, held_out)
+    _check_held_out(states, held_out)
     score = _Scorer(lmm, states.layer, _pages(states), _pages(held_out), seed)
     ours = SemiNMF(n_concepts, random_state=seed, verbose=False)
     rivals = {
@@ -120,9 +120,10 @@ def comparison(found: dict[str, Answers]) -> pd.DataFrame:
     for name, answers in found.items():
         known, words = answers.known, answers.words
         row = {"n_concepts": len(known.table), "n_values": known.n_values, "n_unjudged": known.n_unjudged}
-        row |= _with_ends({"covered": known.covered, "mean_auc": known.mean_auc})
-        row |= _with_ends({f"{measure}_less": mean for measure, mean in ours.minus(known).items()})
-        row |= _with_ends({"words_true": words.true, "words_chance": words.chance})
+        row |= known.covered.named("covered") | known.mean_auc.named("mean_auc")
+        for measure, mean in ours.minus(known).items():
+            row |= mean.named(f"{measure}_less")
+        row |= words.true.named("words_true") | words.chance.named("words_chance")
         rows[name] = row | {"n_wordless": words.true.n_missing}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
@@ -158,6 +159,11 @@ def known_answers_over(
     pandas.DataFrame
         Two rows for each, system "semi_nmf" and "shuffled": token, layer, position, system, samples, n_concepts,
         n_values, covered and mean_auc with the ends of their intervals, n_unjudged.
+
+    Raises
+    ------
+    ValueError
+        If held-out pages were learned from.
     """
     asked = tokens, layers, positions
     learned, tested = extract_many(lmm, images, *asked), extract_many(lmm, held_out, *asked)
@@ -182,15 +188,16 @@ class _Scorer:
 
     def fitted(self, dictionary: Dictionary, states: States, held_out: States) -> Answers:
         """Of a dictionary that is first fitted to the states."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Concepts that no sample uses")  # they are counted
-            dictionary.fit(states.Z)
-        return self.scored(dictionary, dictionary.activations_, dictionary.transform(held_out.Z))
+        return self.scored(dictionary, *_fit(dictionary, states, held_out))
 
     def shuffled(self, dictionary: Dictionary, answers: Answers) -> Answers:
         """Of the same activations, dealt to the wrong pages."""
+        return self.scored(dictionary, *self.dealt(answers.activations, answers.held_out))
+
+    def dealt(self, activations: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both, (pages, concepts) each, dealt to the wrong pages."""
         rng = np.random.default_rng(self.seed)
-        return self.scored(dictionary, rng.permutation(answers.activations), rng.permutation(answers.held_out))
+        return rng.permutation(activations), rng.permutation(held_out)
 
     def untrained(self, states: States, held_out: States, n_concepts: int) -> Answers:
         """Of Semi-NMF on what an untrained LMM makes of the same pages and captions, as sparse as lambda 1 on these."""
@@ -201,43 +208,50 @@ class _Scorer:
 
     def scored(self, dictionary: Dictionary, activations: np.ndarray, held_out: np.ndarray) -> Answers:
         """Of activations, with the words of the dictionary's concepts."""
-        known = score_against_factors(activations, self.pages, held_out, self.held_out_pages, seed=self.seed)
         words = ground_words(self.lmm, dictionary.components_, self.layer, n_kept=self.lmm.words_kept)
-        return Answers(activations, held_out, known, words_true(words, held_out, self.held_out_pages, seed=self.seed))
+        true = words_true(words, held_out, self.held_out_pages, seed=self.seed)
+        return Answers(activations, held_out, self.known(activations, held_out), true)
+
+    def known(self, activations: np.ndarray, held_out: np.ndarray) -> KnownAnswers:
+        """Of activations alone, without words."""
+        return score_against_factors(activations, self.pages, held_out, self.held_out_pages, seed=self.seed)
 
 
 def _rows_of(lmm: LMM, states: States, held_out: States, n_concepts: int, seed: int) -> list[dict]:
     """Semi-NMF's row at one token, layer and position, and that of its shuffled activations."""
+    _check_held_out(states, held_out)
     score = _Scorer(lmm, states.layer, _pages(states), _pages(held_out), seed)
-    dictionary = SemiNMF(n_concepts, random_state=seed, verbose=False)
-    ours = score.fitted(dictionary, states, held_out)
+    ours = _fit(SemiNMF(n_concepts, random_state=seed, verbose=False), states, held_out)
     rows = []
-    for system, answers in {"semi_nmf": ours, "shuffled": score.shuffled(dictionary, ours)}.items():
-        known = answers.known
+    for system, activations in {"semi_nmf": ours, "shuffled": score.dealt(*ours)}.items():
+        known = score.known(*activations)
         row = {"system": system, "samples": len(states), "n_concepts": n_concepts, "n_values": known.n_values}
-        row |= _with_ends({"covered": known.covered, "mean_auc": known.mean_auc})
+        row |= known.covered.named("covered") | known.mean_auc.named("mean_auc")
         rows.append(row | {"n_unjudged": known.n_unjudged})
     return rows
 
 
-def _check_alike(states: States, held_out: States) -> None:
-    """Refuse held-out states of another token, layer or position."""
+def _fit(dictionary: Dictionary, states: States, held_out: States) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a dictionary to the states; its activations on them and on the held-out ones, (pages, concepts) each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Concepts that no sample uses")  # they are counted
+        dictionary.fit(states.Z)
+    return dictionary.activations_, dictionary.transform(held_out.Z)
+
+
+def _check_held_out(states: States, held_out: States) -> None:
+    """Refuse held-out states of another token, layer or position, or of pages that were learned from."""
     one, other = (
         {"layer": each.layer} | {name: each.provenance[name] for name in ("token", "position")}
         for each in (states, held_out)
     )
     if one != other:
         raise ValueError(f"the states are of {one}, the held-out ones of {other}: extract both in the same way.")
+    common = len(set(states.images.ids) & set(held_out.images.ids))
+    if common:
+        raise ValueError(f"{common} of the held-out pages were learned from: hold out others.")
 
 
 def _pages(states: States) -> list[Factors]:
     """What is on the samples' pages."""
     return [factors_of(int(id)) for id in states.images.ids]
-
-
-def _with_ends(means: dict) -> dict:
-    """Means and the ends of their intervals, each under three names."""
-    row = {}
-    for name, mean in means.items():
-        row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
-    return row

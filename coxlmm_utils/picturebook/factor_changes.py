@@ -17,14 +17,13 @@ from ..captioned_images import CaptionedImages
 from ..concept_bank import ConceptBank
 from ..extraction import extract
 from ..lmm import LMM
-from ..statistics import Mean, bootstrap_mean
+from ..statistics import Mean, bootstrap_mean, share_of
 from .factors import allowed_values, factors_of
 from .page import page
+from .value_matching import Value
 
 CAPTION = "a {kind}"  # as all captions of the bundled model begin
 LEVELS = ("factor", "value")
-
-Value = tuple[str, str]  # such as ("place", "beach")
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,9 @@ class Diagonal:
         difference (own minus rival) with the ends of its interval over pages, low and high; largest (own is the
         largest of all), sure (so is it over the whole interval).
     share : Mean
-        Of the matched concepts that `largest` holds for; its interval is over concepts.
+        Of the matched concepts that `largest` holds for; its interval is exact, concepts taken for independent.
     share_sure : Mean
-        Of those that are `sure`.
+        Of those that are `sure`, with its interval in the same way.
     chance : float
         The share if the matched values are dealt to the concepts at random: its mean over all ways to do so.
     n_unmatched : int
@@ -205,7 +204,8 @@ def diagonal(
         Whether its own factor moves a concept more than any other factor does (`by_factor`), or its own value raises it
         more than any other value of any factor (`matrix`).
     level : float, default 0.95
-        Of the intervals; see `bootstrap_mean`. They are not corrected for the number of concepts.
+        Of the intervals; see `bootstrap_mean` and, of shares, `share_of`. They are not corrected for the number of
+        concepts.
     seed : int, default 0
         Of the bootstrap.
 
@@ -230,7 +230,7 @@ def diagonal(
     table = pd.DataFrame(list(matched.values()), index, ["factor", "value"]).join(pd.DataFrame(rows, index))
     tops = [_top(names, each[:, :, k].mean(0)) for k in matched]
     chance = np.mean([[top == own for own in owns] for top in tops])
-    shares = (bootstrap_mean(table[name], level=level, seed=seed) for name in ("largest", "sure"))
+    shares = (share_of(table[name], level) for name in ("largest", "sure"))
     return Diagonal(by, table, *shares, float(chance), len(values) - len(matched))
 
 
@@ -267,7 +267,7 @@ def _check(changes: FactorChanges, values: Sequence[Value | None]) -> None:
     if unknown:
         raise ValueError(f"no page was redrawn with {unknown[0]}: choose from {changes.values}.")
     if min(len(changes.numbers), len(values) - list(values).count(None)) < 2:
-        raise ValueError("intervals take two pages and two matched concepts: give more numbers, or match more.")
+        raise ValueError("the diagonal takes two pages and two matched concepts: give more numbers, or match more.")
 
 
 def _judged(names: list, each: np.ndarray, own, level: float, seed: int) -> dict:

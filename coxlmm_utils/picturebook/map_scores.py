@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from ..canvas import BAR, INK, new_figure
 from ..concept_bank import ConceptBank
-from ..explanation import explain
+from ..explanation import explanation_of, written_for
 from ..explanation_maps import MAPS, concept_maps, token_maps
 from ..lmm import LMM
 from ..other_explanations import mask_scores
@@ -20,14 +20,15 @@ from ..quiet_axes import EDGE, quiet_axes
 from ..statistics import bootstrap_mean
 from .factors import Factors
 from .page import page
+from .value_matching import Value
 
 OBJECTS = {"subject": ("colour", "action", "size"), "companion": ("companion",)}  # on which factors are seen
 RANDOM = "random"
-SCORES = {"pointing": "the largest cell is on it", "iou": "overlap (IoU)"}
+SCORES = {"pointing": "strongest cell lies on the object", "iou": "overlap (IoU)"}
 BLUE = "#3d7ea6"
 
 
-def concept_of(values: Sequence[tuple[str, str] | None], factors: Factors, thing: str) -> int | None:
+def concept_of(values: Sequence[Value | None], factors: Factors, thing: str) -> int | None:
     """Which concept tells a page's object (ours).
 
     Parameters
@@ -50,7 +51,7 @@ def concept_of(values: Sequence[tuple[str, str] | None], factors: Factors, thing
 
 
 def score_maps(
-    lmm: LMM, bank: ConceptBank, values: Sequence[tuple[str, str] | None], numbers: Sequence[int], seed: int = 0
+    lmm: LMM, bank: ConceptBank, values: Sequence[Value | None], numbers: Sequence[int], seed: int = 0
 ) -> pd.DataFrame:
     """How well each kind of map finds the object that a concept is of (ours).
 
@@ -62,7 +63,8 @@ def score_maps(
     values : sequence of (factor, value) or None
         Which factor value each concept tells, better chosen on other pages; see `matched_values`.
     numbers : sequence of int
-        Pages. Of one whose caption does not have the bank's token nothing is scored.
+        Pages. Nothing is scored of one whose caption does not have the bank's token, or with no object that a concept
+        tells.
     seed : int, default 0
         Of the random maps.
 
@@ -79,9 +81,11 @@ def score_maps(
         shown = page(number)
         found = {thing: concept_of(values, shown.factors, thing) for thing in OBJECTS}
         found = {thing: concept for thing, concept in found.items() if concept is not None and shown.masks[thing].any()}
-        try:
-            explained = explain(lmm, bank, shown.picture)
-        except ValueError:  # no token in the caption
+        if not found:
+            continue
+        [written] = written_for(lmm, bank, [shown.picture])
+        explained = explanation_of(lmm, bank, shown.picture, written)
+        if explained is None:
             continue
         of_token = token_maps(lmm, explained)
         of_token[RANDOM] = np.random.default_rng([seed, number]).random(of_token["attention"].shape)
@@ -129,7 +133,9 @@ def map_scores_figure(table: pd.DataFrame) -> Figure:
             for place, name in enumerate(names):
                 mean = means.loc[(thing, name), score]
                 axes.plot([mean["low"], mean["high"]], [place + lift] * 2, color=colour, linewidth=2)
-                label = f"the {thing} ({means.loc[(thing, name), ('n', '')]:.0f} pages)" if place == 0 else None
+                label = (
+                    f"concept of the {thing} ({means.loc[(thing, name), ('n', '')]:.0f} pages)" if place == 0 else None
+                )
                 axes.plot(mean["value"], place + lift, "o", color=colour, markersize=5, label=label)
         quiet_axes(axes, title, "share of pages" if score == "pointing" else "mean over pages")
         axes.grid(visible=False, axis="y")

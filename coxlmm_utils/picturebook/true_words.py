@@ -23,7 +23,7 @@ class TrueWords:
     table : pandas.DataFrame
         A row for each concept: concept, words (those that name a fact), true (the share of pairs of such a word and a
         most active page that are true), chance (the same words on all pages), beyond (true minus chance). NaN for
-        concepts without such words, or active on no page.
+        concepts without such words, or above 0 on no page.
     true, chance, beyond : Mean
         Over concepts; `n_missing` counts those with NaN. NaN with no interval if fewer than two are left.
     """
@@ -53,11 +53,12 @@ def words_true(
         Of each concept; synonyms count as right, and words that name no fact ("with") are left out. The subject's own
         noun is true of every page, so compare with chance.
     activations : numpy.ndarray
-        (pages, concepts): of the pages of a bank, or of others. Largest magnitude first, as in a bank.
+        (pages, concepts): of the pages of a bank, or of others. Largest first, and only those above 0, since words are
+        read from a concept's positive direction (ours; a bank shows pages by magnitude).
     pages : sequence of Factors
         What is on them.
     n_pictures : int, default 5
-        Most active pages of each concept; only those that are active at all.
+        Most active pages of each concept; fewer where fewer are active.
     level : float, default 0.95
         Of the intervals; see `bootstrap_mean`.
     seed : int, default 0
@@ -79,8 +80,8 @@ def words_true(
             "concepts: give a row for each page, and a column for each concept."
         )
     rows = []
-    for k, top in enumerate(ground_pictures(activations, n_pictures)):
-        rows.append({"concept": k} | _row(words[k], pages, top[activations[top, k] != 0]))
+    for k, top in enumerate(ground_pictures(activations.clip(min=0), n_pictures)):
+        rows.append({"concept": k} | _row(words[k], pages, top[activations[top, k] > 0]))
     table = pd.DataFrame(rows)
     return TrueWords(table, *(_mean(table[name], level, seed) for name in ("true", "chance", "beyond")))
 

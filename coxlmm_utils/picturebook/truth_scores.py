@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..altered_images import blank_images
+from ..baselines import noise_images
 from ..concept_bank import ConceptBank
 from ..datasets import load_images
 from ..extraction import extract
@@ -22,6 +23,7 @@ from .value_matching import matched_values
 N_CONCEPTS = 16
 N_TRAIN, N_TESTED, N_REDRAWN = 1200, 200, 40  # pages to learn from; pages not learned from, for single checks
 POSITIONS = ("own", "predicts")  # the first one's scores are the main result
+NO_PICTURE = {"blank": blank_images, "noise": noise_images}
 
 
 def truth_scores(lmm: LMM, subject: str, layer: Layer) -> dict:
@@ -36,11 +38,15 @@ def truth_scores(lmm: LMM, subject: str, layer: Layer) -> dict:
     Returns
     -------
     dict
-        At position "own", as numbers: covered (factor values told at held-out AUC above .9), removal_share (of concepts that the model uses, see `removal_summary`),
-        removal_minus_random (nats), removal_share_mentions (by the stricter measure), blank_auc (mean known-truth AUC
-        over concepts without the picture), diagonal (share of matched concepts whose own factor moves them most) and
-        diagonal_sure (by more than its interval); intervals: [low, high] of each; controls: what each of `SYSTEMS` covers,
-        [value, low, high]; predicts: all of it at that position.
+        At position "own":
+
+        - as numbers: covered (factor values told at held-out AUC above .9); removal_share (of concepts that the model
+          uses, see `removal_summary`), removal_minus_random (nats), removal_share_later and removal_share_mentions (by
+          the other measures); blank_auc and noise_auc (mean known-truth AUC over concepts with such a picture in the
+          place of the page); diagonal (share of matched concepts whose own factor moves them most) and diagonal_sure
+          (by more than its interval);
+        - intervals: [low, high] of each; controls: what each of `SYSTEMS` covers, [value, low, high];
+        - predicts: all of it at that position.
     """
     scores = {position: _at(lmm, subject, layer, position) for position in POSITIONS}
     return scores["own"] | {"predicts": scores["predicts"]}
@@ -56,7 +62,7 @@ def _at(lmm: LMM, subject: str, layer: Layer, position: str) -> dict:
     bank = ConceptBank.learn(lmm, states, SemiNMF(N_CONCEPTS, verbose=False))
     covered = {name: found.known.covered for name, found in known_answers(lmm, states, held_out, N_CONCEPTS).items()}
     means = {"covered": covered["semi_nmf"]} | _used(lmm, bank, few)
-    means |= {"blank_auc": _blank(lmm, bank, few, subject, position)} | _redrawn(lmm, bank, test.ids[:N_REDRAWN])
+    means |= _without_picture(lmm, bank, few, subject, position) | _redrawn(lmm, bank, test.ids[:N_REDRAWN])
     scores = {name: mean.value for name, mean in means.items()}
     scores["intervals"] = {name: [mean.low, mean.high] for name, mean in means.items()}
     return scores | {"controls": {name: [mean.value, mean.low, mean.high] for name, mean in covered.items()}}
@@ -65,18 +71,19 @@ def _at(lmm: LMM, subject: str, layer: Layer, position: str) -> dict:
 def _used(lmm: LMM, bank: ConceptBank, few: States) -> dict[str, Mean]:
     """Concepts whose removal lowers their own words."""
     table = remove_concepts(lmm, bank, few)
-    words, mentions = removal_summary(table), removal_summary(table, "mentions")
+    words = removal_summary(table)
     found = {"removal_share": words.share, "removal_minus_random": words.minus_random}
-    return found | {"removal_share_mentions": mentions.share}
+    others = {f"removal_share_{name}": removal_summary(table, name).share for name in ("later", "mentions")}
+    return found | others
 
 
-def _blank(lmm: LMM, bank: ConceptBank, few: States, subject: str, position: str) -> Mean:
-    """Known truth on blank pages, of the values that concepts tell on the pages that they were learned from."""
+def _without_picture(lmm: LMM, bank: ConceptBank, few: States, subject: str, position: str) -> dict[str, Mean]:
+    """Known truth on blank pages and on noise, of the values that concepts tell on the pages they were learned from."""
     prefixes = words_before(lmm, bank.captions, [subject], position)
     values = best_values(bank.activations, prefixes, _pages(bank.ids))
-    found = visual_dependence(lmm, bank, few, {"blank": blank_images}, cut_from=())
-    table = known_truth(found, _pages(found.ids), values)
-    return bootstrap_mean(table[table["condition"] == "blank"]["auc"])
+    found = visual_dependence(lmm, bank, few, NO_PICTURE, cut_from=())
+    table = known_truth(found, _pages(found.ids), values).set_index("condition")
+    return {f"{name}_auc": bootstrap_mean(table.loc[name, "auc"]) for name in NO_PICTURE}
 
 
 def _redrawn(lmm: LMM, bank: ConceptBank, ids) -> dict[str, Mean]:

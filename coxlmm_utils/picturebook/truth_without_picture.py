@@ -11,9 +11,10 @@ from ..visual_dependence import ORIGINAL, VisualDependence
 from .captions import facts_in
 from .factors import Factors
 from .known_truth import FEWEST, aucs, factor_labels
+from .value_matching import Value
 
 
-def best_values(activations: np.ndarray, prefixes: Sequence[str], pages: Sequence[Factors]) -> list[tuple[str, str]]:
+def best_values(activations: np.ndarray, prefixes: Sequence[str], pages: Sequence[Factors]) -> list[Value]:
     """For each concept the factor value that it tells best, by AUC: (factor, value) (ours).
 
     Parameters
@@ -30,7 +31,7 @@ def best_values(activations: np.ndarray, prefixes: Sequence[str], pages: Sequenc
 
 
 def known_truth(
-    found: VisualDependence, pages: Sequence[Factors], values: Sequence[tuple[str, str]] | None = None
+    found: VisualDependence, pages: Sequence[Factors], values: Sequence[Value] | None = None
 ) -> pd.DataFrame:
     """How well each concept tells one known factor value, with the picture and without it (ours).
 
@@ -62,7 +63,7 @@ def known_truth(
 
 def _unnamed_aucs(
     activations: np.ndarray, prefixes: Sequence[str], pages: Sequence[Factors]
-) -> dict[tuple[str, str], tuple[np.ndarray, int]]:
+) -> dict[Value, tuple[np.ndarray, int]]:
     """For each factor value the concepts' AUCs, (concepts,), over samples whose words leave it open; and how many."""
     named = [{factor for factor, _ in facts_in(prefix)} for prefix in prefixes]
     scores = {}

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from .factors import Factors
 from .known_truth import FEWEST, aucs, factor_labels
 
-Value = tuple[str, str]  # (factor, value)
+Value = tuple[str, str]  # (factor, value), such as ("place", "beach")
 
 
 @dataclass(frozen=True)

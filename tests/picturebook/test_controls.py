@@ -10,7 +10,7 @@ from coxlmm_utils.captioned_images import CaptionedImages
 from coxlmm_utils.datasets import load_images
 from coxlmm_utils.extraction import extract
 from coxlmm_utils.loading import load_lmm
-from coxlmm_utils.picturebook import factors_of
+from coxlmm_utils.picturebook import controls, factors_of
 from coxlmm_utils.picturebook.controls import SYSTEMS, comparison, known_answers, known_answers_over
 from coxlmm_utils.picturebook.known_answers import score_against_factors
 from coxlmm_utils.picturebook.untrained import read_again, untrained
@@ -107,6 +107,15 @@ def test_states_read_in_another_way_are_refused(lmm, halves):
         known_answers(lmm, halves[0], elsewhere, N)
 
 
+def test_held_out_pages_that_were_learned_from_are_refused(lmm, halves, dogs):
+    mixed = part(halves[0], range(2, len(halves[0])))
+    with pytest.raises(ValueError, match=f"^{len(mixed)} of the held-out pages were learned from: hold out others"):
+        known_answers(lmm, halves[0], mixed, N)
+    learned = dogs.with_ids(halves[0].images.ids)
+    with pytest.raises(ValueError, match=f"^{len(learned)} of the held-out pages were learned from"):
+        known_answers_over(lmm, learned, learned, ["dog"], [4], ["own"], N)
+
+
 def test_an_untrained_lmm_has_fresh_weights_and_its_own_fingerprint(lmm):
     before = torch.random.get_rng_state()
     fresh, again, other = untrained(lmm), untrained(lmm), untrained(lmm, seed=1)
@@ -133,7 +142,9 @@ def test_an_untrained_lmm_reads_the_same_captions_on_the_same_pages(lmm, read, d
     torch.testing.assert_close(trained.Z, few.Z, atol=1e-3, rtol=1e-3)
 
 
-def test_answers_over_layers_and_positions(lmm, dogs, halves):
+def test_answers_over_layers_and_positions(lmm, dogs, halves, monkeypatch):
+    for name in ("ground_words", "words_true"):  # whose answers are in no row
+        monkeypatch.delattr(controls, name)
     learned, tested = (dogs.with_ids(half.images.ids) for half in halves)
     table = known_answers_over(lmm, learned, tested, ["dog"], [2, 4], n_concepts=N)
     assert len(table) == 2 * 2 * 2

@@ -13,6 +13,7 @@ from coxlmm_utils.picturebook import SUBJECTS, allowed_values, factors_of, page
 from coxlmm_utils.picturebook.captions import facts_in
 from coxlmm_utils.picturebook.factor_changes import CAPTION, FactorChanges, _redrawn, diagonal, factor_changes
 from coxlmm_utils.rivals import PCA
+from coxlmm_utils.statistics import share_of
 from tests.conftest import in_memory
 
 RED, BLUE, GREEN, DAY, NIGHT = VALUES = [
@@ -144,9 +145,9 @@ def test_the_largest_is_not_sure_where_pages_disagree():
     found = diagonal(fewer, [NIGHT, NIGHT])
     assert found.concepts["largest"].tolist() == [True, True] and found.concepts["sure"].tolist() == [False, True]
     assert found.concepts["low"][0] < 0 < found.concepts["high"][0]
-    assert (found.share.value, found.share_sure.value) == (1, 0.5)
+    assert (found.share, found.share_sure) == (share_of([1, 1]), share_of([0, 1]))
     narrow = diagonal(fewer, [NIGHT, NIGHT], level=0.2)
-    assert narrow.concepts["sure"].all()
+    assert narrow.concepts["sure"].all() and narrow.share_sure == share_of([1, 1], 0.2)
 
 
 def test_a_concept_that_never_moves_is_not_moved_most_by_its_own():

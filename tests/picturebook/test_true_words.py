@@ -31,12 +31,12 @@ def test_synonyms_count_and_the_noun_is_true_everywhere():
     assert found.table["true"].tolist() == found.table["chance"].tolist() == [0.5, 0.5]
 
 
-def test_only_active_pages_count_and_magnitude_decides():
-    activations = np.array([[0, 0.1], [0, 0], [1, 0], [0, -2.0]])
-    found = words_true([words("beach"), words("beach")], activations, PAGES, n_pictures=3)
-    assert found.table["true"].tolist() == [1, 0.5]
-    signed = words_true([words("beach"), words("beach")], activations, PAGES, n_pictures=1)
-    assert signed.table["true"].tolist() == [1, 1]
+def test_only_pages_of_the_positive_direction_count():
+    activations = np.array([[0, 0.1, -1], [0, 0, -1], [1, 0, -3], [0, -2.0, 0]])
+    found = words_true([words("beach")] * 3, activations, PAGES, n_pictures=3)
+    np.testing.assert_array_equal(found.table["true"], [1, 0, np.nan])
+    signed = words_true([words("beach")], np.array([[-3.0], [-2], [0.5], [0.1]]), PAGES, n_pictures=2)
+    assert signed.table["true"].tolist() == [1]  # though the others are larger
 
 
 def test_concepts_without_an_answer_are_counted():

@@ -22,7 +22,9 @@ def found(monkeypatch):
     asked = []
     images = replace(in_memory([], ()), ids=tuple(map(str, range(1000))), references=((),) * 1000)
     bank = SimpleNamespace(captions=[], ids=[], activations=None)
-    table = pd.DataFrame({"condition": ["original", "blank", "blank"], "auc": [1.0, 0.4, 0.6]})
+    conditions = ["original", "blank", "blank", "noise", "noise"]
+    table = pd.DataFrame({"condition": conditions, "auc": [1.0, 0.4, 0.6, 0.5, 0.7]})
+    shares = {"words": 0.9, "later": 0.6, "mentions": 0.3}
     covered = {
         name: SimpleNamespace(known=SimpleNamespace(covered=mean(n))) for name, n in (("semi_nmf", 14), ("pca", 9))
     }
@@ -32,11 +34,11 @@ def found(monkeypatch):
         "known_answers": lambda *args: covered,
         "remove_concepts": lambda *args: "table",
         "removal_summary": lambda table, measure="words": SimpleNamespace(
-            share=mean(0.9 if measure == "words" else 0.3), minus_random=mean(-0.2)
+            share=mean(shares[measure]), minus_random=mean(-0.2 if measure == "words" else -0.1)
         ),
         "words_before": lambda *args: [],
         "best_values": lambda *args: [],
-        "visual_dependence": lambda *args, **kwargs: bank,
+        "visual_dependence": lambda lmm, bank, few, pictures, cut_from: asked.append(list(pictures)) or bank,
         "known_truth": lambda *args: table,
         "matched_values": lambda *args: [],
         "factor_changes": lambda lmm, bank, numbers: asked.append(len(numbers)),
@@ -51,7 +53,7 @@ def found(monkeypatch):
 def test_every_check_is_a_number_with_its_interval(found):
     found, _ = found
     expected = dict(covered=14, removal_share=0.9, removal_minus_random=-0.2, removal_share_mentions=0.3)
-    expected |= dict(blank_auc=0.5, diagonal=0.8, diagonal_sure=0.7)
+    expected |= dict(removal_share_later=0.6, blank_auc=0.5, noise_auc=0.6, diagonal=0.8, diagonal_sure=0.7)
     for scored in (found, found["predicts"]):
         assert {name: scored[name] for name in expected} == pytest.approx(expected)
         assert set(scored["intervals"]) == set(expected)
@@ -62,8 +64,8 @@ def test_every_check_is_a_number_with_its_interval(found):
 
 def test_both_positions_are_read_on_as_many_pages_as_said(found):
     _, asked = found
-    each = [[(1000, position), (1000, position), (200, position), 40] for position in ("own", "predicts")]
-    assert asked == each[0] + each[1]
+    pages = {position: [(1000, position), (1000, position), (200, position)] for position in ("own", "predicts")}
+    assert asked == [one for each in pages.values() for one in [*each, ["blank", "noise"], 40]]
 
 
 def test_the_table_has_a_column_for_each_position(found):
