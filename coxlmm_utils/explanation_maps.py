@@ -33,8 +33,8 @@ KEY = 0.4  # of the line below all
 HIT, MISSED = "●", "○"
 KEYS = (
     "yellow: speaks for it, blue: against",
-    f"yellow: speaks for it, blue: against; outlined: its object; {HIT} the strongest cell lies on the object, {MISSED} it "
-    "does not; IoU: overlap of the strongest cells with the object, 0 to 1",
+    f"yellow: speaks for it, blue: against; outlined: the object; {HIT} the strongest cell lies on it, {MISSED} it does "
+    "not; IoU: overlap with it, 0 to 1",
 )
 
 

@@ -221,8 +221,8 @@ def _removal(bank, table: pd.DataFrame | None) -> Check:
     found = {measure: removal_summary(table, measure) for measure in ("words", "later", "mentions")}
     values, holds = _of_each(bank, found["words"].concepts, "minus_random", "sure")
     later, mentions = (int(found[measure].concepts["sure"].sum()) for measure in ("later", "mentions"))
-    text = f"{found['words'].minus_random} nats against a random direction; by how often they are expected {mentions}, "
-    return _measured(pushed, values, holds, text + f"after the step that it writes itself {later}")
+    text = f"{found['words'].minus_random} nats against a random direction; {mentions} pass by how often the words are "
+    return _measured(pushed, values, holds, text + f"expected, {later} without the step that the state itself writes")
 
 
 def _redrawn(bank, found: Diagonal | None) -> Check:

@@ -102,7 +102,7 @@ def test_the_summary_has_intervals_and_controls(card):
     findings = card.summary["finding"]
     assert "1 [0, 2] of 23" in findings["told"] and "0.800 [0.700, 0.900]" in findings["told"]
     assert "-0.350 [-0.350, -0.350] nats" in findings["pushed"]
-    assert "how often they are expected 2, after the step that it writes itself 0" in findings["pushed"]
+    assert "2 pass by how often the words are expected, 0 without the step" in findings["pushed"]
     assert "by chance 0.5 of 2" in findings["moves"]
     assert "others' at 0.500" in findings["agrees"]
     assert "the lowest 0.50" in findings["found again"]
