@@ -38,7 +38,7 @@ def test_the_checks_run_on_coco_by_parameters_alone(tmp_path, monkeypatch):
     assert card["finding"].str.startswith("not measured").to_dict() == {
         "told": True,
         "seen": False,
-        "used": False,
+        "pushed": False,
         "moves": True,
         "agrees": False,
         "found again": False,
