@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from .baselines import noise_images, random_words
 from .dictionary import Dictionary
-from .extraction import extract
+from .extraction.again import read_again
 from .grounding import Words, ground_words
 from .lmm import LMM
 from .rivals import PCA, KMeans, Simple
@@ -150,10 +150,6 @@ def _quiet(dictionary: SemiNMF, seed: int) -> SemiNMF:
 
 def _of_noise(lmm: LMM, states: States) -> States:
     """The states of noise in the place of the pictures, at the same words of the same captions."""
-    known = states.provenance
-    options = {name: known[name] for name in ("position", "references", "prompt", "max_new_tokens")}
-    captions = dict(zip(states.images.ids, states.captions))
-    images = noise_images(states.images)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*unlike a page of the picture book")  # it is meant to be
-        return extract(lmm, images, known["token"], states.layer, captions=captions, **options)
+        return read_again(lmm, states, states.layer, noise_images(states.images))

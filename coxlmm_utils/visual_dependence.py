@@ -17,7 +17,7 @@ from .baselines import noise_images
 from .captioned_images import CaptionedImages
 from .captioning import decode, find_token, state_of
 from .concept_bank import ConceptBank
-from .extraction import extract
+from .extraction.again import read_again
 from .lmm import LMM
 from .states import States
 
@@ -140,13 +140,14 @@ def visual_dependence(
     if cut_from is None:
         cut_from = range(lmm.n_layers if bank.layer == "norm" else bank.layer)
     lmm = replace(lmm, familiarity=None)  # altered pictures are strange on purpose
-    original = _read(lmm, bank, states, states.images, batch_size)
+    original = read_again(lmm, states, bank.layer, batch_size=batch_size)
     activations = {ORIGINAL: bank.project(original.Z)}
     for name, alter in alterations.items():
-        activations[name] = bank.project(_read(lmm, bank, states, alter(states.images), batch_size).Z)
+        altered = read_again(lmm, states, bank.layer, alter(states.images), batch_size=batch_size)
+        activations[name] = bank.project(altered.Z)
     for layer in cut_from:
         with without_image_tokens(lmm, layer):
-            cut = _read(lmm, bank, states, states.images, batch_size, cache=False)
+            cut = read_again(lmm, states, bank.layer, batch_size=batch_size, cache=False)
         activations[cut_name(layer)] = bank.project(cut.Z)
     prefixes = words_before(lmm, original.captions, states.provenance["token"], states.provenance["position"])
     return VisualDependence(bank, list(original.images.ids), prefixes, activations, tuple(cut_from))
@@ -181,15 +182,6 @@ def _check_position(bank: ConceptBank, states: States) -> None:
     mine, theirs = bank.provenance["position"], states.provenance["position"]
     if mine != theirs:
         raise ValueError(f"the bank is of position {mine!r}, the states of {theirs!r}: extract with position={mine!r}.")
-
-
-def _read(
-    lmm: LMM, bank: ConceptBank, states: States, images: CaptionedImages, batch_size: int, cache: bool = True
-) -> States:
-    """The states of the same captions with other pictures."""
-    settings, captions = states.provenance, dict(zip(states.images.ids, states.captions))
-    asked = settings["token"], bank.layer, settings["position"], settings["references"], settings["prompt"]
-    return extract(lmm, images, *asked, batch_size=batch_size, cache=cache, captions=captions)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

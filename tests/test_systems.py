@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coxlmm_utils import systems as module
 from coxlmm_utils.baselines import noise_images, random_words
-from coxlmm_utils.extraction import extract
+from coxlmm_utils.extraction import again, extract
 from coxlmm_utils.grounding import Words, ground_words
 from coxlmm_utils.rivals import PCA, KMeans, Simple
 from coxlmm_utils.semi_nmf import SemiNMF
@@ -158,7 +157,7 @@ def test_noise_is_read_at_the_same_word_with_the_same_settings(llava, states, di
         asked.append((images.ids, token, layer, options))
         return extract(lmm, images, token, layer, **options)
 
-    monkeypatch.setattr(module, "extract", noting)
+    monkeypatch.setattr(again, "extract", noting)
     make_systems(llava, *states, dictionary, (0,), FILTER)
     settings = {"position": "own", "references": "substring", "prompt": PROMPT, "max_new_tokens": 7}
     for true, (ids, token, layer, options) in zip(states, asked, strict=True):

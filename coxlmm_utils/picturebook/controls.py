@@ -13,6 +13,7 @@ from ..captioned_images import CaptionedImages
 from ..captioning import POSITIONS
 from ..dictionary import Dictionary
 from ..extraction import extract_many
+from ..extraction.again import read_again
 from ..grounding import ground_words
 from ..lmm import LMM, Layer
 from ..rivals import PCA, KMeans, RandomDictionary, Simple
@@ -21,7 +22,7 @@ from ..states import States
 from .factors import Factors, factors_of
 from .known_answers import KnownAnswers, score_against_factors
 from .true_words import TrueWords, words_true
-from .untrained import read_again, untrained
+from .untrained import untrained
 
 SYSTEMS = {  # in the order of tables and figures
     "semi_nmf": "Semi-NMF",
@@ -204,7 +205,8 @@ class _Scorer:
         fresh = untrained(self.lmm, self.seed)
         lam = min(1.0 / largest_useful_lam(states.Z), 0.99)
         dictionary = SemiNMF(n_concepts, relative_lam=lam, random_state=self.seed, verbose=False)
-        return replace(self, lmm=fresh).fitted(dictionary, read_again(fresh, states), read_again(fresh, held_out))
+        read = (read_again(fresh, each, self.layer) for each in (states, held_out))
+        return replace(self, lmm=fresh).fitted(dictionary, *read)
 
     def scored(self, dictionary: Dictionary, activations: np.ndarray, held_out: np.ndarray) -> Answers:
         """Of activations, with the words of the dictionary's concepts."""

@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from ..extraction import extract
 from ..lmm import LMM
-from ..states import States
 from ..structure import fingerprint
 
 PARTS = ("layers", "final_norm", "unembedding")  # of an LMM, modules of its model
@@ -36,11 +34,3 @@ def untrained(lmm: LMM, seed: int = 0) -> LMM:
     parts = {part: model.get_submodule(names[getattr(lmm, part)]) for part in PARTS}
     name = f"{lmm.name}, untrained {seed}"
     return replace(lmm, name=name, model=model, fingerprint=fingerprint(model), familiarity=None, **parts)
-
-
-def read_again(lmm: LMM, states: States) -> States:
-    """The states of another model for the same pictures and captions, at the same words (ours)."""
-    known = states.provenance
-    options = {name: known[name] for name in ("position", "references", "prompt", "max_new_tokens")}
-    captions = dict(zip(states.images.ids, states.captions))
-    return extract(lmm, states.images, known["token"], states.layer, captions=captions, **options)

@@ -9,11 +9,12 @@ import torch
 from coxlmm_utils.captioned_images import CaptionedImages
 from coxlmm_utils.datasets import load_images
 from coxlmm_utils.extraction import extract
+from coxlmm_utils.extraction.again import read_again
 from coxlmm_utils.loading import load_lmm
 from coxlmm_utils.picturebook import controls, factors_of
 from coxlmm_utils.picturebook.controls import SYSTEMS, comparison, known_answers, known_answers_over
 from coxlmm_utils.picturebook.known_answers import score_against_factors
-from coxlmm_utils.picturebook.untrained import read_again, untrained
+from coxlmm_utils.picturebook.untrained import untrained
 from coxlmm_utils.semi_nmf import SemiNMF, largest_useful_lam
 from coxlmm_utils.states import States
 
@@ -80,7 +81,7 @@ def test_the_systems_are_the_ones_they_are_called(found):
 
 def test_the_untrained_states_have_the_same_sparsity_and_their_own_scale(lmm, found, halves):
     fresh = untrained(lmm)
-    learned, tested = (read_again(fresh, half).Z for half in halves)
+    learned, tested = (read_again(fresh, half, half.layer).Z for half in halves)
     share = 1 / largest_useful_lam(halves[0].Z)
     dictionary = SemiNMF(N, relative_lam=share).fit(learned)
     assert dictionary.lam_ < 0.5  # its states are shorter
@@ -134,11 +135,11 @@ def test_an_untrained_lmm_has_fresh_weights_and_its_own_fingerprint(lmm):
 
 def test_an_untrained_lmm_reads_the_same_captions_on_the_same_pages(lmm, read, dogs):
     few = part(read, range(8))
-    fresh = read_again(untrained(lmm), few)
+    fresh = read_again(untrained(lmm), few, few.layer)
     assert fresh.images.ids == few.images.ids and fresh.captions == few.captions
     assert fresh.provenance["position"] == "own" and fresh.Z.shape == few.Z.shape
     assert not torch.allclose(fresh.Z, few.Z, atol=0.1)
-    trained = read_again(lmm, few)  # after the other's states were kept: they are not taken for its own
+    trained = read_again(lmm, few, few.layer)  # after the other's states were kept: they are not taken for its own
     torch.testing.assert_close(trained.Z, few.Z, atol=1e-3, rtol=1e-3)
 
 
