@@ -21,6 +21,15 @@ from coxlmm_utils.states import States
 N = 6  # concepts
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Fits are compared to the last bit, and several threads add up in whatever order they end."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def lmm():
     return load_lmm("picturebook", device="cpu")
