@@ -22,10 +22,10 @@ $(READY): requirements.txt pyproject.toml
 	@touch $(READY)
 
 notebooks: $(READY)  ## run copies of all notebooks on the bundled model, pages to read in build/
-	$(BIN)/python -m coxlmm_utils.notebooks
+	$(BIN)/python notebooks/run.py
 
 notebooks-save: $(READY)  ## run the notebooks and keep the new outputs in them
-	$(BIN)/python -m coxlmm_utils.notebooks --save
+	$(BIN)/python notebooks/run.py --save
 
 test: $(READY)  ## run all tests, the notebooks among them
 	$(BIN)/python -m pytest -q
@@ -35,14 +35,14 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyterlab notebooks --ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'
 
 scores: $(READY)  ## measure the bundled model and its dictionaries, into build/scores.json
-	$(BIN)/python -m coxlmm_utils.picturebook.scores
+	$(BIN)/python -m coxlmm_utils.ground_truth.scores
 
 bench: $(READY)  ## time the solver and the extraction, into build/bench.json (some 12 minutes)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt -c requirements.txt || \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt -c requirements.txt || \
 		echo "overcomplete cannot be installed here: its rows stay empty."
-	$(BIN)/python tests/bench/semi_nmf.py
-	$(BIN)/python tests/bench/extraction.py
-	$(BIN)/python tests/bench/browser.py
+	$(BIN)/python bench/semi_nmf.py
+	$(BIN)/python bench/extraction.py
+	$(BIN)/python bench/browser.py
 
 clean-cache: $(READY)  ## delete the drawn pages and extracted states that were kept
 	@folder="$$($(CACHE))" && echo "Deleting $$folder" && rm -rf "$$folder"

@@ -11,33 +11,26 @@ Matrices are samples x features in code; the paper's Z, U and V are their transp
 after L blocks (0: embeddings; the last block's output is before the final norm), `layer="norm"` the final norm's output.
 """
 
-__version__ = "0.1.0"
-
-from .browser.asking import ask
-from .browser.widget import browse
-from .captioned_images import CaptionedImages
-from .choosing import choose_lam, choose_layer, choose_n_concepts
-from .concept_bank import ConceptBank
-from .concept_quality import grounding_quality
-from .datasets import load_images
-from .dictionary import Dictionary
-from .evaluation import Evaluation, evaluate
+from ._version import __version__
+from .concepts import ConceptBank, WordFilter, figures, ground_pictures, ground_words, token_shares
+from .dictionaries import PCA, Dictionary, KMeans, RandomDictionary, SemiNMF, Simple
+from .evaluation import (
+    Evaluation,
+    choose_lam,
+    choose_layer,
+    choose_n_concepts,
+    evaluate,
+    grounding_quality,
+    load_judges,
+    sweep,
+)
 from .explanation import Explanation, explain, explain_many
-from .extraction import extract, extract_many
-from .grounding import ground_pictures, ground_words
-from .inspecting import Inspection, inspect
-from .interventions import add_concepts, remove_concepts
-from .judges import load_judges
-from .lmm import LMM
-from .loading import load_lmm
-from .picturebook.known_answers import score_against_factors
-from .rivals import PCA, KMeans, RandomDictionary, Simple
-from .semi_nmf import SemiNMF
-from .shared import join_states, token_shares
-from .states import States
-from .suggesting import suggest_tokens
-from .sweeps import sweep
-from .words import WordFilter
+from .extraction import Inspection, States, extract, extract_many, inspect, join_states, suggest_tokens
+from .faithfulness import add_concepts, remove_concepts
+from .ground_truth import score_against_factors
+from .images import CaptionedImages, load_images
+from .models import LMM, load_lmm
+from .widgets import ask, browse
 
 __all__ = [
     "CaptionedImages",

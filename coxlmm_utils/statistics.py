@@ -245,3 +245,24 @@ def _in_common(mine: np.ndarray, theirs: np.ndarray, who: str) -> tuple[np.ndarr
     if both.sum() < 2:
         raise ValueError(f"{who} have {both.sum()} scored pictures in common: a comparison takes at least two.")
     return mine[both], theirs[both]
+
+
+Z_95 = 1.96  # of the normal distribution, for 95 % intervals
+
+
+def wilson_interval(k: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % interval of a share of which k of n cases were seen (Wilson 1927); 0 to 1 where n is 0.
+
+    Parameters
+    ----------
+    k, n : numpy.ndarray
+
+    Returns
+    -------
+    low, high : numpy.ndarray
+    """
+    k, n = np.asarray(k, dtype=float), np.asarray(n, dtype=float)
+    weight = n + Z_95**2
+    centre = (k + Z_95**2 / 2) / weight
+    half = Z_95 * np.sqrt(k * (n - k) / np.maximum(n, 1) + Z_95**2 / 4) / weight
+    return (centre - half).clip(0), (centre + half).clip(max=1)

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coxlmm_utils.captioned_images import CaptionedImages
-from coxlmm_utils.concept_bank import ConceptBank
-from coxlmm_utils.extraction import States, extract
-from coxlmm_utils.lmm import LMM
-from coxlmm_utils.loading import load_lmm
-from coxlmm_utils.semi_nmf import SemiNMF
-from coxlmm_utils.words import WordFilter
+from coxlmm_utils.concepts.bank import ConceptBank
+from coxlmm_utils.concepts.word_filter import WordFilter
+from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
+from coxlmm_utils.extraction.extract import extract
+from coxlmm_utils.extraction.states import States
+from coxlmm_utils.images.captioned_images import CaptionedImages
+from coxlmm_utils.models.lmm import LMM
+from coxlmm_utils.models.loading import load_lmm
 from tests.tiny_lmms import WORDS, tiny_llava, tiny_qwen
 
 MAX_NEW_TOKENS = 6

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parent / "bench"
+FOLDER = Path(__file__).parents[1] / "bench"
 
 
 def script(name: str):

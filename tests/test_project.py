@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import coxlmm_utils
-from coxlmm_utils.notebooks import MACHINE_PATH
+from notebooks.run import MACHINE_PATH
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "coxlmm_utils").rglob("*.py"))

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import torch
 
-from ..captioning import POSITIONS
-from ..datasets import load_images
 from ..files import cache_folder
-from ..loading import load_lmm
-from . import REFERENCE_RULES, planned
-from .estimating import estimate
-from .reading import make_blocks
+from ..images import load_images
+from ..models import POSITIONS, load_lmm
+from .estimate import estimate
+from .loop import make_blocks
+from .plan import REFERENCE_RULES, planned
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

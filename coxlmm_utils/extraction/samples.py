@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 
-from ..captioned_images import CaptionedImages, warn_of_unreadable
-from ..lmm import LMM
-from ..states import States
-from ..words import FUNCTION_WORDS, words_in
+from ..images import CaptionedImages, warn_of_unreadable
+from ..models import LMM
+from ..text import common_words, quoted, words_in
 from .blocks import Block, stacked
-from .reading import Reading
+from .plan import Reading
+from .states import States
 
 
 def gathered(lmm: LMM, images: CaptionedImages, reading: Reading, blocks: list[Block]) -> dict:
@@ -81,13 +80,3 @@ def _warn(provenance: dict) -> None:
             f"{quoted(spellings)} is several tokens to this model; the state is that of its first piece, "
             f"{quoted(pieces)}"
         )
-
-
-def quoted(words: Sequence[str]) -> str:
-    return " or ".join(f"'{word}'" for word in words)
-
-
-def common_words(words: Counter, n: int = 12) -> str:
-    """The most frequent words with a meaning of their own, as a list to choose from."""
-    frequent = [word for word, _ in words.most_common() if len(word) > 2 and word not in FUNCTION_WORDS]
-    return ", ".join(frequent[:n]) or "none"

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from coxlmm_utils.notebooks import NOTEBOOKS
+from notebooks.run import NOTEBOOKS
 from tests.browser.chromium import launch
 from tests.browser.jupyter import Lab, serve
 from tests.browser.page import Page

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from coxlmm_utils.notebooks import KERNEL_ENVIRONMENT
+from notebooks.run import KERNEL_ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 GRACE = 15  # seconds that a server has to end its kernels and itself

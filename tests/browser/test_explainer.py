@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from coxlmm_utils.picturebook import page as page_of
+from coxlmm_utils.picturebook.page import page as page_of
 from tests.browser.page import Page
 
 pytestmark = pytest.mark.notebooks

@@ -14,7 +14,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from coxlmm_utils.notebooks import NOTEBOOKS
+from notebooks.run import NOTEBOOKS
 from tests.browser import jupyter, page
 from tests.browser.chromium import HOW, executable
 from tests.browser.jupyter import ROOT, serve

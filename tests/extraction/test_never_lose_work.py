@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from coxlmm_utils import load_images, load_lmm
-from coxlmm_utils.captioning import write_captions
-from coxlmm_utils.extraction import blocks, extract_many, reading
+from coxlmm_utils.extraction import blocks
+from coxlmm_utils.extraction import loop as reading
+from coxlmm_utils.extraction.extract import extract_many
+from coxlmm_utils.models.captioning import write_captions
 from tests.conftest import noise
 from tests.tiny_lmms import tiny_llava
 

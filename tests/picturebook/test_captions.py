@@ -8,7 +8,7 @@ import pytest
 from coxlmm_utils.picturebook import captions
 from coxlmm_utils.picturebook.captions import FACTS_BY_WORD, FUNCTION_WORDS, facts_in, references
 from coxlmm_utils.picturebook.factors import Factors, factors_of
-from coxlmm_utils.picturebook.lmm import vocabulary
+from data.picturebook.recipe.architecture import vocabulary
 
 PAGES = {number: factors_of(number) for number in range(5000)}
 

@@ -5,9 +5,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from coxlmm_utils.picturebook import Factors, allowed_values, factors_of, page
 from coxlmm_utils.picturebook.captions import references
 from coxlmm_utils.picturebook.drawing import draw
+from coxlmm_utils.picturebook.factors import Factors, allowed_values, factors_of
+from coxlmm_utils.picturebook.page import page
 
 
 def test_a_number_gives_that_page_of_the_book():

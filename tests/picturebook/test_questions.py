@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 
 from coxlmm_utils.picturebook.factors import Factors, factors_of
-from coxlmm_utils.picturebook.lmm import vocabulary
 from coxlmm_utils.picturebook.questions import (
     ASKED_NOUNS,
     QUESTION_TOPICS,
@@ -15,6 +14,7 @@ from coxlmm_utils.picturebook.questions import (
     ask_some_presence,
     present_nouns,
 )
+from data.picturebook.recipe.architecture import vocabulary
 
 DOGS = Factors("dog", "golden", "large", "sleeping", "room", "friend", "day")
 BUS = Factors("bus", "red", "small", "parked", "street", "child", "night")

@@ -1,0 +1,212 @@
+"""Semi-NMF against its rivals, on three cases: `make bench` prints one table and writes build/bench.json.
+
+    picturebook   states of the 1,200 "dog" pages at the gallery's layer, 16 concepts
+    planted       3,000 x 4,096, made of 20 concepts and noise
+    digits        scikit-learn's bundled digits, 20 concepts, 300 rounds at most
+
+All minimise ||Z - V U||_F^2 + 2 * sum(V), V >= 0, rows of U in the unit ball: lambda 2 is scikit-learn's alpha 1, as the
+released code of the paper leaves it. Each system runs alone in a process of its own, with the same number of threads.
+The objective of each is computed here, from its U and V; overcomplete's concepts know no unit ball, so that longer ones
+are shortened and their activations lengthened, which leaves V U as it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import matplotlib
+import matplotlib.cm
+import numpy as np
+import pandas as pd
+import torch
+from measuring import RESULTS, keep, peak_mb
+
+LAM = 2.0
+CASES = {"picturebook": (16, 5000), "planted": (20, 5000), "digits": (20, 300)}  # concepts, most rounds
+SYSTEMS = ("ours", "sklearn", "overcomplete", "overcomplete_mu")
+
+
+def states(case: str) -> np.ndarray:
+    """The case's Z: (samples, width), float32."""
+    if case == "planted":
+        return planted()
+    if case == "digits":
+        from sklearn.datasets import load_digits
+
+        return load_digits().data.astype(np.float32)
+    from coxlmm_utils import extract, load_images, load_lmm
+    from coxlmm_utils.ground_truth import GALLERY_LAYER, PAGES_PER_SUBJECT
+
+    images = load_images("picturebook").mentioning("dog")[:PAGES_PER_SUBJECT]
+    return extract(load_lmm(), images, "dog", GALLERY_LAYER).Z.numpy()
+
+
+def planted(samples: int = 3000, width: int = 4096, concepts: int = 20, noise: float = 0.05) -> np.ndarray:
+    """States made of sparse amounts of random unit concepts, and noise."""
+    rng = np.random.default_rng(0)
+    U = rng.standard_normal((concepts, width))
+    U /= np.linalg.norm(U, axis=1, keepdims=True)
+    V = rng.gamma(4.0, 1.0, (samples, concepts)) * (rng.random((samples, concepts)) < 0.3)
+    return (V @ U + noise * rng.standard_normal((samples, width))).astype(np.float32)
+
+
+def objective(Z: np.ndarray, U: np.ndarray, V: np.ndarray) -> float:
+    """In float64, of concepts brought into the unit ball without a change of V U."""
+    lengths = np.maximum(np.linalg.norm(U.astype(float), axis=1), 1)
+    U, V = U / lengths[:, None], V * lengths
+    return float(((Z - V @ U) ** 2).sum() + LAM * V.sum())
+
+
+def fit_ours(Z: np.ndarray, n_concepts: int, max_rounds: int) -> dict:
+    """Our default; `curve` is when which objective was first reached, over all starts."""
+    from coxlmm_utils import SemiNMF
+    from coxlmm_utils.dictionaries import Alternation
+
+    SemiNMF(n_concepts, lam=LAM, max_rounds=2).fit(Z[: len(Z) // 2])  # the libraries' first call is slow
+    before, curve, step = peak_mb(reset=True), [], Alternation.step
+
+    def timed_step(self):
+        settled = step(self)
+        curve.append((time.perf_counter() - begin, min(self.objective)))
+        return settled
+
+    Alternation.step = timed_step
+    begin = time.perf_counter()
+    fitted = SemiNMF(n_concepts, lam=LAM, max_rounds=max_rounds).fit(Z)
+    seconds, memory = time.perf_counter() - begin, peak_mb() - before
+    floor = floor_seconds(Z, n_concepts, fitted.n_start_rounds_)
+    found = {"U": fitted.components_, "V": fitted.activations_, "rounds": fitted.n_rounds_, "floor_seconds": floor}
+    found |= {"seconds": seconds, "memory_mb": memory, "curve": curve}
+    return found | {"start_rounds": sum(fitted.n_start_rounds_)}
+
+
+def floor_seconds(Z: np.ndarray, n_concepts: int, n_start_rounds: list[int]) -> float:
+    """What the two products with Z of all rounds take by themselves, with as many starts at once as there were."""
+    from coxlmm_utils.dictionaries import SMALL
+
+    Z = torch.from_numpy(Z)
+    Z = Z.double() if Z.numel() <= SMALL else Z
+    total = 0.0
+    for n_starts in sorted(set(n_start_rounds)):
+        U = torch.rand(n_starts * n_concepts, Z.shape[1], dtype=Z.dtype)
+        V = torch.rand(n_starts * n_concepts, len(Z), dtype=Z.dtype)
+        U @ Z.T, V @ Z
+        rounds = n_start_rounds.count(n_starts)
+        begin = time.perf_counter()
+        for _ in range(rounds):
+            U @ Z.T, V @ Z
+        total += time.perf_counter() - begin
+    return total
+
+
+def fit_sklearn(Z: np.ndarray, n_concepts: int, max_rounds: int) -> dict:
+    """As the released code calls it, with a seed."""
+    from sklearn.decomposition import DictionaryLearning
+
+    learner = DictionaryLearning(
+        n_concepts,
+        positive_code=True,
+        fit_algorithm="cd",
+        transform_algorithm="lasso_cd",
+        max_iter=max_rounds,
+        random_state=0,
+    )
+    before, begin = peak_mb(reset=True), time.perf_counter()
+    V = learner.fit_transform(Z)
+    seconds, memory = time.perf_counter() - begin, peak_mb() - before
+    return {"U": learner.components_, "V": V, "rounds": learner.n_iter_, "seconds": seconds, "memory_mb": memory}
+
+
+def fit_overcomplete(Z: np.ndarray, n_concepts: int, max_rounds: int, solver: str = "pgd") -> dict:
+    """Its projected gradient, whose penalty is a mean and so comes to lam * concepts / width, and its own settings."""
+    matplotlib.cm.get_cmap = matplotlib.colormaps.get_cmap  # it asks for what matplotlib 3.9 took away
+    from overcomplete.optimization import SemiNMF
+
+    torch.manual_seed(0)
+    learner = SemiNMF(n_concepts, solver=solver, l1_penalty=LAM * n_concepts / Z.shape[1])
+    before, begin = peak_mb(reset=True), time.perf_counter()
+    V, U = learner.fit(torch.from_numpy(Z))
+    seconds, memory = time.perf_counter() - begin, peak_mb() - before
+    return {"U": U.numpy(), "V": V.numpy(), "rounds": None, "seconds": seconds, "memory_mb": memory}
+
+
+def measure(case: str, system: str) -> dict:
+    """One system on one case, in this process."""
+    Z, (n_concepts, max_rounds) = states(case), CASES[case]
+    fits = {
+        "ours": fit_ours,
+        "sklearn": fit_sklearn,
+        "overcomplete": fit_overcomplete,
+        "overcomplete_mu": partial(fit_overcomplete, solver="mu"),  # multiplicative updates: no penalty at all
+    }
+    found = fits[system](Z, n_concepts, max_rounds)
+    reached = objective(Z.astype(float), found.pop("U"), found.pop("V"))
+    return found | {"objective": reached, "states_mb": Z.nbytes / 2**20}
+
+
+def measured_alone(case: str, system: str, threads: int) -> dict:
+    """`measure` in a process of its own, so that neither memory nor threads are another's."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment = os.environ | {name: str(threads) for name in names}
+    command = [sys.executable, __file__, "--only", case, system]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        return {"missing": done.stderr.strip().splitlines()[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def case_results(case: str, threads: int) -> dict:
+    """All systems on one case; ours with the time that it needs to reach scikit-learn's objective."""
+    results = {}
+    for system in SYSTEMS:
+        print(f"{case}: {system} ...", file=sys.stderr, flush=True)
+        results[system] = measured_alone(case, system, threads)
+    target = results["sklearn"]["objective"]
+    reached = [seconds for seconds, value in results["ours"].pop("curve") if value <= target]
+    results["ours"]["seconds_to_sklearn"] = reached[0] if reached else None
+    return results
+
+
+def table(results: dict) -> pd.DataFrame:
+    """One row for each case and system."""
+    rows = []
+    for case, systems in results.items():
+        ours = systems["ours"]["seconds"]
+        for system, found in systems.items():
+            row = {"case": case, "system": system, "seconds": found.get("seconds", np.nan)}
+            row["ratio"] = row["seconds"] / ours
+            row["objective"] = found.get("objective", np.nan)
+            row["above ours"] = row["objective"] / systems["ours"]["objective"] - 1
+            row["to sklearn's"], row["floor"] = found.get("seconds_to_sklearn"), found.get("floor_seconds")
+            rows.append(row | {"peak MB": found.get("memory_mb"), "rounds": found.get("rounds")})
+    return pd.DataFrame(rows).set_index(["case", "system"])
+
+
+def main() -> None:
+    """Measure all and write it down; or, with --only, one system on one case, as json."""
+    parser = argparse.ArgumentParser(description="Semi-NMF against scikit-learn and overcomplete.")
+    parser.add_argument("--only", nargs=2, metavar=("CASE", "SYSTEM"))
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if options.only:
+        warnings.simplefilter("ignore")
+        print(json.dumps(measure(*options.only)))
+        return
+    results = {case: case_results(case, options.threads) for case in options.cases}
+    keep("semi_nmf", results, options.out)
+    print(table(results).to_string(float_format="{:.4g}".format, na_rep="-"))
+    print(f"\n{options.threads} threads; seconds, and megabytes above what was in use before; written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()

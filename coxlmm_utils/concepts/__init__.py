@@ -1,0 +1,26 @@
+"""TODO concepts"""
+
+from . import figures
+from .bank import THUMBNAIL_SIDE, ConceptBank, numbered_title
+from .bank_files import LONGEST
+from .grounding import Words, ground_pictures, ground_words
+from .measures import active_mean, active_share, concept_stability, overlaps, token_shares, words_said
+from .word_filter import WordFilter
+
+__all__ = [
+    "ConceptBank",
+    "LONGEST",
+    "THUMBNAIL_SIDE",
+    "WordFilter",
+    "Words",
+    "active_mean",
+    "active_share",
+    "concept_stability",
+    "figures",
+    "ground_pictures",
+    "ground_words",
+    "numbered_title",
+    "overlaps",
+    "token_shares",
+    "words_said",
+]

@@ -1,0 +1,300 @@
+"""A concept bank: a dictionary, each concept's words and pictures, and where it all came from."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ..dictionaries import Dictionary, SemiNMF
+from ..extraction import States, join_states
+from ..images import CaptionedImages
+from ..models import LMM, Layer
+from . import figures
+from .bank_files import check_name, load_bank, read_names, save_bank, write_names
+from .grounding import Words, ground_pictures, ground_words
+from .word_filter import WordFilter
+
+THUMBNAIL_SIDE = 224  # pixels of the longer side, at most
+
+
+@dataclass(frozen=True)
+class ConceptBank:
+    """The concepts of one token, grounded in words and pictures.
+
+    Attributes
+    ----------
+    dictionary : Dictionary
+        Its `components_` are the concepts: (concepts, width).
+    activations : numpy.ndarray
+        (samples, concepts): how active each concept is on each sample that it was learned from.
+    words : list of Words
+        Of each concept.
+    ids : list of str
+        The samples' picture ids.
+    captions : list of str
+        The samples' captions, as the LMM wrote them.
+    top : numpy.ndarray
+        (concepts, pictures): the samples that activate each concept most.
+    thumbnails : dict of str to PIL.Image.Image
+        Those samples' pictures, by id, reduced; kept in the bank so that it can be shown anywhere.
+    provenance : dict
+        Model, layer, position, prompt, token, the dictionary's method and parameters, data, counts and versions.
+    names : dict of int to str
+        What the user calls some of the concepts; `rename` gives a name.
+    measures : dict of str to numpy.ndarray
+        (concepts,) each, such as "clipscore"; `measured` measures them. NaN where there was nothing to measure.
+    folder : Path or None
+        Where the bank was saved to or loaded from.
+    """
+
+    dictionary: SemiNMF
+    activations: np.ndarray
+    words: list[Words]
+    ids: list[str]
+    captions: list[str]
+    top: np.ndarray
+    thumbnails: dict[str, Image.Image]
+    provenance: dict
+    names: dict[int, str] = field(default_factory=dict)
+    measures: dict[str, np.ndarray] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @classmethod
+    def learn(
+        cls,
+        lmm: LMM,
+        states: States | Sequence[States],
+        dictionary: Dictionary,
+        n_decoded: int = 15,
+        n_kept: int | None = None,
+        n_pictures: int = 5,
+        word_filter: WordFilter | None = None,
+        norm: bool | None = None,
+    ) -> ConceptBank:
+        """Fit a dictionary to states and ground its concepts (paper sections 3.3 and 3.4, arXiv 2406.08074).
+
+        Parameters
+        ----------
+        lmm : LMM
+            The model that the states are of.
+        states : States or sequence of States
+            Of one layer; `states.at(layer)` chooses. Those of several tokens become one Z, and the bank is shared
+            (ours; see `join_states` and `token_shares`).
+        dictionary : Dictionary
+            Any method, with its settings; a copy of it is fitted, so that one may serve several banks.
+        n_decoded, n_kept : int
+            How many tokens are decoded for each concept, and how many words kept at most; see `ground_words`.
+            `n_kept` defaults to the LMM's `words_kept`: all that pass the filter, as in the paper, and 5 for the
+            picture book, whose whole vocabulary is 149 tokens.
+        n_pictures : int
+            Pictures for each concept: the paper's N_MAS.
+        word_filter : WordFilter, optional
+        norm : bool, optional
+            Final norm before the unembedding or not; default: where the layer needs it.
+
+        Returns
+        -------
+        ConceptBank
+
+        Raises
+        ------
+        ValueError
+            If the states are of another model, of several layers, fewer than the concepts, or not finite.
+        """
+        states = states if isinstance(states, States) else join_states(states)
+        _same_model(states.provenance["model"], lmm)
+        layer = states.layer
+        dictionary = copy.copy(dictionary).fit(states.Z)
+        n_kept, word_filter = n_kept or lmm.words_kept, word_filter or WordFilter()
+        words = ground_words(lmm, dictionary.components_, layer, n_decoded, n_kept, word_filter, norm)
+        top = ground_pictures(dictionary.activations_, n_pictures)
+        thumbnails = {states.images.ids[row]: _thumbnail(states.images.picture(row)) for row in np.unique(top)}
+        grounding = {"n_decoded": n_decoded, "n_kept": n_kept, "norm": norm, "filter": word_filter.settings()}
+        method = {"method": type(dictionary).__name__, **dictionary.get_params()}
+        found = {"layer": layer, "dictionary": method, "grounding": grounding}
+        return cls(
+            dictionary,
+            dictionary.activations_,
+            words,
+            list(states.images.ids),
+            states.captions,
+            top,
+            thumbnails,
+            {**states.provenance, **found},
+        )
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __repr__(self) -> str:
+        kind = "concepts" if self.method == SemiNMF.label else f"{self.method} concepts"
+        return f"ConceptBank({len(self)} {kind} of {self.token!r}, {self.where}, {len(self.ids):,} samples)"
+
+    @property
+    def token(self) -> str:
+        """The target word, by its first spelling; of a shared bank all target words."""
+        return ", ".join(self.provenance.get("tokens", self.provenance["token"][:1]))
+
+    @property
+    def layer(self) -> Layer:
+        return self.provenance["layer"]
+
+    @property
+    def method(self) -> str:
+        """The dictionary's method, as figures show it."""
+        return self.dictionary.label
+
+    @property
+    def where(self) -> str:
+        """Layer and position in words, as figures show them."""
+        layer = "final norm" if self.layer == "norm" else f"layer {self.layer}"
+        position = {"predicts": "position that predicts it (the paper's)", "own": "its own position (ours)"}
+        return f"{layer}, {position[self.provenance['position']]}"
+
+    @property
+    def concepts(self) -> np.ndarray:
+        """The concepts: (concepts, width), of Semi-NMF each in the unit ball; the paper's U is the transpose."""
+        return self.dictionary.components_
+
+    def project(self, Z) -> np.ndarray:
+        """Activations of new states: (samples, width) to (samples, concepts) (paper section 3.5)."""
+        return self.dictionary.transform(Z)
+
+    def pictures(self, concept: int) -> list[Image.Image]:
+        """The pictures that activate a concept most, of either sign, most active first; none that does not at all."""
+        return [self.thumbnails[self.ids[row]] for row in self.top[concept] if self.activations[row, concept]]
+
+    def check_model(self, lmm: LMM) -> None:
+        """Refuse a model that the bank was not learned on.
+
+        Raises
+        ------
+        ValueError
+            Names both models.
+        """
+        _same_model(self.provenance["model"], lmm)
+
+    def gallery(self, concepts: Sequence[int] | None = None, n_words: int = 5) -> Figure:
+        """All concepts with their pictures and words, as the paper's Figs 4 and 7; see `figures.gallery`."""
+        return figures.gallery(self, concepts, n_words)
+
+    def title(self, concept: int) -> str:
+        """What a concept is called: its user's name, else its first three words, else "concept k" (ours)."""
+        return title_of(self, concept)
+
+    def rename(self, concept: int, name: str) -> None:
+        """Name a concept; figures and views use the name from now on (ours).
+
+        Parameters
+        ----------
+        concept : int
+        name : str
+            At most 60 characters; spaces around it are dropped, and "" takes the name away. Of a bank that was saved
+            or loaded, the names are written to its folder at once.
+
+        Raises
+        ------
+        ValueError
+            If there is no such concept, or the name is too long or has control characters.
+        OSError
+            If the name cannot be written; the concept then keeps its old one.
+        """
+        concept, name = operator.index(concept), check_name(name)
+        if not 0 <= concept < len(self):
+            raise ValueError(f"there is no concept {concept}: they are numbered from 0 to {len(self) - 1}")
+        names = self.names if self.folder is None else read_names(self.folder, len(self))
+        names = {number: other for number, other in {**names, concept: name}.items() if other}
+        if self.folder is not None:
+            write_names(self.folder, names)
+        self.names.clear()
+        self.names.update(names)
+
+    def measured(
+        self,
+        images: CaptionedImages | None = None,
+        clip=None,
+        bert=None,
+        others: Sequence[ConceptBank] = (),
+    ) -> ConceptBank:
+        """The same bank with CLIPScore, BERTScore or stability of its concepts; see `measure` for what each needs."""
+        from ..evaluation import measure
+
+        return replace(self, measures=self.measures | measure(self, images, clip, bert, others))
+
+    def trust_card(self, **found):
+        """What was measured of the bank on one page, and what was not (ours); `trust_card` tells what it can be given."""
+        from ..faithfulness import trust_card
+
+        return trust_card(self, **found)
+
+    def to_html(self, path: str | Path, images: CaptionedImages | None = None) -> None:
+        """Write the concepts as one page that opens anywhere, without Python or a network; see `browser.page`."""
+        from ..widgets import to_html  # here, since views are made of banks
+
+        to_html(self, path, images)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save as safetensors, json and PNG, whole or not at all.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Made, or replaced. Names that are given to concepts later are written there, too.
+
+        Raises
+        ------
+        ValueError
+            If the dictionary is of a method that could not be loaded again.
+        """
+        saved = save_bank(self, folder).absolute()
+        object.__setattr__(self, "folder", saved)  # all else of a bank is settled when it is made
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> ConceptBank:
+        """Load what `save_pretrained` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder holds no bank.
+        ValueError
+            If the bank is damaged, half-written or of another format.
+        """
+        return cls(**load_bank(folder))
+
+
+def _same_model(learned_on: dict, lmm: LMM) -> None:
+    """Refuse a model other than the one that states or a bank were taken from."""
+    if learned_on["fingerprint"] != lmm.fingerprint:
+        raise ValueError(
+            f"these concepts were learned on {learned_on['name']!r} (weights {learned_on['fingerprint']}), but the "
+            f"model given is {lmm.name!r} (weights {lmm.fingerprint}); load the first, or extract again with the second"
+        )
+
+
+def _thumbnail(picture: Image.Image) -> Image.Image:
+    small = picture.copy()
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return small
+
+
+N_WORDS = 3  # that stand for a concept without a name
+
+
+def title_of(bank, number: int) -> str:
+    """What a concept is called: its user's name, else its first three words, else "concept k" (ours)."""
+    words = bank.words[number].kept[:N_WORDS]
+    return bank.names.get(number) or ", ".join(words) or f"concept {number}"
+
+
+def numbered_title(bank, number: int, n_words: int = N_WORDS) -> str:
+    """A concept's name, else its first words, with its number behind: the label of a figure's row (ours)."""
+    words = bank.words[number].kept[:n_words]
+    return f"{bank.names.get(number) or ', '.join(words) or '(no words)'}   {number}"

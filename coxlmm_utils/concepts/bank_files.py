@@ -1,0 +1,158 @@
+"""A concept bank as files: safetensors, json and PNG."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from .._version import __version__
+from ..dictionaries import METHODS, Dictionary, as_matrix
+from ..files import write_whole
+from ..images import open_picture
+from .grounding import Words
+
+FORMAT = 2  # of the files of a saved bank
+NAMES = "names.json"  # beside them, so that naming a concept writes nothing else
+MEASURE = "measure/"  # before a measure's name among the tensors
+
+
+def save_bank(bank, folder: str | Path) -> Path:
+    """Write a bank, whole or not at all; `ConceptBank.save_pretrained` tells more."""
+    name = type(bank.dictionary).__name__
+    if METHODS.get(name) is not type(bank.dictionary):
+        raise ValueError(f"a bank of {name} cannot be saved: only {', '.join(METHODS)} can be loaded again")
+    return write_whole(folder, partial(_write, bank))
+
+
+def load_bank(folder: str | Path) -> dict:
+    """The attributes of a saved bank, by name; `ConceptBank.from_pretrained` tells more."""
+    folder = Path(folder).absolute()
+    if not (folder / "bank.json").exists():
+        raise FileNotFoundError(f"{folder} holds no concept bank: bank.json is missing")
+    try:
+        attributes = _read(folder)
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
+        raise ValueError(f"the concept bank in {folder} is damaged ({error}); save it again") from error
+    return {**attributes, "names": read_names(folder, len(attributes["words"])), "folder": folder}
+
+
+def write_names(folder: Path, names: dict[int, str]) -> None:
+    """Write the users' names for a saved bank's concepts, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If the bank is no longer there, or cannot be written to.
+    """
+    if not (folder / "bank.json").exists():
+        raise FileNotFoundError(f"the bank is no longer in {folder}: save it again, then name its concepts")
+    text = json.dumps({str(number): names[number] for number in sorted(names)}, indent=1)
+    write_whole(folder / NAMES, lambda scratch: scratch.write_text(text))
+
+
+def read_names(folder: Path, n_concepts: int) -> dict[int, str]:
+    """The users' names for a saved bank's concepts; none if none were given.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be read, or name no concept of the bank.
+    """
+    path = folder / NAMES
+    try:
+        written = json.loads(path.read_text()) if path.exists() else {}
+        names = {int(number): check_name(name) for number, name in written.items()}
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise ValueError(f"the names of concepts in {path} cannot be read ({error}); mend or delete it") from error
+    if strange := [number for number in names if not 0 <= number < n_concepts]:
+        raise ValueError(f"{path} names the concept {strange[0]}, and there are {n_concepts}; mend or delete it")
+    return names
+
+
+def _write(bank, folder: Path) -> None:
+    """Fill the folder of a bank."""
+    (folder / "pictures").mkdir(parents=True)
+    files = {id: f"{number:05d}.png" for number, id in enumerate(bank.thumbnails)}
+    for id, picture in bank.thumbnails.items():
+        picture.save(folder / "pictures" / files[id])
+    measures = {MEASURE + name: values for name, values in bank.measures.items()}
+    tensors = {"activations": bank.activations, "top": bank.top, **_learned(bank.dictionary), **measures}
+    tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    save_file(tensors, folder / "bank.safetensors")
+    record = {
+        "format": FORMAT,
+        "coxlmm_utils": __version__,
+        "words": [asdict(words) for words in bank.words],
+        "ids": bank.ids,
+        "captions": bank.captions,
+        "pictures": files,
+        "provenance": bank.provenance,
+    }
+    (folder / "bank.json").write_text(json.dumps(record, indent=1))
+    if bank.names:
+        write_names(folder, bank.names)
+
+
+def _read(folder: Path) -> dict:
+    """What `_write` wrote, but the names."""
+    record = json.loads((folder / "bank.json").read_text())
+    if record["format"] != FORMAT:
+        raise ValueError(f"its format is {record['format']}, not {FORMAT}")
+    tensors = load_file(folder / "bank.safetensors")
+    provenance = record["provenance"]
+    return {
+        "dictionary": _rebuilt(provenance["dictionary"], tensors),
+        "activations": tensors["activations"],
+        "words": [Words(tuple(words["kept"]), tuple(map(tuple, words["dropped"]))) for words in record["words"]],
+        "ids": record["ids"],
+        "captions": record["captions"],
+        "top": tensors["top"],
+        "thumbnails": {id: open_picture(folder / "pictures" / name) for id, name in record["pictures"].items()},
+        "provenance": provenance,
+        "measures": {key.removeprefix(MEASURE): tensors[key] for key in tensors if key.startswith(MEASURE)},
+    }
+
+
+def _learned(dictionary: Dictionary) -> dict[str, np.ndarray]:
+    """What a dictionary learned, by name; a number as a float64 array without dimensions."""
+    learned = {name: getattr(dictionary, name) for name in dictionary.learned}
+    return {name: value if isinstance(value, np.ndarray) else np.float64(value) for name, value in learned.items()}
+
+
+def _rebuilt(settings: dict, tensors: dict[str, np.ndarray]) -> Dictionary:
+    """The dictionary of a saved bank, from its method's name, its parameters and what it learned."""
+    parameters = {name: value for name, value in settings.items() if name != "method"}
+    if settings["method"] not in METHODS:
+        raise ValueError(f"its method {settings['method']!r} is none of {', '.join(METHODS)}")
+    dictionary = METHODS[settings["method"]](**parameters)
+    for name in dictionary.learned:
+        setattr(dictionary, name, tensors[name] if tensors[name].ndim else float(tensors[name]))
+    as_matrix(dictionary.components_, "concept")  # which refuses what is not finite
+    return dictionary
+
+
+LONGEST = 60  # characters of a name
+REFUSED = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of characters, and ends of lines
+
+
+def check_name(name: str) -> str:
+    """A name without spaces around it.
+
+    Raises
+    ------
+    ValueError
+        If it is too long, or has control characters such as line ends.
+    """
+    name = name.strip()
+    if len(name) > LONGEST:
+        raise ValueError(f"the name has {len(name)} characters; give it at most {LONGEST}")
+    if any(unicodedata.category(character) in REFUSED for character in name):
+        raise ValueError("the name has a line end or another control character; leave it out")
+    return name

@@ -1,0 +1,206 @@
+"""The paper's figures, each a function that returns a matplotlib Figure.
+
+Everything is placed in inches from the figure's lower left corner, so that nothing overlaps or is cut off,
+whatever the pictures and words are; words are shown literally, also those with $ or _.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import wrap
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..dictionaries import SemiNMF
+from ..plots import BAR, INK, NEGATIVE_BAR, PANEL, QUIET, new_figure, put_box, put_line, put_picture, put_text
+from ..text import whole_word
+
+MARGIN = 0.12  # inches, as are all sizes here: around cards, and inside them
+LINE = 0.3  # a line of text
+GAP = 0.06  # between pictures
+SIDE = 0.95  # of the square that a gallery's picture is fitted into
+CONCEPT_SIDE = 1.7  # the same, for one concept
+EXPLAINING_SIDE = 1.0  # the same, beside the bars
+EXPLAINED_SIDE = 3.2  # of the picture that is explained
+BARS = 2.0  # width of the bars
+LEAST_ROOM = 0.8  # for words beside a concept's name; with less they are left out
+
+
+def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Figure:
+    """Concepts with their most activating pictures and their words: the paper's Figs 4 and 7.
+
+    Parameters
+    ----------
+    bank : ConceptBank
+    concepts : sequence of int, optional
+        Which ones, in this order. Default: all, those with the most activation (of either sign) over the samples first.
+    n_words : int
+        Words shown for each, as far as there is room.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if concepts is None:
+        concepts = np.argsort(-np.abs(bank.activations).sum(0), kind="stable").tolist()
+    n_pictures = bank.top.shape[1]
+    n_columns = min(2, len(concepts))
+    n_rows = -(-len(concepts) // n_columns)
+    width, height = _card_size(n_pictures, SIDE)
+    figure = new_figure(n_columns * (width + MARGIN) + MARGIN, n_rows * (height + MARGIN) + 2 * LINE + MARGIN)
+    top = figure.get_figheight() - MARGIN
+    share = f"{len(concepts)} of {len(bank)}" if len(concepts) < len(bank) else f"{len(bank)}"
+    method = "" if bank.method == SemiNMF.label else f" ({bank.method})"
+    title = f"“{bank.token}”: {share} concepts{method}"
+    inside = figure.get_figwidth() - 2 * MARGIN
+    put_line(figure, MARGIN, top - LINE / 2, [title], inside, size=13, weight="bold")
+    samples = f"{bank.where}  ·  {len(bank.ids):,} samples"
+    put_line(figure, MARGIN, top - LINE * 1.4, [samples], inside, color=QUIET)
+    for place, concept in enumerate(concepts):
+        row, column = divmod(place, n_columns)
+        bottom = top - 2 * LINE - (row + 1) * (height + MARGIN) + MARGIN
+        _card(figure, MARGIN + column * (width + MARGIN), bottom, bank, concept, n_words, n_pictures, SIDE)
+    return figure
+
+
+def concept(bank, number: int, n_words: int = 5) -> Figure:
+    """One concept, large: the paper's Fig 2.
+
+    Parameters
+    ----------
+    bank : ConceptBank
+    number : int
+        Which concept.
+    n_words : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    n_pictures = bank.top.shape[1]
+    width, height = _card_size(n_pictures, CONCEPT_SIDE)
+    figure = new_figure(width + 2 * MARGIN, height + 2 * MARGIN)
+    _card(figure, MARGIN, MARGIN, bank, number, n_words, n_pictures, CONCEPT_SIDE)
+    return figure
+
+
+def explanation(explained, n: int = 3) -> Figure:
+    """One picture, its top concepts as bars, and each concept's words and pictures: the paper's Fig 5.
+
+    Parameters
+    ----------
+    explained : Explanation
+    n : int
+        How many concepts.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    bank, top, n_pictures = explained.bank, explained.top(n), min(4, explained.bank.top.shape[1])
+    lines = wrap(_marked(explained), 38)
+    width, height = _card_size(n_pictures, EXPLAINING_SIDE)
+    step = height + MARGIN
+    seen = EXPLAINED_SIDE * min(1, explained.picture.height / explained.picture.width)  # height of the picture
+    tall = max(seen + MARGIN + 0.21 * len(lines), len(top) * step + 2 * LINE - MARGIN)
+    cards_left = EXPLAINED_SIDE + BARS + 4 * MARGIN
+    figure = new_figure(cards_left + width + MARGIN, tall + 2 * MARGIN)
+    head = tall + MARGIN
+    put_picture(figure, MARGIN, head - EXPLAINED_SIDE, EXPLAINED_SIDE, explained.picture, anchor="NW")
+    style = dict(fontsize=11, color=INK, va="top", linespacing=1.3)
+    put_text(figure, MARGIN, head - seen - MARGIN, "\n".join(lines), **style)
+    heading = [f"Concepts behind “{bank.token}”"] if top else [f"No concept is active behind “{bank.token}”"]
+    bars_left = EXPLAINED_SIDE + 3 * MARGIN
+    put_line(figure, bars_left, head - LINE / 2, heading, BARS + MARGIN + width, weight="bold")
+    for row, number in enumerate(top):
+        bottom = head - LINE - (row + 1) * step + MARGIN
+        _bar(figure, bars_left, bottom + height / 2, bank, number, explained.relative[number])
+        _card(figure, cards_left, bottom, bank, number, 5, n_pictures, EXPLAINING_SIDE)
+    if top:
+        style = dict(color=QUIET, fontsize=9, va="top")
+        put_text(
+            figure,
+            bars_left,
+            head - LINE - len(top) * step + MARGIN / 2,
+            "bars: activation / largest",
+            **style,
+        )
+    return figure
+
+
+def objective(fits: dict[str, Sequence[float]]) -> Figure:
+    """The objective after every round of some fits (ours).
+
+    Parameters
+    ----------
+    fits : dict of str to sequence of float
+        `objective_` of each dictionary, by name.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Relative to the last value, so that fits of different states can be compared.
+    """
+    figure = new_figure(6.5, 2.8, layout="constrained")
+    axes = figure.subplots()
+    for (name, values), colour in zip(fits.items(), (BAR, "#3d5a80", "#81b29a", INK), strict=False):
+        axes.plot(range(1, len(values) + 1), np.array(values) / values[-1] - 1, color=colour, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("round")
+    axes.set_ylabel("objective above the last")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _card_size(n_pictures: int, side: float) -> tuple[float, float]:
+    """Width and height of a concept's card."""
+    return n_pictures * (side + GAP) - GAP + 2 * MARGIN, side + LINE + 1.5 * MARGIN
+
+
+def _card(
+    figure: Figure, left: float, bottom: float, bank, number: int, n_words: int, n_pictures: int, side: float
+) -> None:
+    """A concept's number and words above a strip of its pictures."""
+    width, height = _card_size(n_pictures, side)
+    put_box(figure, left, bottom, width, height, PANEL)
+    left, middle = left + MARGIN, bottom + height - MARGIN / 2 - LINE / 2
+    put_text(figure, left, middle, f"{number}", color=BAR, fontsize=11, weight="bold", va="center")
+    _heading(figure, left + 0.35, middle, bank, number, n_words, width - 2 * MARGIN - 0.35)
+    pictures = bank.pictures(number)[:n_pictures]
+    for place, picture in enumerate(pictures):
+        put_picture(figure, left + place * (side + GAP), bottom + MARGIN, side, picture)
+    if not pictures:
+        put_text(figure, left, bottom + MARGIN, "no picture activates it", color=QUIET, style="italic", fontsize=11)
+
+
+def _heading(figure: Figure, left: float, middle: float, bank, number: int, n_words: int, room: float) -> None:
+    """A concept's words, after the name that its user gave it, as far as there is room."""
+    words, style = list(bank.words[number].kept[:n_words]), {}
+    if number in bank.names:
+        name = put_line(figure, left, middle, [bank.names[number]], room, weight="bold")
+        taken = name.get_window_extent().width / figure.dpi + MARGIN
+        left, room, style = left + taken, room - taken, {"color": QUIET}
+        if room < LEAST_ROOM:
+            return
+    if not words:
+        words, style = ["no words left by the filter"], {"color": QUIET, "style": "italic"}
+    put_line(figure, left, middle, words, room, **style)
+
+
+def _bar(figure: Figure, left: float, middle: float, bank, number: int, value: float) -> None:
+    """One relative activation, from -1 to 1: a bar as long as its magnitude, with its concept and value."""
+    room = BARS - 0.45  # beside it stands the value
+    put_line(figure, left, middle + 0.23, bank.title(number).split(", "), BARS, size=10)
+    put_box(figure, left, middle - 0.11, room, 0.22, PANEL)
+    put_box(figure, left, middle - 0.11, room * abs(float(value)), 0.22, BAR if value > 0 else NEGATIVE_BAR)
+    put_text(figure, left + room + 0.07, middle, f"{value:.2f}", color=INK, fontsize=10, va="center")
+
+
+def _marked(explained) -> str:
+    """The caption with the token set apart."""
+    found = whole_word(*explained.bank.provenance["token"]).search(explained.caption)
+    if found is None:
+        return explained.caption
+    return f"{explained.caption[: found.start()]}[{found.group()}]{explained.caption[found.end() :]}"

@@ -1,0 +1,96 @@
+"""Ground each concept twice: in the words that the unembedding reads from it, and in the pictures that it is active on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..models import LMM, Layer
+from .word_filter import WordFilter
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of one concept.
+
+    Attributes
+    ----------
+    kept : tuple of str
+        Most probable first.
+    dropped : tuple of (str, str)
+        Decoded words that the filter dropped, each with the reason.
+    """
+
+    kept: tuple[str, ...]
+    dropped: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return ", ".join(self.kept) or "(no words)"
+
+
+@torch.inference_mode()
+def ground_words(
+    lmm: LMM,
+    concepts: np.ndarray,
+    layer: Layer,
+    n_decoded: int = 15,
+    n_kept: int | None = None,
+    word_filter: WordFilter | None = None,
+    norm: bool | None = None,
+) -> list[Words]:
+    """The words of highest probability in W_U u_k, for each concept.
+
+    Paper section 3.4 (arXiv 2406.08074): decode the 15 most probable tokens, and keep those that are words.
+
+    Parameters
+    ----------
+    lmm : LMM
+    concepts : numpy.ndarray
+        (concepts, width).
+    layer : layer
+        Where the concepts live; decides whether the final norm comes first.
+    n_decoded : int
+        How many tokens are decoded.
+    n_kept : int, optional
+        At most so many words are kept. Default: all that pass the filter, as in the paper.
+    word_filter : WordFilter, optional
+        Default: `WordFilter()`.
+    norm : bool, optional
+        Apply the final norm before the unembedding, or not. Default: where the layer needs it (ours; the released
+        code never does, and takes its states after the norm).
+
+    Returns
+    -------
+    list of Words
+        One for each concept.
+    """
+    word_filter = word_filter or WordFilter()
+    logits = lmm.unembed(torch.as_tensor(concepts), layer, norm)  # (concepts, vocabulary)
+    best = logits.topk(min(n_decoded, logits.shape[1]), dim=1).indices.cpu()  # (concepts, n_decoded)
+    grounded = []
+    for ids in best:
+        decoded = [lmm.tokenizer.decode([token]) for token in ids.tolist()]
+        kept, dropped = word_filter.split(decoded)
+        grounded.append(Words(tuple(kept[:n_kept]), tuple(dropped)))
+    return grounded
+
+
+def ground_pictures(activations: np.ndarray, n_pictures: int = 5) -> np.ndarray:
+    """The samples that activate each concept most: the paper's X_{k,MAS} (section 3.4, arXiv 2406.08074).
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (samples, concepts).
+    n_pictures : int
+        The paper's N_MAS; 5 in its figures.
+
+    Returns
+    -------
+    numpy.ndarray
+        (concepts, at most n_pictures) sample numbers, largest magnitude first; of equals the earlier sample first.
+    """
+    order = np.argsort(-np.abs(activations), axis=0, kind="stable")  # (samples, concepts)
+    return order[:n_pictures].T

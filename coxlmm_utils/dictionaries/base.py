@@ -1,0 +1,154 @@
+"""What every dictionary of concepts can do, whichever method learns it.
+
+Samples are rows here; the paper's Z, U and V are the transposes.
+
+    Z   (samples, width)      states, unscaled
+    U   (concepts, width)     concepts: `components_`
+    V   (samples, concepts)   activations: `activations_`
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from inspect import signature
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Dictionary(ABC):
+    """A method that learns concepts from states, with scikit-learn's manners.
+
+    The constructor only stores its parameters; `fit` learns, and what it learned ends in an underscore.
+
+    Attributes
+    ----------
+    label : str
+        The method's name in figures and tables.
+    learned : tuple of str
+        The attributes that `transform` needs: what a saved dictionary has to keep.
+    components_ : ndarray of float32, shape (concepts, width)
+    activations_ : ndarray of float32, shape (samples, concepts)
+        ``transform(Z)`` of the states that it was fitted to.
+    reconstruction_error_ : float
+        ``||Z - reconstruct(V)||_F / ||Z||_F`` of the same states, or 0 if all are zero: the error of the paper's Fig 11.
+    """
+
+    label: str
+    learned: tuple[str, ...] = ("components_",)
+    n_concepts: int
+
+    @abstractmethod
+    def fit(self, Z: np.ndarray | Tensor) -> Self:
+        """Learn the concepts of states, (samples, width); returns itself."""
+
+    @abstractmethod
+    def transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
+        """Activations of states: (samples, width) to float32 (samples, concepts)."""
+
+    def reconstruct(self, V: np.ndarray) -> np.ndarray:
+        """The states that activations stand for, ``V U`` unless a method says otherwise: float32 (samples, width)."""
+        return np.asarray(V, dtype=np.float32) @ self.components_
+
+    def fit_transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
+        """`fit`, then `activations_`, shape (samples, concepts); parameters and errors are those of `fit`."""
+        return self.fit(Z).activations_
+
+    def get_params(self) -> dict:
+        """The parameters that it was made with, as json can hold them (as scikit-learn's estimators do)."""
+        names = [name for name in signature(type(self)).parameters if name != "verbose"]
+        return {name: _plain(getattr(self, name)) for name in names}
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.get_params().items() if value is not None)
+        return f"{type(self).__name__}({settings})"
+
+    def check_number(self, Z: Tensor) -> None:
+        """Refuse fewer samples than concepts, or no concepts (ValueError)."""
+        if self.n_concepts < 1:
+            raise ValueError(f"n_concepts must be at least 1, not {self.n_concepts}.")
+        if self.n_concepts > len(Z):
+            raise ValueError(f"n_concepts={self.n_concepts} is more than the {len(Z)} samples: lower it.")
+
+    def check_states(self, Z: np.ndarray | Tensor) -> Tensor:
+        """States that these concepts can be read from, as a matrix; ValueError says what is wrong with them."""
+        if not hasattr(self, "components_"):
+            raise ValueError(f"This {type(self).__name__} has no concepts yet: call fit.")
+        Z, width = as_matrix(Z, "sample"), self.components_.shape[1]
+        if Z.shape[1] != width:
+            raise ValueError(f"The states have width {Z.shape[1]}, not {width}: use the same model.")
+        return Z
+
+
+def as_matrix(rows: np.ndarray | Tensor, name: str) -> Tensor:
+    """A finite matrix of float32 or float64, not copied if it is one; `name` is what its rows are called.
+
+    Raises
+    ------
+    ValueError
+        If it is no matrix, or names the first row with a NaN or infinite value.
+    """
+    rows = rows.detach() if isinstance(rows, Tensor) else torch.from_numpy(_native(rows))
+    rows = rows.cpu() if rows.device.type == "mps" else rows  # which has no float64
+    if rows.ndim != 2:
+        raise ValueError(f"Expected a matrix with one row for each {name}, got shape {tuple(rows.shape)}.")
+    rows = rows.to(rows.dtype if rows.dtype == torch.float64 else torch.float32).contiguous()
+    if not rows.sum().isfinite():  # the quick look; a sum may also overflow
+        bad = (~rows.isfinite().all(dim=1)).nonzero()
+        if len(bad):
+            raise ValueError(f"{name.capitalize()} {int(bad[0])} has a NaN or infinite value: drop or redo it.")
+    return rows
+
+
+def in_chunks(Z: Tensor) -> Iterator[Tensor]:
+    """The rows of Z in float64, some at a time: about a megabyte, which stays in the processor's cache.
+
+    Each is overwritten by the next.
+    """
+    n = max(1, 2**17 // max(1, Z.shape[1]))
+    buffer = Z.new_empty(min(n, len(Z)), Z.shape[1], dtype=torch.float64)
+    for chunk in Z.split(n):
+        yield buffer[: len(chunk)].copy_(chunk)
+
+
+def squared_norms(Z: Tensor) -> Tensor:
+    """Of the rows of Z: (samples,), in float64."""
+    return torch.cat([torch.linalg.vector_norm(chunk, dim=1) for chunk in in_chunks(Z)]).square()
+
+
+def _native(rows) -> np.ndarray:
+    """A float array that torch can share: whole numbers become float64; strides and byte order as torch has them."""
+    rows = np.asarray(rows)
+    kind = rows.dtype.newbyteorder("=") if rows.dtype.kind == "f" and rows.dtype.itemsize <= 8 else np.float64
+    return np.require(rows, dtype=kind, requirements=["C", "W"])
+
+
+def _plain(value):
+    """A number without its numpy type."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def concept_change(dictionary: Dictionary, before: np.ndarray, after: np.ndarray) -> Tensor:
+    """What to add to a state so that its activations are others, and all that the dictionary does not rebuild stays.
+
+    Parameters
+    ----------
+    dictionary : Dictionary
+    before, after : numpy.ndarray
+        (changes, concepts): activations as they are, and as they are to be.
+
+    Returns
+    -------
+    torch.Tensor
+        (changes, width), float32. Removing concept k of a dictionary that rebuilds v U gives -v_k u_k.
+    """
+    return torch.as_tensor(dictionary.reconstruct(after) - dictionary.reconstruct(before))
+
+
+def random_changes(change: Tensor, n: int, rng: np.random.Generator) -> Tensor:
+    """Directions equally likely to be any, as long as a change, (width,): (n, width)."""
+    directions = torch.as_tensor(rng.standard_normal((n, len(change))), dtype=change.dtype)
+    return directions / directions.norm(dim=1, keepdim=True) * change.norm()

@@ -1,0 +1,39 @@
+"""TODO evaluation"""
+
+from . import figures, tables
+from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
+from .clipscore import MOST_WORDS, PREFIX, ClipJudge, words_as_text
+from .evaluate import METRICS, Evaluation, evaluate
+from .grounding_quality import grounding_quality, measure
+from .judges import JudgedPictures, load_judges
+from .selection import choose_lam, choose_layer, choose_n_concepts
+from .sweep import sweep
+from .sweep_figures import curves, layers_beside_the_paper, shares
+from .systems import System
+
+__all__ = [
+    "BASELINE_FILE",
+    "BertJudge",
+    "ClipJudge",
+    "Evaluation",
+    "JudgedPictures",
+    "METRICS",
+    "MOST_WORDS",
+    "PREFIX",
+    "System",
+    "choose_lam",
+    "choose_layer",
+    "choose_n_concepts",
+    "curves",
+    "evaluate",
+    "figures",
+    "grounding_quality",
+    "layers_beside_the_paper",
+    "load_bert_judge",
+    "load_judges",
+    "measure",
+    "shares",
+    "sweep",
+    "tables",
+    "words_as_text",
+]

@@ -1,0 +1,194 @@
+"""CLIPScore: how well a text fits a picture, in the eyes of a CLIP model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import open_clip
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..files import bundled_folder
+
+PREFIX = "A photo is described by the words "
+MOST_WORDS = 10  # of one concept in a text
+SCALE = 2.5
+TEXTS_AT_ONCE = 256
+
+
+def words_as_text(words: Sequence[str]) -> str:
+    """The text that stands for a concept's words: "A photo is described by the words dog, brown."
+
+    Prefix and joining are the released code's, as is that no words leave the prefix and a full stop. At most ten
+    words are said, the first ones, as the paper is recalled.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Most probable first, such as `Words.kept`.
+
+    Returns
+    -------
+    str
+    """
+    return PREFIX + ", ".join(words[:MOST_WORDS]) + "."
+
+
+@dataclass(frozen=True)
+class ClipJudge:
+    """A CLIP model that judges pictures and texts; see `load_clip_judge`.
+
+    Attributes
+    ----------
+    name : str
+        The model and its weights, or the folder.
+    model : torch.nn.Module
+        Frozen and in evaluation mode.
+    preprocess : callable
+        From a picture of any size and mode to what the model takes.
+    tokenizer : callable
+        From texts to (texts, context) token numbers; cuts what is too long.
+    device : torch.device
+    """
+
+    name: str
+    model: nn.Module
+    preprocess: Callable[[Image.Image], Tensor]
+    tokenizer: Callable[[list[str]], Tensor]
+    device: torch.device
+
+    @torch.inference_mode()
+    def encode_pictures(self, pictures: Sequence[Image.Image], batch_size: int = 64) -> Tensor:
+        """Pictures as vectors of length 1.
+
+        Parameters
+        ----------
+        pictures : sequence of PIL.Image.Image
+            At least one, of any size.
+        batch_size : int
+            So many at once; the vectors do not depend on it.
+
+        Returns
+        -------
+        torch.Tensor
+            (pictures, width), float32, on the CPU.
+
+        Raises
+        ------
+        ValueError
+            If there are no pictures.
+        """
+        _check_some(pictures, "pictures")
+        batches = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
+        return torch.cat([_unit(self.model.encode_image(self._stack(batch))) for batch in batches])
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Texts as vectors of length 1; a text that comes again is encoded only once.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            At least one.
+
+        Returns
+        -------
+        torch.Tensor
+            (texts, width), float32, on the CPU.
+
+        Raises
+        ------
+        ValueError
+            If there are no texts.
+        """
+        _check_some(texts, "texts")
+        row = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        tokens = self.tokenizer(list(row)).to(self.device)  # (distinct texts, context)
+        vectors = torch.cat([_unit(self.model.encode_text(some)) for some in tokens.split(TEXTS_AT_ONCE)])
+        return vectors[[row[text] for text in texts]]
+
+    def _stack(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """(pictures, 3, side, side) as the model takes them, on its device."""
+        return torch.stack([self.preprocess(picture) for picture in pictures]).to(self.device)
+
+
+def load_clip_judge(
+    name: str | Path = "ViT-B-32", pretrained: str = "openai", device: str | torch.device | None = None
+) -> ClipJudge:
+    """Load a CLIP model as a judge, through open_clip.
+
+    The default is the released code's: OpenAI's ViT-B/32, about 600 MB, fetched at the first use. Where the weights
+    ask for QuickGELU, as OpenAI's do, they get it (open_clip by itself builds a plain GELU and only warns).
+
+    Parameters
+    ----------
+    name : str or Path
+        A model of open_clip; "picturebook", the bundled judge of its pages; or a folder with `open_clip_config.json` and `open_clip_model.safetensors`.
+    pretrained : str
+        Which weights of that model, as open_clip calls them. Not used with a folder.
+    device : str or torch.device, optional
+        By default cuda if there is one, else the CPU.
+
+    Returns
+    -------
+    ClipJudge
+
+    Raises
+    ------
+    OSError
+        If the judge is not known, cannot be downloaded, or its folder holds no model.
+    """
+    folder = bundled_folder("clip") if name == "picturebook" else Path(name).expanduser()
+    source, weights = (f"local-dir:{folder.resolve()}", None) if folder.is_dir() else (str(name), pretrained)
+    quick_gelu = bool(weights and open_clip.get_pretrained_cfg(source, weights).get("quick_gelu"))
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            source, pretrained=weights, device=device, force_quick_gelu=quick_gelu, require_pretrained=True
+        )
+        tokenizer = open_clip.get_tokenizer(source)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise OSError(_cannot_be_had(str(name), weights, error)) from error
+    called = f"{name} ({weights})" if weights else str(name)
+    return ClipJudge(called, model.eval().requires_grad_(False), preprocess, tokenizer, device)
+
+
+def clip_score(picture_vectors: Tensor, text_vectors: Tensor) -> Tensor:
+    """CLIPScore of pairs: ``2.5 * max(cos, 0)`` (the released code).
+
+    Parameters
+    ----------
+    picture_vectors, text_vectors : torch.Tensor
+        (n, width) each, of length 1, as a `ClipJudge` encodes them. Other shapes are broadcast: all pictures with
+        all texts is ``clip_score(pictures[:, None], texts)``.
+
+    Returns
+    -------
+    torch.Tensor
+        (n,), from 0 to 2.5.
+    """
+    return SCALE * (picture_vectors * text_vectors).sum(dim=-1).clamp(min=0)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Vectors of length 1, in float32 on the CPU."""
+    return nn.functional.normalize(vectors.float(), dim=-1).cpu()
+
+
+def _check_some(items: Sequence, what: str) -> None:
+    """Refuse to encode nothing."""
+    if len(items) == 0:
+        raise ValueError(f"There are no {what} to encode: give at least one.")
+
+
+def _cannot_be_had(name: str, weights: str | None, error: Exception) -> str:
+    """One sentence on why there is no judge, and how to give one from a folder."""
+    judge = f'The CLIP judge "{name}"' + (f' with the weights "{weights}"' if weights else "")
+    reason = str(error).splitlines()[0][:200].rstrip(" .")
+    files = "open_clip_config.json and open_clip_model.safetensors"
+    return (
+        f"{judge} cannot be loaded ({reason}): check its name and the network, or give a folder with {files} as name."
+    )

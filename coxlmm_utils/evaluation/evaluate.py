@@ -1,0 +1,216 @@
+"""The paper's evaluation of one token: how well each system's words fit test pictures and their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..concepts import WordFilter, overlaps
+from ..dictionaries import SemiNMF
+from ..extraction import States
+from ..models import LMM
+from ..statistics import Mean, bootstrap_mean, compare
+from .bertscore import BertJudge
+from .clipscore import ClipJudge
+from .judges import JudgedPictures
+from .systems import NAMES, System, make_systems
+
+METRICS = {"clipscore": "CLIPScore", "bertscore": "BERTScore"}
+TOP = (1, 3)  # so many most active concepts of a picture are judged, and their scores averaged
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of all systems on the test pictures of one token.
+
+    Attributes
+    ----------
+    token : str
+    scores : pandas.DataFrame
+        One row for each system, seed and test picture: system, seed, picture (its id), clipscore, clipscore_top3,
+        bertscore, bertscore_top3. NaN where there is no reference caption to judge by.
+    concepts : pandas.DataFrame
+        One row for each system, seed and concept: system, seed, concept, words (how many), overlap (NaN of a concept
+        without words).
+    provenance : dict
+        Of the states, with the judges, the numbers of samples, the dictionary's settings and the seeds.
+    """
+
+    token: str
+    scores: pd.DataFrame
+    concepts: pd.DataFrame
+    provenance: dict
+
+    def __repr__(self) -> str:
+        known = self.provenance
+        return f"Evaluation of {self.token!r} on {known['tested']:,} test pictures ({known['samples']:,} learned from)"
+
+    @property
+    def systems(self) -> list[str]:
+        """The systems, in the order of tables."""
+        there = set(self.scores["system"])
+        return [name for name in NAMES if name in there]
+
+    def per_picture(self, metric: str = "clipscore", top: int = 1) -> dict[str, np.ndarray]:
+        """Each system's score of each test picture, averaged over seeds.
+
+        Parameters
+        ----------
+        metric : {"clipscore", "bertscore"}
+        top : {1, 3}
+            How many of a picture's most active concepts are judged; of GT-captions all captions are.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            (pictures,) each, the same pictures in the same order.
+        """
+        table = self.scores.pivot_table(_column(metric, top), "picture", "system", sort=False, dropna=False)
+        return {name: table[name].to_numpy() for name in self.systems}
+
+    def mean(self, system: str, metric: str = "clipscore", top: int = 1) -> Mean | None:
+        """A system's mean score with its bootstrap interval over test pictures.
+
+        Returns
+        -------
+        Mean or None
+            None if fewer than two pictures have a score.
+        """
+        return _mean(self.per_picture(metric, top)[system])
+
+    def seed_spread(self, system: str, metric: str = "clipscore", top: int = 1) -> float:
+        """The standard deviation of the mean score over seeds; NaN of a single one."""
+        mine = self.scores[self.scores["system"] == system]
+        return float(mine.groupby("seed")[_column(metric, top)].mean().std())
+
+    def overlap(self, system: str) -> Mean | None:
+        """A system's overlap (paper section 4), with its bootstrap interval over the concepts of all seeds.
+
+        Returns
+        -------
+        Mean or None
+            None of GT-captions, which have no concepts, or if fewer than two concepts have words.
+        """
+        return _mean(self.concepts.loc[self.concepts["system"] == system, "overlap"].to_numpy())
+
+    def compare(self, metric: str = "clipscore", top: int = 1, ours: str = "semi_nmf") -> pd.DataFrame:
+        """One system against each other one that can be compared with it, picture by picture; see `statistics.compare`."""
+        scores = self.per_picture(metric, top)
+        there = {name: ~np.isnan(values + scores[ours]) for name, values in scores.items()}  # (pictures,) each
+        return compare({name: values for name, values in scores.items() if there[name].sum() > 1}, ours)
+
+
+def evaluate(
+    lmm: LMM,
+    states: States,
+    tested: States,
+    clip: ClipJudge,
+    bert: BertJudge,
+    dictionary: SemiNMF | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    word_filter: WordFilter | None = None,
+) -> Evaluation:
+    """Evaluate Semi-NMF beside the paper's baselines on test pictures (paper section 4, arXiv 2406.08074).
+
+    Parameters
+    ----------
+    lmm : LMM
+    states, tested : States
+        To learn from, and of the test pictures: of the same token, layer and position.
+    clip : ClipJudge
+    bert : BertJudge
+    dictionary : SemiNMF, optional
+        Its settings, and the number of concepts for all. Default: the paper's, K = 20.
+    seeds : sequence of int
+        Of the dictionaries and of random words; scores of a picture are averaged over them (ours; the paper has one).
+    word_filter : WordFilter, optional
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two test samples, some of them were learned from, or the two are not alike.
+    """
+    _check(states, tested, seeds)
+    dictionary = dictionary or SemiNMF()
+    systems = make_systems(lmm, states, tested, dictionary, seeds, word_filter)
+    judged = JudgedPictures(tested.images, clip, bert)
+    scores = pd.concat([_scores_of_systems(systems, judged), _scores_of_references(judged)], ignore_index=True)
+    scores["picture"] = np.array(tested.images.ids, dtype=object)[scores["picture"]]
+    concepts = pd.concat([_concepts(system) for system in systems], ignore_index=True)
+    found = {"samples": len(states), "tested": len(tested), "judges": {"clip": clip.name, "bert": bert.name}}
+    found |= {"dictionary": dictionary.get_params(), "seeds": list(map(int, seeds)), "layer": states.layer}
+    token = ", ".join(states.provenance["token"][:1])
+    return Evaluation(token, scores, concepts, {**states.provenance, **found})
+
+
+def _scores_of_systems(systems: Sequence[System], judged: JudgedPictures) -> pd.DataFrame:
+    """A row for each system and picture; judged all together, so that nothing is judged twice."""
+    said = [
+        (system.name, system.seed, row, rank, words)
+        for system in systems
+        for row, concepts in enumerate(system.said(max(TOP)))
+        for rank, words in enumerate(concepts)
+    ]
+    table = pd.DataFrame(said, columns=["system", "seed", "picture", "rank", "words"])
+    table["clipscore"] = judged.clip_scores(table["picture"], table["words"])
+    table["bertscore"] = judged.bert_scores(table["picture"], table["words"])
+    columns = {}
+    for top in TOP:
+        means = table[table["rank"] < top].groupby(["system", "seed", "picture"], sort=False)[list(METRICS)].mean()
+        columns |= {_column(metric, top): means[metric] for metric in METRICS}
+    return pd.DataFrame(columns).reset_index()
+
+
+def _scores_of_references(judged: JudgedPictures) -> pd.DataFrame:
+    """A row for each picture: GT-captions, whatever the number of concepts."""
+    found = {"clipscore": judged.clip_of_references(), "bertscore": judged.bert_of_references()}
+    columns = {_column(metric, top): values for metric, values in found.items() for top in TOP}
+    return pd.DataFrame({"system": "gt_captions", "seed": 0, "picture": range(len(judged)), **columns})
+
+
+def _concepts(system: System) -> pd.DataFrame:
+    """A row for each concept of a system."""
+    columns = {"words": [len(words.kept) for words in system.words], "overlap": overlaps(system.words)}
+    return pd.DataFrame({"system": system.name, "seed": system.seed, "concept": range(len(system.words)), **columns})
+
+
+def _column(metric: str, top: int) -> str:
+    """The column of a metric in `Evaluation.scores`."""
+    if metric not in METRICS or top not in TOP:
+        raise ValueError(
+            f"there is no {metric!r} of the top {top}: choose one of {', '.join(METRICS)}, and top of {TOP}"
+        )
+    return metric if top == 1 else f"{metric}_top{top}"
+
+
+def _mean(values: np.ndarray) -> Mean | None:
+    """The mean with its interval, if there are two values or more."""
+    return bootstrap_mean(values) if (~np.isnan(values)).sum() > 1 else None
+
+
+def _check(states: States, tested: States, seeds: Sequence[int]) -> None:
+    """Refuse what could not be evaluated, or would flatter."""
+    for name in ("token", "model", "prompt", "position", "references", "max_new_tokens"):
+        mine, theirs = states.provenance[name], tested.provenance[name]
+        if mine != theirs:
+            raise ValueError(f"the states to learn from and those to test differ in {name}: {mine} and {theirs}")
+    if states.layer != tested.layer:
+        raise ValueError(f"the states are of layer {states.layer}, those to test of layer {tested.layer}")
+    if len(tested) < 2:
+        raise ValueError(f"there are {len(tested)} test samples of {states.provenance['token'][0]!r}: two at least")
+    mine, theirs = states.images, tested.images
+    alike = mine.source == theirs.source if mine.source else mine.open == theirs.open  # ids of two lists say nothing
+    if alike and (seen := set(mine.ids) & set(theirs.ids)):
+        raise ValueError(
+            f"{len(seen):,} of {len(tested):,} test pictures were also learned from: give others, "
+            "such as another split, or of a folder images[:800] to learn from and images[800:] to test"
+        )
+    if not len(seeds) or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds={list(seeds)}: give at least one, and none twice")

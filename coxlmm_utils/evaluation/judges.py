@@ -1,0 +1,157 @@
+"""Judge what is said about pictures: each picture and each text is looked at once, however many say it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from ..images import CaptionedImages
+from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
+from .clipscore import ClipJudge, clip_score, load_clip_judge, words_as_text
+
+PICTURES_AT_ONCE = 64
+WORDLESS = 0.0  # BERTScore of no words: what the library gives, and after rescaling that of an unrelated text
+
+
+class JudgedPictures:
+    """Pictures as the judges see them, and the captions that they ought to have.
+
+    Parameters
+    ----------
+    images : CaptionedImages
+        Each is opened once, now.
+    clip : ClipJudge
+    bert : BertJudge
+    """
+
+    def __init__(self, images: CaptionedImages, clip: ClipJudge, bert: BertJudge):
+        self.clip, self.bert = clip, bert
+        self.references = [tuple(text for text in texts if text.strip()) for texts in images.references]
+        self.vectors = _seen(images, clip)  # (pictures, width)
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def clip_scores(self, rows: Sequence[int], words: Sequence[tuple[str, ...]]) -> np.ndarray:
+        """CLIPScore of words with a picture (paper section 4, arXiv 2406.08074).
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Which picture.
+        words : sequence of tuple of str
+            What is said of it. No words leave the bare prefix, as in the released code.
+
+        Returns
+        -------
+        numpy.ndarray
+            (rows,), from 0 to 2.5.
+        """
+        return self._clip(rows, [words_as_text(mine) for mine in words])
+
+    def bert_scores(self, rows: Sequence[int], words: Sequence[tuple[str, ...]]) -> np.ndarray:
+        """BERTScore of words, as a comma list, against a picture's references (paper section 4).
+
+        Returns
+        -------
+        numpy.ndarray
+            (rows,): of no words 0, and NaN if the picture has no reference (ours).
+        """
+        scores = self._bert(rows, [", ".join(mine) for mine in words], [self.references[row] for row in rows])
+        wordless = [not mine and bool(self.references[row]) for row, mine in zip(rows, words)]
+        scores[np.array(wordless, bool)] = WORDLESS
+        return scores
+
+    def clip_of_references(self) -> np.ndarray:
+        """GT-captions: mean CLIPScore of a picture's own references; (pictures,), NaN where there is none."""
+        rows, _, texts = self._each_reference()
+        return self._mean(rows, self._clip(rows, texts))
+
+    def bert_of_references(self) -> np.ndarray:
+        """GT-captions: mean BERTScore of each reference against the picture's others (ours; the paper does not say how).
+
+        Returns
+        -------
+        numpy.ndarray
+            (pictures,), NaN where there are fewer than two.
+        """
+        rows, places, texts = self._each_reference()
+        others = [self.references[row][:place] + self.references[row][place + 1 :] for row, place in zip(rows, places)]
+        return self._mean(rows, self._bert(rows, texts, others))
+
+    def _each_reference(self) -> tuple[list[int], list[int], list[str]]:
+        """All references in a row: of which picture, in which place, and the text."""
+        each = [(row, *one) for row, texts in enumerate(self.references) for one in enumerate(texts)]
+        return tuple(map(list, zip(*each))) if each else ([], [], [])
+
+    def _mean(self, rows: list[int], scores: np.ndarray) -> np.ndarray:
+        """The mean of each picture's scores: (pictures,)."""
+        return pd.Series(scores).groupby(rows).mean().reindex(range(len(self))).to_numpy()
+
+    def _clip(self, rows: Sequence[int], texts: list[str]) -> np.ndarray:
+        """CLIPScore of each text with its picture: (rows,)."""
+        if not texts:
+            return np.zeros(0)
+        return clip_score(self.vectors[list(rows)], self.clip.encode_texts(texts)).double().numpy()
+
+    def _bert(self, rows: Sequence[int], texts: list[str], references: list[tuple[str, ...]]) -> np.ndarray:
+        """BERTScore of each text; what is said twice of a picture is judged once."""
+        asked = list(zip(rows, texts, references))
+        place = {question: number for number, question in enumerate(dict.fromkeys(asked))}
+        scores = self.bert.f1([text for _, text, _ in place], [mine for _, _, mine in place])
+        return scores[[place[question] for question in asked]] if asked else np.zeros(0)
+
+
+def _seen(images: CaptionedImages, clip: ClipJudge) -> torch.Tensor:
+    """The pictures as vectors, opened a batch at a time: (pictures, width)."""
+    starts = range(0, len(images), PICTURES_AT_ONCE)
+    bar = tqdm(starts, desc="judging pictures", unit="batches")
+    batches = (range(start, min(start + PICTURES_AT_ONCE, len(images))) for start in bar)
+    return torch.cat([clip.encode_pictures([images.picture(row) for row in batch]) for batch in batches])
+
+
+def load_judges(
+    source: str = "picturebook",
+    clip: str | Path | None = None,
+    bert: str | Path | None = None,
+    bert_layers: int | None = None,
+    device: str | torch.device | None = None,
+) -> tuple[ClipJudge, BertJudge]:
+    """The judges for pictures of some source: the bundled ones for the picture book, the paper's for all others.
+
+    Parameters
+    ----------
+    source : str
+        As `load_images` takes it, such as `images.source`.
+    clip : str or Path, optional
+        Another CLIP judge: a model of open_clip with the weights "openai", or a folder; see `load_clip_judge`.
+        Default: OpenAI's ViT-B/32, the paper's (section 4, arXiv 2406.08074).
+    bert : str or Path, optional
+        Another BERTScore judge, see `load_bert_judge`; a folder is rescaled if it brings a `baseline.tsv`. Default:
+        roberta-large, rescaled, the library's for English; the paper's own was not released.
+    bert_layers : int, optional
+        After so many layers vectors are compared; a folder needs it.
+    device : str or torch.device, optional
+        By default cuda if there is one, else the CPU.
+
+    Returns
+    -------
+    clip : ClipJudge
+    bert : BertJudge
+
+    Raises
+    ------
+    OSError
+        If a judge cannot be downloaded; the message names it, and says how to give a folder instead.
+    """
+    default = ("picturebook", "picturebook") if source == "picturebook" else ("ViT-B-32", "roberta-large")
+    clip, bert = clip or default[0], bert or default[1]
+    folder = Path(bert).expanduser()
+    baseline = folder / BASELINE_FILE if bert != "picturebook" and (folder / BASELINE_FILE).is_file() else None
+    rescale = baseline is not None or bert == "picturebook" or not folder.is_dir()
+    return load_clip_judge(clip, device=device), load_bert_judge(bert, bert_layers, rescale, baseline, device)

@@ -1,0 +1,120 @@
+"""Fit dictionaries over a grid of settings and measure each: the numbers behind the choice of K, lambda and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from ..concepts import ground_pictures, ground_words, overlaps, words_said
+from ..dictionaries import SemiNMF, stability
+from ..extraction import States
+from ..models import LMM, Layer
+
+SETTING = ["layer", "lam", "n_concepts"]  # what dictionaries of several seeds share
+
+
+def sweep(
+    states: States,
+    n_concepts: Sequence[int] = (10, 20, 30, 50),
+    lams: Sequence[float] = (1.0,),
+    seeds: Sequence[int] = (0,),
+    layers: Sequence[Layer] | None = None,
+    relative: bool = False,
+    lmm: LMM | None = None,
+    truth: Callable[[np.ndarray], float] | None = None,
+) -> pd.DataFrame:
+    """Fit a Semi-NMF dictionary for every layer, seed, lambda and K, and measure it (ours).
+
+    For one layer, seed and lambda, K goes up, and each fit has the concepts of the last K as one start more: the
+    objective can only fall with K, as it should.
+
+    Parameters
+    ----------
+    states : States
+        Of one token, or several joined; of as many layers as are to be compared.
+    n_concepts : sequence of int
+        K; the default is what the paper's appendix compares.
+    lams : sequence of float
+        Lambda in the paper's convention.
+    seeds : sequence of int
+        With two or more, stability is measured.
+    layers : sequence of layer, optional
+        Default: all of the states.
+    relative : bool
+        Take `lams` as fractions of the lambda at which all activations are zero; see `SemiNMF`. Layers differ in
+        norm, so that one lambda does not mean the same in each.
+    lmm : LMM, optional
+        The states' model; with it, words are measured.
+    truth : callable, optional
+        What activations, (samples, concepts), are worth by known answers, such as
+        `picturebook.known_truth.mean_best_auc`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a dictionary: layer, n_concepts, lam (or the fraction), seed; reconstruction_error (relative, as in
+        the paper's Fig 11), active (concepts a sample), objective; overlap (mean over concepts) and said (share of
+        a concept's words that its pictures' references say) if there is an `lmm`; auc if there is a `truth`;
+        stability (mean matched cosine with the other seeds) if there are several seeds.
+
+    Raises
+    ------
+    ValueError
+        Before anything is fitted: for an empty grid, a layer that was not extracted, or a K above the samples.
+    """
+    layers = list(states.vectors) if layers is None else list(layers)
+    _check(states, n_concepts, lams, seeds, layers)
+    rows, concepts = [], []
+    with tqdm(total=len(layers) * len(seeds) * len(lams) * len(n_concepts), desc="sweep", unit="fits") as bar:
+        for layer, seed, lam in product(layers, seeds, lams):
+            dictionary = None
+            for k in sorted(n_concepts):
+                dictionary = _fitted(states.at(layer).Z, k, lam, seed, relative, dictionary)
+                measured = _measured(dictionary, states, layer, lmm, truth)
+                rows.append({"layer": layer, "n_concepts": k, "lam": lam, "seed": seed} | measured)
+                concepts.append(dictionary.components_)
+                bar.update()
+    table = pd.DataFrame(rows)
+    if len(seeds) > 1:
+        for _, alike in table.groupby(SETTING, sort=False):
+            table.loc[alike.index, "stability"] = stability([concepts[row] for row in alike.index])
+    return table
+
+
+def _check(states: States, n_concepts: Sequence, lams: Sequence, seeds: Sequence, layers: Sequence[Layer]) -> None:
+    """Refuse what would fail only after hours."""
+    grid = {"n_concepts": n_concepts, "lams": lams, "seeds": seeds, "layers": layers}
+    for name, values in grid.items():
+        if not len(values):
+            raise ValueError(f"{name} is empty: give at least one value to sweep over")
+    for layer in layers:
+        states.at(layer)
+    if max(n_concepts) > len(states):
+        raise ValueError(f"n_concepts={max(n_concepts)} is more than the {len(states)} samples: leave it out")
+
+
+def _fitted(Z, k: int, lam: float, seed: int, relative: bool, smaller: SemiNMF | None) -> SemiNMF:
+    """One dictionary, with the concepts of a smaller one among its starts."""
+    strength = {"relative_lam": lam} if relative else {"lam": lam}
+    return SemiNMF(k, random_state=seed, verbose=False, **strength).fit(Z, smaller and smaller.components_)
+
+
+def _measured(dictionary: SemiNMF, states: States, layer: Layer, lmm: LMM | None, truth: Callable | None) -> dict:
+    """What one dictionary is like."""
+    V = dictionary.activations_  # (samples, concepts)
+    measured = {
+        "reconstruction_error": dictionary.reconstruction_error_,
+        "active": float((V > 0).sum(axis=1).mean()),
+        "objective": dictionary.objective_[-1],
+    }
+    if lmm is not None:
+        words = ground_words(lmm, dictionary.components_, layer, n_kept=lmm.words_kept)
+        measured["overlap"] = pd.Series(overlaps(words)).mean()  # leaves NaN out
+        measured["said"] = float(np.mean(words_said(words, ground_pictures(V), states.images.references)))
+    if truth is not None:
+        measured["auc"] = truth(V)
+    return measured

@@ -1,0 +1,152 @@
+"""The systems that the paper's tables compare: Semi-NMF, other dictionaries, random words, and noise for pictures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..concepts import WordFilter, Words, ground_words
+from ..dictionaries import PCA, Dictionary, KMeans, SemiNMF, Simple
+from ..extraction import States, read_again
+from ..images import noise_images
+from ..models import LMM
+from .random_words import random_words
+
+NAMES = {  # in the order of tables; the first five are Table 1's columns
+    "rnd_words": "Rnd-Words",
+    "noise_imgs": "Noise-Imgs",
+    "simple": "Simple",
+    "semi_nmf": "Semi-NMF",
+    "gt_captions": "GT-captions",
+    "pca": "PCA",
+    "kmeans": "K-Means",
+    "rnd_words_gaussian": "Rnd-Words, any direction",
+    "rnd_words_vocabulary": "Rnd-Words, any word",
+}
+OURS = ("rnd_words_gaussian", "rnd_words_vocabulary")  # all others are the paper's
+RANDOM = {"rnd_words": "uniform", "rnd_words_gaussian": "gaussian", "rnd_words_vocabulary": "vocabulary"}
+
+
+@dataclass(frozen=True)
+class System:
+    """Concepts of one origin, as the test pictures activate them.
+
+    Attributes
+    ----------
+    name : str
+        A key of `NAMES`.
+    seed : int
+        Of the dictionary, and of random words.
+    words : list of Words
+        Of each concept.
+    activations : numpy.ndarray
+        (test pictures, concepts).
+    """
+
+    name: str
+    seed: int
+    words: list[Words]
+    activations: np.ndarray
+
+    def said(self, n_concepts: int = 3) -> list[list[tuple[str, ...]]]:
+        """What the most active concepts say about each picture (paper section 3.5, arXiv 2406.08074).
+
+        Parameters
+        ----------
+        n_concepts : int
+            At most so many; only those that are active at all.
+
+        Returns
+        -------
+        list of list of tuple of str
+            For each picture the words of its concepts, the one of largest magnitude first; of a picture that
+            activates none, no words at all: ``[()]`` (ours; the paper does not say).
+        """
+        order = np.argsort(-np.abs(self.activations), axis=1, kind="stable")[:, :n_concepts]
+        active = np.take_along_axis(self.activations, order, axis=1) != 0  # (pictures, n_concepts)
+        return [
+            [self.words[k].kept for k in concepts[mask]] or [()] for concepts, mask in zip(order, active, strict=True)
+        ]
+
+
+def make_systems(
+    lmm: LMM,
+    states: States,
+    tested: States,
+    dictionary: SemiNMF,
+    seeds: Sequence[int] = (0, 1, 2),
+    word_filter: WordFilter | None = None,
+) -> list[System]:
+    """All systems but the ground truth: learned from states, and applied to those of test pictures.
+
+    Paper section 4 (arXiv 2406.08074). Rnd-Words are as many random words as each concept of Semi-NMF has; besides the
+    paper's, words of any direction and any words of the vocabulary (ours; see `random_words`). Noise-Imgs learns from
+    noise in the place of the pictures, also of the test pictures, with the true pictures' captions read (as we take
+    it; no code of it was released). Words are found as `ConceptBank.learn` finds them.
+
+    Parameters
+    ----------
+    lmm : LMM
+    states, tested : States
+        To learn from, and of the test pictures; of one layer.
+    dictionary : SemiNMF
+        Its settings, and the number of concepts for all.
+    seeds : sequence of int
+        Each gives a dictionary of Semi-NMF, of K-Means and of noise, and random words; PCA and Simple have no chance
+        in them.
+    word_filter : WordFilter, optional
+
+    Returns
+    -------
+    list of System
+        One for each name and seed.
+    """
+    found = _Finder(lmm, states.layer, word_filter or WordFilter())
+    noise, noise_tested = _of_noise(lmm, states), _of_noise(lmm, tested)
+    n = dictionary.n_concepts
+    systems = [found.system("simple", seeds[0], Simple(n), states, tested)]
+    systems.append(found.system("pca", seeds[0], PCA(n), states, tested))
+    for seed in tqdm(seeds, desc="dictionaries", unit="seeds"):
+        seeded = _quiet(dictionary, seed)
+        ours = found.system("semi_nmf", seed, seeded, states, tested)
+        systems += [ours, *(found.random(ours, name) for name in RANDOM)]
+        systems.append(found.system("kmeans", seed, KMeans(n, random_state=seed), states, tested))
+        systems.append(found.system("noise_imgs", seed, _quiet(dictionary, seed), noise, noise_tested))
+    return systems
+
+
+@dataclass(frozen=True)
+class _Finder:
+    """Learns dictionaries and finds words, always in the same way."""
+
+    lmm: LMM
+    layer: int | str
+    word_filter: WordFilter
+
+    def system(self, name: str, seed: int, dictionary: Dictionary, states: States, tested: States) -> System:
+        """A dictionary of some states, applied to others."""
+        dictionary.fit(states.Z)
+        options = dict(n_kept=self.lmm.words_kept, word_filter=self.word_filter)
+        words = ground_words(self.lmm, dictionary.components_, self.layer, **options)
+        return System(name, seed, words, dictionary.transform(tested.Z))
+
+    def random(self, system: System, name: str) -> System:
+        """The same concepts with random words."""
+        words = random_words(self.lmm, system.words, self.layer, RANDOM[name], self.word_filter, system.seed)
+        return replace(system, name=name, words=words)
+
+
+def _quiet(dictionary: SemiNMF, seed: int) -> SemiNMF:
+    """The same settings with another seed, and no progress bar of its own."""
+    return SemiNMF(**dictionary.get_params() | {"random_state": seed}, verbose=False)
+
+
+def _of_noise(lmm: LMM, states: States) -> States:
+    """The states of noise in the place of the pictures, at the same words of the same captions."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*unlike a page of the picture book")  # it is meant to be
+        return read_again(lmm, states, states.layer, noise_images(states.images))

@@ -1,0 +1,247 @@
+"""Explain what the LMM wrote about one picture, by its few most active concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..concepts import ConceptBank, figures
+from ..images import CaptionedImages, as_rgb, open_picture
+from ..models import LMM, Written, decode, find_token, last_logits, write_captions
+from ..text import whole_word
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one caption has the token: the concepts active in the state behind it.
+
+    Attributes
+    ----------
+    bank : ConceptBank
+    picture : PIL.Image.Image
+    caption : str
+        As the LMM wrote it.
+    ids : list of int
+        The caption's tokens, as they were written: encoding the caption may cut a word into other pieces.
+    tokens : list of str
+        The same as text.
+    step : int
+        Which of them is the token.
+    activations : numpy.ndarray
+        (concepts,); PCA's have a sign, all others are >= 0.
+    """
+
+    bank: ConceptBank
+    picture: Image.Image
+    caption: str
+    ids: list[int]
+    tokens: list[str]
+    step: int
+    activations: np.ndarray
+
+    @property
+    def relative(self) -> np.ndarray:
+        """Activations divided by the largest magnitude, with their sign (paper's Fig 5); zeros if none is active."""
+        largest = np.abs(self.activations).max(initial=0)
+        return self.activations / largest if largest > 0 else np.zeros_like(self.activations)
+
+    def top(self, n: int = 3) -> list[int]:
+        """The n concepts of largest magnitude, largest first (paper section 3.5); none whose activation is zero."""
+        order = np.argsort(-np.abs(self.activations), kind="stable")[:n]
+        return [int(concept) for concept in order if self.activations[concept] != 0]
+
+    def table(self, n: int = 3) -> pd.DataFrame:
+        """The n most active concepts: number, activation, relative activation, words."""
+        rows = [(k, self.activations[k], self.relative[k], str(self.bank.words[k])) for k in self.top(n)]
+        return pd.DataFrame(rows, columns=["concept", "activation", "relative", "words"])
+
+    def figure(self, n: int = 3) -> Figure:
+        """The paper's Fig 5: the picture, its top concepts as bars, and each one's words and pictures."""
+        return figures.explanation(self, n)
+
+    def __repr__(self) -> str:
+        words = "; ".join(f"{self.relative[k]:.2f} {self.bank.words[k]}" for k in self.top())
+        return f"Explanation of {self.bank.token!r} in {self.caption!r}: {words}"
+
+
+def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str | Path) -> Explanation:
+    """Caption a picture and explain the bank's token in the caption (paper section 3.5, arXiv 2406.08074).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the bank was learned on.
+    bank : ConceptBank
+    picture : PIL.Image.Image, numpy.ndarray or path
+        Of any size and mode.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    ValueError
+        If the model is not the bank's (names both), or the caption does not have the token (shows the caption).
+    OSError
+        If the picture cannot be read.
+    """
+    bank.check_model(lmm)
+    picture = open_picture(picture) if isinstance(picture, (str, Path)) else as_rgb(picture)
+    lmm.warn_if_strange([picture])
+    written = written_for(lmm, bank, [picture])[0]
+    explained = explanation_of(lmm, bank, picture, written)
+    if explained is None:
+        raise ValueError(
+            f"the caption is {written.caption!r}: it has no {bank.token!r}, which is all that this bank explains"
+        )
+    return explained
+
+
+def explanation_of(lmm: LMM, bank: ConceptBank, picture: Image.Image, written: Written) -> Explanation | None:
+    """The explanation of a caption that the model wrote for a picture (paper section 3.5, arXiv 2406.08074).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the bank was learned on.
+    bank : ConceptBank
+    picture : PIL.Image.Image
+    written : Written
+        With the states of the bank's layer.
+
+    Returns
+    -------
+    Explanation or None
+        None if the caption does not have the token.
+    """
+    step = find_token(lmm, written.ids, bank.provenance["token"])
+    if step is None:
+        return None
+    state = written.state(bank.layer, step, bank.provenance["position"])  # (width,)
+    tokens = [lmm.tokenizer.decode([token]).strip() for token in written.ids]
+    return Explanation(bank, picture, written.caption, written.ids, tokens, step, bank.project(state[None])[0])
+
+
+def explain_many(
+    lmm: LMM, bank: ConceptBank, images: CaptionedImages, n_concepts: int = 3, batch_size: int = 32
+) -> pd.DataFrame:
+    """Explain many pictures at once, as a table (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the bank was learned on.
+    bank : ConceptBank
+    images : CaptionedImages
+    n_concepts : int
+        How many of the most active concepts get columns.
+    batch_size : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a picture: id, caption, and for r = 1 .. n_concepts concept_r, activation_r, relative_r, words_r;
+        empty where the caption does not have the token or fewer concepts are active. A picture that cannot be read
+        has its reason in `problem`. `to_csv` writes it.
+
+    Raises
+    ------
+    ValueError
+        If the model is not the bank's (names both).
+    """
+    bank.check_model(lmm)
+    rows = []
+    with tqdm(total=len(images), desc=f"explaining {bank.token!r}", unit="pictures") as bar:
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            rows += _batch_rows(lmm, bank, batch, n_concepts)
+            bar.update(len(batch))
+    columns = ["id", "caption", "problem"]
+    columns += [f"{name}_{r + 1}" for r in range(n_concepts) for name in ("concept", "activation", "relative", "words")]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype({f"concept_{r + 1}": "Int64" for r in range(n_concepts)})
+
+
+def written_for(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[Written]:
+    """Captions written just as those that the bank was learned from."""
+    settings = bank.provenance
+    return write_captions(lmm, pictures, [bank.layer], settings["prompt"], settings["max_new_tokens"])
+
+
+def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts: int) -> list[dict]:
+    """Table rows of one batch."""
+    readable, pictures, problems = batch.opened(range(len(batch)))
+    rows = [{"id": id, "problem": problems.get(id, "")} for id in batch.ids]
+    if not pictures:
+        return rows
+    lmm.warn_if_strange(pictures)
+    for number, picture, written in zip(readable, pictures, written_for(lmm, bank, pictures)):
+        row = rows[number]
+        row["caption"] = written.caption
+        explained = explanation_of(lmm, bank, picture, written)
+        if explained is None:
+            row["problem"] = f"no {bank.token!r} in the caption"
+        else:
+            row.update(_columns(explained, n_concepts))
+    return rows
+
+
+def _columns(explained: Explanation, n: int) -> dict:
+    """The rows of an explanation's table side by side."""
+    ranked = enumerate(explained.table(n).to_dict("records"), start=1)
+    return {f"{name}_{rank}": value for rank, concept in ranked for name, value in concept.items()}
+
+
+@torch.inference_mode()
+def words_that_follow(lmm: LMM, explanation: Explanation, n: int = 5) -> list[tuple[str, float]]:
+    """The most probable next words after the explained token, with the caption up to it as it was written (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the explanation is of.
+    explanation : Explanation
+    n : int
+        How many words.
+
+    Returns
+    -------
+    list of (str, float)
+        Most probable first, with probabilities from 0 to 1 by the model's own logits. A piece that continues the token
+        has a hyphen before it ("-s" after "dog"); a special token, such as the end, is written as the tokenizer has it.
+
+    Raises
+    ------
+    ValueError
+        If the model is not the bank's (names both).
+    """
+    explanation.bank.check_model(lmm)
+    ids = explanation.ids[: _end_of_token(lmm, explanation)]
+    batch = lmm.inputs([explanation.picture], explanation.bank.provenance["prompt"], continuations=[ids])
+    probabilities = last_logits(lmm, batch, 1)[0, 0].float().softmax(dim=0)  # (vocabulary,)
+    best = probabilities.topk(min(n, len(probabilities)))
+    return [(_as_next(lmm, ids, token), p) for token, p in zip(best.indices.tolist(), best.values.tolist())]
+
+
+def _end_of_token(lmm: LMM, explanation: Explanation) -> int:
+    """How many tokens the caption has up to the end of the explained word, which may be of several pieces."""
+    found = whole_word(*explanation.bank.provenance["token"]).search(explanation.caption)
+    ids = explanation.ids
+    return next(n for n in range(1, len(ids) + 1) if len(decode(lmm, ids[:n])) >= found.end())
+
+
+def _as_next(lmm: LMM, ids: Sequence[int], token: int) -> str:
+    """A token as what it adds to the text before it."""
+    added = decode(lmm, [*ids, token])[len(decode(lmm, ids)) :]
+    if not added.strip():  # a special token, or white space
+        return lmm.tokenizer.convert_ids_to_tokens(token)
+    return f"-{added}" if added[0].isalnum() else added.strip()

@@ -1,0 +1,91 @@
+"""What an extraction will take: time, memory and disk, from its first batch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+
+from ..models import LMM, write_batch
+from .blocks import BlockFolder
+from .plan import Reading
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is still to be done, and what it takes (ours).
+
+    Attributes
+    ----------
+    n_pictures : int
+        To be captioned.
+    seconds : float
+        For all of them, at the speed of the first batch.
+    memory : int
+        Bytes at most in use so far: on the GPU if the model is on one, else of this process.
+    disk : int
+        Bytes of the states, if every picture has every token that it may have.
+    """
+
+    n_pictures: int
+    seconds: float
+    memory: int
+    disk: int
+
+    def __str__(self) -> str:
+        hours, minutes = int(self.seconds // 3600), self.seconds / 60 % 60
+        time_needed = f"{hours} h {minutes:.0f} min" if hours else f"{max(minutes, 0.1):.1f} min"
+        speed = self.n_pictures / self.seconds
+        return (
+            f"{self.n_pictures:,} pictures to read at {speed:.1f} a second: about {time_needed}; memory "
+            f"{self.memory / 2**20:,.0f} MB; at most {self.disk / 2**20:,.0f} MB of states on disk"
+        )
+
+
+def estimate(lmm: LMM, reading: Reading, folder: BlockFolder, batch_size: int, n_shards: int = 1) -> Estimate | None:
+    """Time one batch of captions; None if nothing is missing.
+
+    Parameters
+    ----------
+    lmm : LMM
+    reading : Reading
+    folder : BlockFolder
+    batch_size : int
+    n_shards : int
+        Processes that share the work.
+    """
+    missing = folder.missing()
+    if not missing:
+        return None
+    rows = reading.blocks()
+    _, pictures, _ = reading.images.opened(rows[missing[0]][:batch_size])
+    seconds = _seconds_of(lmm, reading, pictures) if pictures else 0.0
+    n_pictures = sum(len(rows[number]) for number in missing)
+    samples = sum(map(len, reading.targets.eligible.values()))
+    share = n_pictures / max(1, len(reading.images))
+    per_sample = len(reading.layers) * len(reading.positions) * lmm.width * lmm.model.dtype.itemsize
+    needed = seconds / max(1, len(pictures)) * n_pictures / n_shards
+    return Estimate(n_pictures, max(needed, 1e-9), _memory_in_use(lmm), int(samples * share) * per_sample)
+
+
+def _seconds_of(lmm: LMM, reading: Reading, pictures: list) -> float:
+    """The time of one batch; of the second run, since a first one also warms up."""
+    settings = reading.captioning["prompt"], reading.captioning["max_new_tokens"]
+    write_batch(lmm, pictures[:1], reading.layers, *settings)
+    begin = time.perf_counter()
+    write_batch(lmm, pictures, reading.layers, *settings).states([0], [0])  # which waits for the GPU
+    return time.perf_counter() - begin
+
+
+def _memory_in_use(lmm: LMM) -> int:
+    """Bytes at most in use so far; 0 where the system (Windows) does not tell."""
+    if lmm.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(lmm.device)
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,234 @@
+"""See what was read for one picture: the tokens as the model saw them, the positions, the words there (all ours)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..images import as_rgb
+from ..models import LMM, POSITIONS, Layer, Written, find_token, folded, last_logits, write_captions
+from ..text import FUNCTION_WORDS, words_in
+from .inspection_html import page
+
+N_LAYERS = 8  # looked at where none are named
+N_WORDS = 5
+SAME = 0.99  # least correlation of the logits from a state that was read with the model's own at its position
+OVERRULING = ("repetition_penalty", "no_repeat_ngram_size", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids")
+
+
+@dataclass(frozen=True, repr=False)
+class Inspection:
+    """What the model was fed and predicted at every position of one caption, and which positions were read.
+
+    Attributes
+    ----------
+    token : str
+        The target word, as it was asked for.
+    caption : str
+    prompt : tuple of str
+        What comes before the caption, runs of one special token folded: "<image> x 64".
+    prompt_length : int
+        The same in positions: caption token i is at position `prompt_length + i`.
+    ids, pieces : tuple of int, tuple of str
+        The caption's tokens.
+    fed, predicted : tuple of str
+        The tokens fed in at the last position of the prompt and at each of the caption, (tokens + 1), and the top-1
+        tokens by the model's own logits there.
+    step : int
+        Which of the caption's tokens is the target, or its first piece.
+    positions : dict of str to int
+        Where the states were read: "predicts", from where the target is predicted, and "own", where it is fed back.
+    top_words : dict of layer to dict of str to tuple of str
+        At each layer and both positions the words of highest probability, by `LMM.unembed`.
+    problems : tuple of str
+        Sentences on what does not fit; empty if all is well.
+    picture : PIL.Image.Image
+    """
+
+    token: str
+    caption: str
+    prompt: tuple[str, ...]
+    prompt_length: int
+    ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    fed: tuple[str, ...]
+    predicted: tuple[str, ...]
+    step: int
+    positions: dict[str, int]
+    top_words: dict[Layer, dict[str, tuple[str, ...]]]
+    problems: tuple[str, ...]
+    picture: Image.Image = field(compare=False)
+
+    def __repr__(self) -> str:
+        where = ", ".join(f"{name} at position {position}" for name, position in self.positions.items())
+        return "\n".join([f"{self.token!r} in {self.caption!r}: {where}", *self.problems])
+
+    def at(self, position: str) -> int:
+        """Row of `table`, and place in `fed` and `predicted`, of a position that was read."""
+        return self.positions[position] - self.prompt_length + 1
+
+    def table(self) -> pd.DataFrame:
+        """The caption's strip: for each position what is fed in, what is predicted next, and whether it was read."""
+        numbers = range(self.prompt_length - 1, self.prompt_length + len(self.ids))
+        names = {position: name for name, position in self.positions.items()}
+        strip = {"fed here": self.fed, "predicts next": self.predicted, "read": [names.get(n, "") for n in numbers]}
+        return pd.DataFrame(strip, index=pd.Index(numbers, name="position"))
+
+    def words(self) -> pd.DataFrame:
+        """The top words as text, layers x positions."""
+        rows = {layer: {at: ", ".join(words[at]) for at in POSITIONS} for layer, words in self.top_words.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=list(POSITIONS)).rename_axis("layer")
+
+    def _repr_html_(self) -> str:
+        return page(self)
+
+
+@torch.inference_mode()
+def inspect(
+    lmm: LMM,
+    picture: Image.Image,
+    token: str | Sequence[str] | None = None,
+    layers: Sequence[Layer] | None = None,
+    prompt: str | None = None,
+    max_new_tokens: int = 40,
+) -> Inspection:
+    """Let the model write about one picture, and show which positions `extract` reads, and what is there.
+
+    At "predicts" the word before the target is fed in and the target is predicted; at "own" the target is fed in. Both
+    are checked, against the logits of a second pass over picture, prompt and finished caption.
+
+    Parameters
+    ----------
+    lmm : LMM
+    picture : PIL.Image.Image
+    token : str or sequence of str, optional
+        The target word, or several spellings of it. Default: the first word of the caption that has a meaning of its
+        own.
+    layers : sequence of layer, optional
+        Where to read words. Default: at most 8, evenly spread from the embeddings to the last block.
+    prompt : str, optional
+        Default: the LMM's own.
+    max_new_tokens : int
+
+    Returns
+    -------
+    Inspection
+        Notebooks show it as a page; `table` and `words` give its two tables.
+
+    Raises
+    ------
+    ValueError
+        If the caption does not say the token, or for a layer that there is not.
+
+    Warns
+    -----
+    UserWarning
+        If the model does not predict the target where it should, or the states are not those of their positions.
+    """
+    layers = _spread(lmm.n_layers) if layers is None else list(layers)
+    picture = as_rgb(picture)
+    [written] = write_captions(lmm, [picture], list(dict.fromkeys([*layers, "norm"])), prompt, max_new_tokens)
+    spellings = _spellings(written.caption, token)
+    step = _step(lmm, written, spellings)
+    batch = lmm.inputs([picture], prompt, continuations=[written.ids])
+    sequence, n = batch["input_ids"][0].tolist(), len(written.ids)
+    logits = last_logits(lmm, batch, n + 1)[0].float()  # (tokens + 1, vocabulary)
+    length = len(sequence) - n
+    positions = {"predicts": length + step - 1, "own": length + step}
+    problems = _problems(lmm, written, step, positions, logits)
+    if problems:
+        warnings.warn(" ".join(problems))
+    return Inspection(
+        token=spellings[0],
+        caption=written.caption,
+        prompt=folded(lmm.tokenizer, sequence[:length]),
+        prompt_length=length,
+        ids=tuple(written.ids),
+        pieces=_pieces(lmm, written.ids),
+        fed=_pieces(lmm, sequence[length - 1 :]),
+        predicted=_pieces(lmm, logits.argmax(dim=1).tolist()),
+        step=step,
+        positions=positions,
+        top_words={layer: _top_words(lmm, written, step, layer) for layer in layers},
+        problems=problems,
+        picture=picture,
+    )
+
+
+def _spread(n_layers: int) -> list[int]:
+    """Some layers of all depths."""
+    n = min(N_LAYERS, n_layers + 1)
+    return sorted({round(i * n_layers / max(1, n - 1)) for i in range(n)})
+
+
+def _spellings(caption: str, token: str | Sequence[str] | None) -> list[str]:
+    """The target's spellings; without a target, the caption's first word with a meaning of its own."""
+    if token is not None:
+        return [token] if isinstance(token, str) else list(token)
+    words = words_in(caption)
+    if not words:
+        raise ValueError(f"the model wrote no words about the picture, only {caption!r}: try another picture or prompt")
+    return [next((word for word in words if len(word) > 1 and word not in FUNCTION_WORDS), words[0])]
+
+
+def _step(lmm: LMM, written: Written, spellings: Sequence[str]) -> int:
+    """Where the target begins in the caption."""
+    step = find_token(lmm, written.ids, spellings)
+    if step is None:
+        asked = " or ".join(map(repr, spellings))
+        raise ValueError(f"the caption {written.caption!r} does not say {asked}: take a word of it, or another picture")
+    return step
+
+
+def _problems(lmm: LMM, written: Written, step: int, positions: dict[str, int], logits: Tensor) -> tuple[str, ...]:
+    """What does not fit: the token that is predicted, or the states that were read."""
+    found = [_not_the_target(lmm, written.ids[step], positions["predicts"], logits[step])]
+    for name, row in zip(POSITIONS, (step, step + 1)):
+        read = lmm.unembed(written.state("norm", step, name)[None], "norm")[0].float()
+        found.append("" if _correlation(read, logits[row]) > SAME else _not_its_state(name, positions[name]))
+    return tuple(filter(None, found))
+
+
+def _not_the_target(lmm: LMM, target: int, position: int, logits: Tensor) -> str:
+    """Greedy decoding writes the top-1 token, so the target must be it."""
+    top = int(logits.argmax())
+    if top == target:
+        return ""
+    said, wanted = _pieces(lmm, [top, target])
+    rank, gap = int((logits > logits[target]).sum()) + 1, float(logits[top] - logits[target])
+    settings = [name for name in OVERRULING if getattr(lmm.model.generation_config, name, None)]
+    return (
+        f"NOT THE TARGET: at 'predicts' (position {position}) the model predicts {said!r}, and {wanted!r} only in "
+        f"place {rank:,}, {gap:.2g} below; the position is wrong, or two logits are equal but for rounding, or the model's "
+        f"generation settings overrule its logits ({', '.join(settings) or 'none that is known to'})."
+    )
+
+
+def _not_its_state(name: str, position: int) -> str:
+    return (
+        f"NOT ITS STATE: the state that was read at {name!r} does not yield the model's logits at position {position}; "
+        "the position is wrong, or the model does not unembed its states by its final norm and unembedding alone."
+    )
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    """Of two vectors; the same whatever scale some models put on their logits."""
+    return float(torch.corrcoef(torch.stack([a, b.to(a.device)]))[0, 1])
+
+
+def _top_words(lmm: LMM, written: Written, step: int, layer: Layer) -> dict[str, tuple[str, ...]]:
+    """The most probable tokens at both positions."""
+    states = torch.stack([written.state(layer, step, position) for position in POSITIONS])  # (2, width)
+    best = lmm.unembed(states, layer).topk(N_WORDS, dim=1).indices.tolist()
+    return {position: _pieces(lmm, ids) for position, ids in zip(POSITIONS, best)}
+
+
+def _pieces(lmm: LMM, ids: Sequence[int]) -> tuple[str, ...]:
+    """Each token as text; a token of white space alone as the tokenizer writes it, so that it can be seen."""
+    return tuple(lmm.tokenizer.decode([i]).strip() or lmm.tokenizer.convert_ids_to_tokens(i) for i in ids)

@@ -1,0 +1,193 @@
+"""States of one token, with the pictures and captions that they come from, as they are kept and saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..files import write_whole
+from ..images import CaptionedImages, load_images
+from ..models import Layer
+
+
+@dataclass(frozen=True)
+class States:
+    """States of one token and what they were taken from.
+
+    Attributes
+    ----------
+    vectors : dict of layer to torch.Tensor
+        (samples, width) each, float32. The paper's Z is the transpose of one of them.
+    images : CaptionedImages
+        The samples: those pictures whose captions, written and reference, have the token.
+    captions : list of str
+        What the LMM wrote for each sample.
+    provenance : dict
+        Model, prompt, token spellings and pieces, position, reference rule, data, counts and versions.
+    """
+
+    vectors: dict[Layer, torch.Tensor]
+    images: CaptionedImages
+    captions: list[str]
+    provenance: dict
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __repr__(self) -> str:
+        counts = self.provenance["counts"]
+        bare = f", {counts['without_references']:,} have none" if counts["without_references"] else ""
+        return (
+            f"States of {self.provenance['token'][0]!r} at layer {', '.join(map(str, self.vectors))}, position "
+            f"{self.provenance['position']!r}: {counts['kept']:,} of {counts['pictures']:,} pictures kept "
+            f"({counts['mentioned']:,} mention it in a reference{bare})"
+        )
+
+    @property
+    def layer(self) -> Layer:
+        """The one layer of these states.
+
+        Raises
+        ------
+        ValueError
+            If there are several; `at` chooses one.
+        """
+        if len(self.vectors) != 1:
+            raise ValueError(f"these states are of layers {list(self.vectors)}; choose one with states.at(layer)")
+        return next(iter(self.vectors))
+
+    @property
+    def Z(self) -> torch.Tensor:
+        """The matrix of states at the one layer: (samples, width)."""
+        return self.vectors[self.layer]
+
+    def at(self, layer: Layer) -> States:
+        """The same samples at one of the layers.
+
+        Raises
+        ------
+        ValueError
+            If that layer was not extracted.
+        """
+        if layer not in self.vectors:
+            raise ValueError(f"no states at layer {layer!r}; there are {list(self.vectors)}")
+        return replace(self, vectors={layer: self.vectors[layer]})
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save as safetensors and json, whole or not at all."""
+
+        def write(scratch: Path) -> None:
+            scratch.mkdir()
+            save_file(
+                {str(layer): Z.contiguous() for layer, Z in self.vectors.items()},
+                scratch / "states.safetensors",
+            )
+            record = {"provenance": self.provenance, "ids": list(self.images.ids), "captions": self.captions}
+            (scratch / "states.json").write_text(json.dumps(record, indent=1))
+
+        write_whole(folder, write)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, images: CaptionedImages | None = None) -> States:
+        """Load what `save_pretrained` wrote.
+
+        Parameters
+        ----------
+        folder : str or Path
+        images : CaptionedImages, optional
+            The pictures that the states are of; default: loaded again from where they came from.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder holds no states.
+        ValueError
+            If the files are damaged, or the states are of pictures in memory and `images` is missing.
+        """
+        folder = Path(folder)
+        if not (folder / "states.json").exists():
+            raise FileNotFoundError(f"{folder} holds no states: states.json is missing; run extract again")
+        try:
+            record = json.loads((folder / "states.json").read_text())
+            tensors = load_file(folder / "states.safetensors")
+            ids, captions, provenance = record["ids"], record["captions"], record["provenance"]
+            data = provenance["data"]
+        except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+            raise ValueError(f"the states in {folder} are damaged ({error}); delete it and extract again") from error
+        if images is None and not data["source"]:
+            raise ValueError(f"the states in {folder} are of pictures in memory; give them as `images`")
+        images = load_images(data["source"], split=data["split"]) if images is None else images
+        vectors = {int(layer) if layer.isdigit() else layer: tensors[layer] for layer in tensors}
+        return cls(vectors, images.with_ids(ids), captions, provenance)
+
+
+SAME = ("model", "prompt", "position", "references", "max_new_tokens")  # what makes states comparable
+
+
+def join_states(several: Sequence[States]) -> States:
+    """The states of several tokens as one Z, one token's samples after the other's.
+
+    Parameters
+    ----------
+    several : sequence of States
+        Of one model, prompt, position and reference rule; layers that they have in common are kept. Give about as
+        many samples of each: a token with more weighs more in the fit.
+
+    Returns
+    -------
+    States
+        A sample's id is "token/id": one picture may be a sample of two tokens.
+
+    Raises
+    ------
+    ValueError
+        If they differ in what they must share, have no layer in common, or a token comes twice.
+    """
+    first = several[0]
+    for states in several[1:]:
+        for name in SAME:
+            if states.provenance[name] != first.provenance[name]:
+                raise ValueError(f"the states differ in {name}: {first.provenance[name]} and {states.provenance[name]}")
+    layers = [layer for layer in first.vectors if all(layer in states.vectors for states in several)]
+    if not layers:
+        raise ValueError(f"the states have no layer in common: {[list(states.vectors) for states in several]}")
+    vectors = {layer: torch.cat([states.vectors[layer] for states in several]) for layer in layers}
+    captions = [caption for states in several for caption in states.captions]
+    return States(vectors, _joined_images(several), captions, _joined_provenance(several))
+
+
+def _joined_images(several: Sequence[States]) -> CaptionedImages:
+    """The samples' pictures under the names "token/id"."""
+    opened = {}
+    for states in several:
+        token = states.provenance["token"][0]
+        opened |= {f"{token}/{id}": (states.images, id) for id in states.images.ids}
+    if len(opened) < sum(map(len, several)):
+        raise ValueError(f"a token comes twice: {[states.provenance['token'][0] for states in several]}")
+    references = tuple(references for states in several for references in states.images.references)
+    first = several[0].images
+
+    def open_one(id: str):
+        images, own_id = opened[id]
+        return images.open(own_id)
+
+    return replace(first, source="", ids=tuple(opened), references=references, open=open_one, version=None)
+
+
+def _joined_provenance(several: Sequence[States]) -> dict:
+    """The first one's, with the tokens, their numbers of samples, and the counts of all together."""
+    first = several[0].provenance
+    counts = {name: sum(states.provenance["counts"][name] for states in several) for name in first["counts"]}
+    return {
+        **first,
+        "token": [spelling for states in several for spelling in states.provenance["token"]],
+        "tokens": {states.provenance["token"][0]: len(states) for states in several},
+        "data": {**first["data"], "source": ""},
+        "counts": counts,
+    }

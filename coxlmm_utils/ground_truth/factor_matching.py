@@ -1,0 +1,208 @@
+"""Compare concepts with the factors that are known to be on the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import rankdata
+
+from ..concepts import numbered_title
+from ..picturebook import Factors, allowed_values
+from ..plots import new_figure
+
+FEWEST = 5  # pages that show a factor value, and pages that do not, for an AUC
+
+
+def factor_labels(pages: Sequence[Factors]) -> dict[tuple[str, str], np.ndarray]:
+    """Which pages show which factor value (ours).
+
+    Parameters
+    ----------
+    pages : sequence of Factors
+        All of one subject.
+
+    Returns
+    -------
+    dict of (factor, value) to numpy.ndarray
+        bool (pages,); only values that some of the pages have and some have not.
+
+    Raises
+    ------
+    ValueError
+        If the pages are of several subjects.
+    """
+    kinds = {page.kind for page in pages}
+    if len(kinds) != 1:
+        raise ValueError(f"known values are compared within one subject, but these pages are of {sorted(kinds)}")
+    labels = {}
+    for factor, values in allowed_values(kinds.pop()).items():
+        for value in values:
+            shown = np.array([getattr(page, factor) == value for page in pages])
+            if 0 < shown.sum() < len(shown):
+                labels[factor, value] = shown
+    return labels
+
+
+def aucs(activations: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """One-against-rest ROC AUC of every concept for every factor value.
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (samples, concepts).
+    labels : numpy.ndarray
+        (samples, values), bool.
+
+    Returns
+    -------
+    numpy.ndarray
+        (concepts, values): the chance that a page with the value is more active than one without, ties counted half.
+    """
+    ranks = rankdata(activations, axis=0)  # (samples, concepts)
+    n_with = labels.sum(0)  # (values,)
+    n_without = len(labels) - n_with
+    return (ranks.T @ labels - n_with * (n_with + 1) / 2) / (n_with * n_without)
+
+
+def best_aucs(activations: np.ndarray, pages: Sequence[Factors]) -> list[tuple[float, str, str]]:
+    """For each concept the factor value that it tells best: (AUC, factor, value) (ours).
+
+    The choice of the best among some twenty values flatters every concept; compare with `shuffled_auc`.
+    """
+    labels = factor_labels(pages)
+    scores = aucs(activations, np.column_stack(list(labels.values())))
+    names = list(labels)
+    return [(float(row.max()), *names[row.argmax()]) for row in scores]
+
+
+def mean_best_auc(activations: np.ndarray, pages: Sequence[Factors]) -> float:
+    """The mean of `best_aucs` over concepts (ours)."""
+    return float(np.mean([auc for auc, _, _ in best_aucs(activations, pages)]))
+
+
+def shuffled_auc(activations: np.ndarray, pages: Sequence[Factors], n_shuffles: int = 20, seed: int = 0) -> float:
+    """Mean best AUC when the activations are dealt to the wrong pages: what chance alone gives (ours)."""
+    rng = np.random.default_rng(seed)
+    shuffles = [best_aucs(activations[rng.permutation(len(activations))], pages) for _ in range(n_shuffles)]
+    return float(np.mean([auc for best in shuffles for auc, _, _ in best]))
+
+
+def heatmap(bank, pages: Sequence[Factors]) -> Figure:
+    """Concepts against factor values: each cell the AUC with which the concept tells the value (ours).
+
+    Parameters
+    ----------
+    bank : ConceptBank
+    pages : sequence of Factors
+        What is on the bank's samples, in their order.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Rows are sorted by the value that they tell best, so that a dictionary of single factors shows a diagonal.
+    """
+    labels = factor_labels(pages)
+    scores = aucs(bank.activations, np.column_stack(list(labels.values())))  # (concepts, values)
+    order = np.lexsort((-scores.max(1), scores.argmax(1)))
+    figure = new_figure(0.34 * len(labels) + 3.4, 0.27 * len(bank) + 1.6, layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(scores[order], cmap="PuOr_r", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(labels)), [value for _, value in labels], rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(bank)), [numbered_title(bank, k) for k in order], parse_math=False)
+    factors = [factor for factor, _ in labels]
+    for place in (i for i in range(1, len(factors)) if factors[i] != factors[i - 1]):
+        axes.axvline(place - 0.5, color="white", linewidth=3)
+    axes.set_title(f"“{bank.token}”, {bank.where}", loc="left", fontsize=11)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, label="AUC, one value against the rest", ticks=[0, 0.5, 1], pad=0.01)
+    return figure
+
+
+Value = tuple[str, str]  # (factor, value), such as ("place", "beach")
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How well concepts tell factor values on some pages, and which concept goes with which.
+
+    Attributes
+    ----------
+    names : list of (factor, value)
+    scores : numpy.ndarray
+        (concepts, values): AUC; NaN for concepts that are as active on all pages.
+    sides : numpy.ndarray
+        (concepts, values): -1 where the AUC is that of low activations, else 1.
+    partners : numpy.ndarray
+        (concepts,): the number of the value matched to each; -1 for none.
+    """
+
+    names: list[Value]
+    scores: np.ndarray
+    sides: np.ndarray
+    partners: np.ndarray
+
+
+def match_values(activations: np.ndarray, pages: Sequence[Factors]) -> Matching:
+    """Match each concept to one factor value, none twice, such that the AUCs sum to the most (ours; Hungarian).
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (pages, concepts). If any is negative, as PCA's are, a concept may also tell a value by low activations.
+    pages : sequence of Factors
+        What is on them; all of one subject. Values that fewer than `FEWEST` of them show, or do not, are left out.
+
+    Returns
+    -------
+    Matching
+
+    Raises
+    ------
+    ValueError
+        If there is not one row of finite numbers for each page, or no value is on enough of the pages.
+    """
+    activations, labels = checked_rows(activations, pages), judged_labels(pages)
+    scores = aucs(activations, np.column_stack(list(labels.values())))  # (concepts, values)
+    turned = (scores < 0.5) & (activations < 0).any()
+    scores = np.where(turned, 1 - scores, scores)
+    scores[np.ptp(activations, axis=0) == 0] = np.nan
+    return Matching(list(labels), scores, np.where(turned, -1, 1), _partners(scores))
+
+
+def matched_values(activations: np.ndarray, pages: Sequence[Factors]) -> list[Value | None]:
+    """The (factor, value) that each concept is matched to, None for concepts without one; see `match_values` (ours)."""
+    matching = match_values(activations, pages)
+    return [matching.names[value] if value >= 0 else None for value in matching.partners]
+
+
+def checked_rows(activations: np.ndarray, pages: Sequence[Factors]) -> np.ndarray:
+    """Activations as float64; ValueError unless a row of finite numbers for each page."""
+    activations = np.asarray(activations, dtype=float)
+    if activations.ndim != 2 or len(activations) != len(pages) or not np.isfinite(activations).all():
+        raise ValueError(
+            f"activations of shape {activations.shape} for {len(pages)} pages: give each page a row of finite numbers."
+        )
+    return activations
+
+
+def judged_labels(pages: Sequence[Factors]) -> dict[Value, np.ndarray]:
+    """Which pages show which value, bool (pages,), for values that enough of them show and enough do not."""
+    shown = {value: has for value, has in factor_labels(pages).items() if FEWEST <= has.sum() <= len(has) - FEWEST}
+    if not shown:
+        raise ValueError(
+            f"no factor value is on at least {FEWEST} of the {len(pages)} pages and off {FEWEST}: give more."
+        )
+    return shown
+
+
+def _partners(scores: np.ndarray) -> np.ndarray:
+    """(concepts,), see `Matching`."""
+    varies, partners = np.flatnonzero(~np.isnan(scores[:, 0])), np.full(len(scores), -1)
+    concepts, values = linear_sum_assignment(scores[varies], maximize=True)
+    partners[varies[concepts]] = values
+    return partners

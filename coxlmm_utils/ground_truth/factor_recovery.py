@@ -1,0 +1,236 @@
+"""How many of the picture book's factor values do concepts stand for, on pages that they were not matched on? (ours)
+
+The best of some twenty values flatters any concept. So each concept gets one value, and no value two concepts, on some
+pages; how well it tells that value is then measured on others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..picturebook import Factors
+from ..statistics import Mean
+from .factor_matching import Matching, Value, aucs, checked_rows, judged_labels, match_values
+
+TOLD = 0.9  # a value is covered if its concept's held-out AUC is above
+N_PICTURES = 5  # of each concept for its purity: as many as a bank shows
+RESAMPLES = 2_000
+
+COLUMNS = ["concept", "factor", "value", "side", "auc_matching", "auc", "low", "high", "purity", "base"]
+COLUMNS += ["best_factor", "best_value", "best_auc"]
+
+
+@dataclass(frozen=True)
+class KnownAnswers:
+    """How well concepts tell the factor values that they were matched to.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        A row for each concept; where there is no answer, NaN or None:
+
+        - concept, factor, value: the value that it was matched to;
+        - side: -1 if low activations tell it, which only concepts with a sign may;
+        - auc_matching: on the pages of the matching, flattered by the choice;
+        - auc, low, high: on held-out pages, with its interval; .5 for a concept that is as active on all of them;
+        - purity: of its five most active held-out pages, the share that show the value; base: of all of them;
+        - best_factor, best_value, best_auc: the value that it told best on the pages of the matching, whoever else
+          tells it, and its AUC on held-out pages.
+    covered : Mean
+        How many values have a held-out AUC above .9. As of all means here, n is the number of held-out pages, and the
+        interval says what other pages would give for the same concepts and matching.
+    mean_auc : Mean
+        Of the matched concepts' held-out AUCs.
+    n_values : int
+        How many values there were to match.
+    n_unjudged : int
+        Concepts without an AUC: left over, or as active on all pages of the matching, or matched to a value that fewer
+        than `FEWEST` held-out pages show, or do not show.
+    draws : numpy.ndarray
+        (resamples, concepts): AUCs on resampled held-out pages.
+    held_out_pages : tuple of Factors
+    level : float
+        Of the intervals.
+    seed : int
+        Of the resamples.
+    """
+
+    table: pd.DataFrame
+    covered: Mean
+    mean_auc: Mean
+    n_values: int
+    n_unjudged: int
+    draws: np.ndarray
+    held_out_pages: tuple[Factors, ...]
+    level: float
+    seed: int
+
+    def __str__(self) -> str:
+        covered, unjudged = self.covered, f"; {self.n_unjudged} not judged" if self.n_unjudged else ""
+        return (
+            f"{covered.value:.0f} [{covered.low:.0f}, {covered.high:.0f}] of {self.n_values} values told at held-out "
+            f"AUC above {TOLD} by {len(self.table)} concepts; mean AUC {self.mean_auc}{unjudged}"
+        )
+
+    def minus(self, other: KnownAnswers) -> dict[str, Mean]:
+        """Differences from other concepts on the same resamples of the same held-out pages: a paired bootstrap.
+
+        Returns
+        -------
+        dict of str to Mean
+            "covered" and "mean_auc", each of these minus the other's.
+
+        Raises
+        ------
+        ValueError
+            If the two were not scored on the same pages with the same resamples.
+        """
+        same = self.held_out_pages == other.held_out_pages and self.seed == other.seed
+        if not same or len(self.draws) != len(other.draws):
+            raise ValueError(
+                "the two were scored on different held-out pages or resamples: score both on the same pages and seed."
+            )
+        differences = {}
+        for name, measure in MEASURES.items():
+            value = getattr(self, name).value - getattr(other, name).value
+            draws = measure(self.draws) - measure(other.draws)
+            differences[name] = _mean(value, draws, len(self.held_out_pages), self.level)
+        return differences
+
+
+def score_against_factors(
+    activations: np.ndarray,
+    pages: Sequence[Factors],
+    held_out: np.ndarray,
+    held_out_pages: Sequence[Factors],
+    level: float = 0.95,
+    n_resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> KnownAnswers:
+    """Match concepts to factor values on some pages, and score them on others (ours).
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (pages, concepts), to match on.
+    pages : sequence of Factors
+        What is on them; all of one subject.
+    held_out : numpy.ndarray
+        (held-out pages, concepts), to score on.
+    held_out_pages : sequence of Factors
+    level : float, default 0.95
+        Of the intervals: percentiles over resampled held-out pages.
+    n_resamples : int, default 2,000
+    seed : int, default 0
+        Of the resamples.
+
+    Returns
+    -------
+    KnownAnswers
+
+    Raises
+    ------
+    ValueError
+        As `match_values`, for either pages; or if the two are of different numbers of concepts.
+    """
+    matching, held_out = match_values(activations, pages), checked_rows(held_out, held_out_pages)
+    if held_out.shape[1] != len(matching.partners):
+        raise ValueError(
+            f"the held-out activations are of {held_out.shape[1]} concepts, the others of {len(matching.partners)}: "
+            "give those of one dictionary."
+        )
+    shown = judged_labels(held_out_pages)
+    table = pd.DataFrame(
+        [_answer(matching, k, held_out[:, k], shown) for k in range(len(matching.partners))], columns=COLUMNS
+    )
+    draws = _draws(matching, held_out, shown, _resamples(len(held_out), n_resamples, seed))
+    table["low"], table["high"] = zip(*(_ends(drawn, level) for drawn in draws.T))
+    auc, kept = table["auc"].to_numpy(dtype=float), tuple(held_out_pages)
+    covered, mean_auc = (_mean(of(auc[None])[0], of(draws), len(kept), level) for of in MEASURES.values())
+    unjudged = int(np.isnan(auc).sum())
+    return KnownAnswers(table, covered, mean_auc, len(matching.names), unjudged, draws, kept, level, seed)
+
+
+def _answer(matching: Matching, k: int, held_out: np.ndarray, shown: dict[Value, np.ndarray]) -> dict:
+    """A concept's row of the table but for the interval; `held_out` are its activations (held-out pages,)."""
+    row, v = {"concept": k}, matching.partners[k]
+    if v >= 0:
+        (factor, value), side = matching.names[v], int(matching.sides[k, v])
+        row |= {"factor": factor, "value": value, "side": side, "auc_matching": matching.scores[k, v]}
+        if (factor, value) in shown:
+            has = shown[factor, value]
+            row |= {"auc": _auc(side * held_out, has), "purity": _purity(side * held_out, has), "base": has.mean()}
+    if not np.isnan(matching.scores[k, 0]):
+        best = matching.scores[k].argmax()
+        name = factor, value = matching.names[best]
+        auc = _auc(matching.sides[k, best] * held_out, shown[name]) if name in shown else np.nan
+        row |= {"best_factor": factor, "best_value": value, "best_auc": auc}
+    return row
+
+
+def _auc(active: np.ndarray, has: np.ndarray) -> float:
+    """Of one concept for one value, (pages,) each."""
+    return float(aucs(active[:, None], has[:, None])[0, 0])
+
+
+def _purity(active: np.ndarray, has: np.ndarray) -> float:
+    """The share of the most active pages that show a value; NaN where none is active."""
+    top = np.argsort(-active, kind="stable")[:N_PICTURES]
+    top = top[active[top] > 0]
+    return float(has[top].mean()) if len(top) else np.nan
+
+
+def _resamples(n_pages: int, n_resamples: int, seed: int) -> np.ndarray:
+    """How often each page is drawn: (resamples, pages)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_pages, np.full(n_pages, 1 / n_pages), size=n_resamples).astype(float)
+
+
+def _draws(matching: Matching, held_out: np.ndarray, shown: dict[Value, np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Each concept's AUC for its value on resampled pages: (resamples, concepts), NaN where there is none."""
+    draws = np.full((len(weights), len(matching.partners)), np.nan)
+    for k, v in enumerate(matching.partners):
+        if v >= 0 and matching.names[v] in shown:
+            draws[:, k] = _weighted_aucs(matching.sides[k, v] * held_out[:, k], shown[matching.names[v]], weights)
+    return draws
+
+
+def _weighted_aucs(active: np.ndarray, has: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUC with pages counted as often as they are drawn: (resamples,); NaN where none with the value is, or without."""
+    above, below = active[has, None], active[None, ~has]
+    wins = (above > below) + 0.5 * (above == below)  # (pages with, pages without)
+    drawn, others = weights[:, has], weights[:, ~has]
+    pairs = drawn.sum(1) * others.sum(1)  # (resamples,)
+    return np.divide(((drawn @ wins) * others).sum(1), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def _covered(scores: np.ndarray) -> np.ndarray:
+    """How many AUCs are above `TOLD`: (draws, concepts) to (draws,)."""
+    return (scores > TOLD).sum(axis=1).astype(float)
+
+
+def _mean_auc(scores: np.ndarray) -> np.ndarray:
+    """The mean of those that there are: (draws, concepts) to (draws,)."""
+    n = (~np.isnan(scores)).sum(axis=1)
+    return np.divide(np.nansum(scores, axis=1), n, out=np.full(len(n), np.nan), where=n > 0)
+
+
+MEASURES = {"covered": _covered, "mean_auc": _mean_auc}
+
+
+def _ends(draws: np.ndarray, level: float) -> tuple[float, float]:
+    """The percentiles that hold a share `level` of the draws; NaN if there are none."""
+    drawn = draws[~np.isnan(draws)]
+    if not len(drawn):
+        return np.nan, np.nan
+    low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def _mean(value: float, draws: np.ndarray, n: int, level: float) -> Mean:
+    """A value with the ends of its draws."""
+    return Mean(float(value), *_ends(draws, level), n=n)

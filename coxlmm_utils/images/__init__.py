@@ -1,0 +1,20 @@
+"""TODO images"""
+
+from .captioned_images import CaptionedImages, warn_of_unreadable
+from .perturbed import GREY, blank_images, blurred_images, masked_images, noise_images
+from .pictures import as_rgb, open_picture, read_upload
+from .sources import load_images
+
+__all__ = [
+    "CaptionedImages",
+    "GREY",
+    "as_rgb",
+    "blank_images",
+    "blurred_images",
+    "load_images",
+    "masked_images",
+    "noise_images",
+    "open_picture",
+    "read_upload",
+    "warn_of_unreadable",
+]

@@ -1,0 +1,178 @@
+"""Pictures with their reference captions, whatever their source."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..files import digest
+from ..text import whole_word, words_in
+from .pictures import as_rgb
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class CaptionedImages:
+    """Pictures, opened only when asked for, with their reference captions (ours).
+
+    Parameters
+    ----------
+    source : str
+        What `load_images` was given, such as "picturebook" or "coco:/data/coco"; "" for a data set or a list.
+    split : str
+        Such as "train".
+    ids : tuple of str
+        A name for each picture, each a different one.
+    references : sequence of tuple of str
+        Reference captions of each picture; a tuple may be empty.
+    open : callable
+        Gives the picture of an id.
+    version : callable, optional
+        Gives a text that changes when the picture of an id does. Without it, nothing made from the pictures is cached.
+
+    Raises
+    ------
+    ValueError
+        If ids and references differ in number, or an id occurs twice.
+
+    Examples
+    --------
+    Pictures in memory:
+
+    >>> CaptionedImages("", "all", ("rex",), (("a dog",),), {"rex": picture}.__getitem__)  # doctest: +SKIP
+    """
+
+    source: str
+    split: str
+    ids: tuple[str, ...]
+    references: Sequence[tuple[str, ...]]
+    open: Callable[[str], Image.Image]
+    version: Callable[[str], str] | None = None
+
+    def __post_init__(self):
+        if len(self.ids) != len(self.references):
+            raise ValueError(
+                f"{len(self.ids)} pictures have {len(self.references)} sets of references; "
+                "give each picture one, () where there is none"
+            )
+        if len(self._rows) != len(self.ids):
+            raise ValueError(
+                f"the id {Counter(self.ids).most_common(1)[0][0]!r} occurs more than once; give each picture its own"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"CaptionedImages(source={self.source!r}, split={self.split!r}, {len(self)} pictures)"
+
+    def __getitem__(self, rows: slice | Iterable[int]) -> CaptionedImages:
+        """Some of the pictures: a slice, or a list of row numbers."""
+        if isinstance(rows, int):
+            raise TypeError(f"choose pictures by a slice or a list of rows; picture({rows}) gives one")
+        rows = range(len(self))[rows] if isinstance(rows, slice) else [operator.index(row) for row in rows]
+        ids = tuple(self.ids[row] for row in rows)
+        return replace(self, ids=ids, references=tuple(self.references[row] for row in rows))
+
+    def with_ids(self, ids: Iterable[str]) -> CaptionedImages:
+        """The pictures of these ids, in this order; ValueError for an id that is not there."""
+        return self[[self.index(id) for id in ids]]
+
+    def picture(self, row: int) -> Image.Image:
+        """The picture of one row, as RGB; it is read or drawn now.
+
+        Raises
+        ------
+        OSError
+            If its file is missing or cannot be read.
+        """
+        return as_rgb(self.open(self.ids[row]))
+
+    def opened(self, rows: Iterable[int]) -> tuple[list[int], list[Image.Image], dict[str, str]]:
+        """The pictures of several rows, as RGB, and why others cannot be read; another thread may do this.
+
+        Parameters
+        ----------
+        rows : iterable of int
+
+        Returns
+        -------
+        readable : list of int
+            Which of the rows can be read, in the order asked for.
+        pictures : list of PIL.Image.Image
+            Their pictures.
+        problems : dict of str to str
+            The reason for each of the others, by id.
+        """
+        readable, pictures, problems = [], [], {}
+        for row in rows:
+            try:
+                pictures.append(self.picture(row))
+                readable.append(row)
+            except OSError as error:
+                problems[self.ids[row]] = str(error)
+        return readable, pictures, problems
+
+    def index(self, id: str) -> int:
+        """The row of an id.
+
+        Raises
+        ------
+        ValueError
+            If there is no such picture.
+        """
+        if id not in self._rows:
+            raise ValueError(f"there is no picture {id!r} in {self!r}")
+        return self._rows[id]
+
+    def mentioning(self, *spellings: str) -> CaptionedImages:
+        """The pictures with a reference caption that has one of the spellings as a whole word, in any case.
+
+        Parameters
+        ----------
+        *spellings : str
+            Such as "dog", "dogs".
+
+        Raises
+        ------
+        ValueError
+            If no spelling is given, or a blank one.
+        """
+        pattern = whole_word(*spellings)
+        return self[[row for row, captions in enumerate(self._read()) if any(map(pattern.search, captions))]]
+
+    def words(self) -> Counter[str]:
+        """How often each word occurs in the references, in lower case."""
+        return Counter(word for captions in self._read() for word in words_in(" ".join(captions)))
+
+    def stamp(self) -> str | None:
+        """A text that changes when a picture or a reference does; None if that cannot be told."""
+        if self.version is None:
+            return None
+        try:
+            versions = [self.version(id) for id in self.ids]
+        except OSError:  # a file is gone: what is made now must not be taken for the whole later
+            return None
+        return digest([self.source, self.split, self.ids, versions, [list(captions) for captions in self._read()]])
+
+    def _read(self) -> Iterable[tuple[str, ...]]:
+        """The references one by one, with a bar when it takes longer than a second."""
+        return tqdm(self.references, desc="reading references", leave=False, delay=1)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """The row of each id."""
+        return {id: row for row, id in enumerate(self.ids)}
+
+
+def warn_of_unreadable(ids: Sequence[str]) -> None:
+    """Say how many pictures were skipped since they could not be read, and the first of them; nothing if none were."""
+    if ids:
+        some = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+        warnings.warn(f"pictures that could not be read and were skipped: {len(ids):,} ({some})")

@@ -1,0 +1,252 @@
+"""Any image becomes one kind of picture: RGB, upright, on white, of bounded size."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+MAX_SIDE = 2048  # pixels; far more than any vision tower reads
+READABLE = (Image.Image, np.ndarray, str, Path, bytes, Mapping)  # what `read_picture` takes
+
+
+def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.Image:
+    """A new RGB picture of any image: upright, transparent parts on white, at most `max_side` large (ours).
+
+    Parameters
+    ----------
+    image : PIL.Image.Image or numpy.ndarray
+        An image of any mode, of 8 or 16 bits a channel; or a uint8 array of shape (height, width) or
+        (height, width, channels) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels.
+    max_side : int, default 2048
+        Longest side in pixels; a larger image is reduced, its proportions kept.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The given image is left as it was.
+
+    Raises
+    ------
+    TypeError
+        If `image` is neither an image nor an array.
+    ValueError
+        If an array has another type or shape, or an image has no pixels, floating-point values (whose white nobody
+        knows) or a mode that cannot be read as RGB.
+    """
+    image = _from_array(image) if isinstance(image, np.ndarray) else image
+    if not isinstance(image, Image.Image):
+        raise TypeError(
+            f"a picture is a PIL image or a uint8 array, not {type(image).__name__}; open_picture reads one from a file"
+        )
+    if 0 in image.size:
+        raise ValueError(f"the picture has {image.width} x {image.height} pixels; give one that has some")
+    if image.mode == "F":
+        raise ValueError("the picture holds floating-point values, and which of them is white is not known; convert it")
+    picture = _without_transparency(_eight_bit(ImageOps.exif_transpose(image))).convert("RGB")
+    picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)  # only ever reduces
+    return picture
+
+
+def open_picture(path: str | Path, max_side: int = MAX_SIDE) -> Image.Image:
+    """Read a picture file whole, as RGB (ours).
+
+    Parameters
+    ----------
+    path : str or Path
+        A file in any format that PIL reads; of an animation, the first frame.
+    max_side : int, default 2048
+        Longest side in pixels; a larger picture is reduced, a JPEG already while it is decoded.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If the file is empty, damaged, cut short, not a picture, or has more pixels than PIL opens safely
+        (about 178 million; from half of that PIL warns). The message names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no picture file {path}")
+    if os.path.getsize(path) == 0:
+        raise OSError(f"{path} is empty (0 bytes); delete it or copy it again")
+    with _errors_name(path):
+        return _decoded(path, max_side)
+
+
+def read_picture(held: Image.Image | np.ndarray | str | Path | bytes | Mapping, name: str) -> Image.Image:
+    """The picture in whatever a list or a data set holds it in, as RGB (ours).
+
+    Parameters
+    ----------
+    held : PIL.Image.Image, numpy.ndarray, str, Path, bytes or mapping
+        An image, perhaps not read from its file yet; an array, as `as_rgb` takes it; the path or the bytes of a
+        file; or these two as {"bytes", "path"}, of which bytes go first.
+    name : str
+        What the message of an error calls it.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    OSError
+        If there is nothing (None), or what there is cannot be read.
+    TypeError, ValueError
+        If it is none of these, or an array that `as_rgb` refuses.
+    """
+    if isinstance(held, Mapping):
+        held = held.get("path") if held.get("bytes") is None else held["bytes"]
+    if held is None:
+        raise OSError(f"{name} is missing: there is no image, and neither the bytes nor the path of one")
+    if isinstance(held, (str, Path)):
+        return open_picture(held)
+    if isinstance(held, bytes):
+        with _errors_name(name):
+            return _decoded(BytesIO(held), MAX_SIDE)
+    if isinstance(held, Image.Image):
+        with _errors_name(name):
+            held.load()  # PIL only begins to read a file when it opens it
+    return as_rgb(held)
+
+
+@contextmanager
+def _errors_name(name: str | Path) -> Iterator[None]:
+    """Turn whatever PIL raises into an OSError that names the picture."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise OSError(f"{name} is too large to open safely, make it smaller first: {error}") from error
+    except UnidentifiedImageError as error:
+        raise OSError(f"{name} is not a picture, or is damaged at its beginning") from error
+    except Exception as error:  # damaged data makes PIL's decoders raise almost anything
+        raise OSError(f"{name} cannot be read as a picture, it may be damaged: {error}") from error
+
+
+def _decoded(file: Path | BytesIO, max_side: int) -> Image.Image:
+    """A picture file's content. Warnings stay as they are set: their filters belong to all threads."""
+    with Image.open(file) as image:
+        image.draft(None, (max_side, max_side))  # JPEG only: decode at 1/2, 1/4 or 1/8
+        return as_rgb(image, max_side)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """A PIL image of a uint8 array."""
+    if array.dtype != np.uint8:
+        raise ValueError(f"a picture array holds uint8 values (0 to 255), not {array.dtype}; convert it")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]  # (height, width)
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (2, 3, 4)):
+        raise ValueError(f"a picture array is (height, width) or (height, width, 1 to 4), not {array.shape}")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey reduced to 8 bits; PIL alone would turn everything above 255 into white."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8))  # (height, width)
+
+
+def _without_transparency(image: Image.Image) -> Image.Image:
+    """The image laid on a white page, if it has an alpha channel or a transparent colour."""
+    if not image.has_transparency_data:
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+
+
+MAX_PIXELS = 300_000_000  # the largest phone cameras have 200 million
+NAME_LENGTH = 80  # characters of a file name that a message shows
+READERS = (  # by how a file begins
+    (rb"\xff\xd8\xff", JpegImageFile),
+    (rb"\x89PNG\r\n\x1a\n", PngImageFile),
+    (rb"GIF8[79]a", GifImageFile),
+    (rb"BM", BmpImageFile),
+    (rb"II[*+]\0|MM\0[*+]", TiffImageFile),
+    (rb"RIFF....WEBP", WebPImageFile),
+)
+HEIF = rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1|avi[fs])"
+AVERAGED = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")  # modes that can be reduced as they are
+
+
+def read_upload(content: bytes | memoryview, name: str, longest: int = 1600) -> Image.Image:
+    """The picture in an uploaded file, upright, RGB, of bounded size (ours).
+
+    Parameters
+    ----------
+    content : bytes or memoryview
+        The file, as `ipywidgets.FileUpload` holds it: JPEG, PNG, WebP, GIF, BMP or TIFF; of an animation, the first
+        frame.
+    name : str
+        The file's name, for messages only. It may hold anything: control characters are shown as "?", and it is cut at
+        80 characters; HTML has to be escaped by whoever shows the message on a page.
+    longest : int, default 1600
+        Longest side in pixels; a larger picture is reduced, a JPEG already while it is decoded.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    ValueError
+        If the file is empty, no picture, of another format (HEIC, as iPhones keep it), damaged, or has more than 300
+        million pixels. One sentence that names the file.
+    """
+    shown, content = _shown(name), bytes(content)
+    if not content:
+        raise ValueError(f"{shown} is empty (0 bytes): choose it again, or another file.")
+    if re.match(HEIF, content, re.DOTALL):
+        raise ValueError(f"{shown} is a HEIC or AVIF picture, which is not read here: export it as JPEG.")
+    reader = next((reader for start, reader in READERS if re.match(start, content, re.DOTALL)), None)
+    if reader is None:
+        raise ValueError(
+            f"{shown} is not a picture that is read here: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
+        )
+    try:
+        return _decoded_upload(reader, content, longest)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        most = MAX_PIXELS // 10**6
+        raise ValueError(f"{shown} has too many pixels (at most {most} million): make it smaller first.") from error
+    except Exception as error:  # damaged data makes PIL's decoders raise almost anything
+        raise ValueError(f"{shown} cannot be read, it may be damaged: export it as JPEG and try that.") from error
+
+
+def _decoded_upload(reader: Callable[[BytesIO], Image.Image], content: bytes, longest: int) -> Image.Image:
+    """A file's picture, reduced as early as can be, so that there is no second copy of a large one.
+
+    The reader is the format's own: `Image.open` refuses more than 178 million pixels, by a limit that is one for the
+    whole process. It still holds for WebP, and for a few TIFF files.
+    """
+    with reader(BytesIO(content)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        image.draft(None, (longest, longest))  # JPEG only: decode at 1/2, 1/4 or 1/8
+        if image.mode in AVERAGED and "transparency" not in image.info:  # one colour of which stands for it
+            image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+        return as_rgb(image, longest)
+
+
+def _shown(name: str) -> str:
+    """A file name as a message can show it."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
+    cut = printable if len(printable) <= NAME_LENGTH else f"{printable[: NAME_LENGTH - 1]}…"
+    return cut or "the file"

@@ -1,0 +1,237 @@
+"""Where captioned images come from: the picture book, COCO with Karpathy's split, a folder, or the caller's hands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from ..files import cache_folder, write_whole
+from .caption_files import captions_of, read_json
+from .captioned_images import CaptionedImages
+from .in_memory import Dataset, from_dataset, from_list
+from .pictures import open_picture
+
+PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+COCO_SPLITS = {  # the split names inside Karpathy's file
+    "train": ("train", "restval"),  # 113,287 pictures, which fits the counts of the paper
+    "train_only": ("train",),  # 82,783 pictures, as in the released code
+    "validation": ("val",),
+    "test": ("test",),
+}
+
+SOURCES = 'use "picturebook", "coco:DIR" or "folder:DIR", or give a Dataset or a list of pictures'
+
+
+def load_images(
+    source: str | Sequence | Dataset = "picturebook",
+    split: str = "train",
+    limit: int | None = None,
+    *,
+    image: str = "image",
+    captions: str | Sequence[str | Sequence[str] | None] | None = None,
+    id: str | None = None,
+) -> CaptionedImages:
+    """Captioned images from one of five sources (ours).
+
+    Parameters
+    ----------
+    source : str, datasets.Dataset or sequence, default "picturebook"
+        - "picturebook": the bundled book; nothing to download. Pages are drawn when first opened, and cached.
+        - "coco:DIR": COCO with Karpathy's split. DIR holds `dataset_coco.json` (or has it in `annotations/`)
+          and the pictures in `train2014/` and `val2014/`.
+        - "folder:DIR": every picture in DIR and its subfolders. Captions, if any, in DIR: `captions.json`
+          ({file: caption or list of captions}, or a list of {"file", "captions"}) or `captions.csv` (columns
+          file, caption; a row for each caption), files named relative to DIR.
+        - A `Dataset` of Hugging Face's `datasets`; its pictures are decoded one by one, when they are opened.
+        - A list of pictures: PIL images, arrays as `as_rgb` takes them, or paths.
+    split : str, default "train"
+        "train", "validation" or "test", or several: "validation+test". For COCO, "train" is Karpathy's train and
+        restval (113,287 pictures),
+        which fits the paper's counts (arXiv 2406.08074); "train_only" leaves out restval, as the released
+        code does. The other sources have no splits: all that they hold is loaded.
+    limit : int, optional
+        Only the first so many pictures.
+    image : str, default "image"
+        Of a Dataset: the column of pictures, each an image, {"bytes", "path"} or a path.
+    captions : str or sequence, optional
+        Of a Dataset: the column of captions; of a list: a sequence as long. For each picture a caption, a list of
+        them, or None. Default: no captions.
+    id : str, optional
+        Of a Dataset: the column of ids. Default: row numbers.
+
+    Returns
+    -------
+    CaptionedImages
+        Ids are page numbers in the picture book, file names relative to DIR (with forward slashes) or, of a Dataset or
+        a list, row numbers: "0", "1", ... States of a list are never cached; those of a Dataset are while its
+        fingerprint stays, which does not notice that a file changes to which it only holds the path.
+
+    Raises
+    ------
+    ValueError
+        If the source, the split or a column is unknown, `limit` is below 1, captions cannot be understood or are not as
+        many as the pictures, an id occurs twice, or there is no picture among what should be pictures.
+    FileNotFoundError
+        If a folder or file that the source needs is missing, or a folder holds no pictures.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; load at least 1 picture, or leave limit out for all")
+    if isinstance(source, str):
+        if captions is not None or id is not None:
+            raise ValueError(f"{source!r} brings its own captions and ids; leave them out")
+        splits = ["validation" if name == "val" else name for name in split.split("+")]
+        return _named(source, list(dict.fromkeys(splits)), limit)
+    if isinstance(source, Mapping):
+        raise ValueError(f"these are several data sets, {', '.join(map(repr, source))}; give one of them")
+    if hasattr(source, "column_names"):
+        return from_dataset(source, limit, image, captions, id)
+    if isinstance(source, Sequence):
+        if isinstance(captions, str) or id is not None:
+            raise ValueError("the captions of a list of pictures are a list as long, and its ids are row numbers")
+        return from_list(source, limit, captions)
+    raise ValueError(f"unknown source of images, a {type(source).__name__}; {SOURCES}")
+
+
+def _named(source: str, splits: list[str], limit: int | None) -> CaptionedImages:
+    """Captioned images from a source that is told by its name."""
+    kind, _, place = source.partition(":")
+    if source == "picturebook":
+        return _picturebook(splits, limit)
+    if kind == "coco" and place:
+        return _coco(source, Path(place).expanduser(), splits, limit)
+    if kind == "folder" and place:
+        return _folder(source, Path(place).expanduser(), limit)
+    raise ValueError(f"unknown source of images {source!r}; {SOURCES}")
+
+
+# The picture book
+
+
+class _PageReferences(Sequence):
+    """The reference captions of pages, each written when first asked for."""
+
+    def __init__(self, numbers: Sequence[int]):
+        self._numbers = numbers
+        self._written: dict[int, tuple[str, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, row: int) -> tuple[str, ...]:
+        from ..picturebook import references
+
+        number = self._numbers[row]
+        if number not in self._written:
+            self._written[number] = references(number)
+        return self._written[number]
+
+
+def _picturebook(splits: list[str], limit: int | None) -> CaptionedImages:
+    """Splits of the picture book."""
+    from ..picturebook import page_numbers
+
+    numbers = [number for split in splits for number in page_numbers(split)][:limit]
+    ids = tuple(str(number) for number in numbers)
+    return CaptionedImages("picturebook", "+".join(splits), ids, _PageReferences(numbers), _open_page, _page_version)
+
+
+def _open_page(id: str) -> Image.Image:
+    """A page's picture, drawn once and then kept in the cache."""
+    from ..picturebook import drawing_version, page
+
+    path = cache_folder() / f"picturebook-{drawing_version()}" / f"{id}.png"
+    if not path.exists():
+        write_whole(path, page(number=int(id)).picture.save)
+    return open_picture(path)
+
+
+def _page_version(id: str) -> str:
+    """Changes when the pages are drawn anew."""
+    from ..picturebook import drawing_version
+
+    return drawing_version()
+
+
+# COCO
+
+
+def _coco(source: str, folder: Path, splits: list[str], limit: int | None) -> CaptionedImages:
+    """Splits of COCO, as Karpathy's file divides it."""
+    for split in splits:
+        if split not in COCO_SPLITS:
+            raise ValueError(f"COCO has no split {split!r}; choose one of {', '.join(COCO_SPLITS)}")
+    theirs = {name for split in splits for name in COCO_SPLITS[split]}
+    split = "+".join(splits)
+    path = _karpathy_file(folder)
+    try:
+        rows = [row for row in read_json(path)["images"] if row["split"] in theirs][:limit]
+        ids = tuple(f"{row['filepath']}/{row['filename']}" for row in rows)
+        references = tuple(tuple(sentence["raw"].strip() for sentence in row["sentences"]) for row in rows)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not Karpathy's file for COCO, part of it is missing: {error}") from error
+    if not ids:
+        raise ValueError(f"{path} lists no pictures of the split {split}; copy the whole file again")
+    _check_coco_pictures(folder, ids)
+    return CaptionedImages(source, split, ids, references, partial(_open_in, folder), partial(_file_version, folder))
+
+
+def _karpathy_file(folder: Path) -> Path:
+    """Where Karpathy's split file lies."""
+    for path in (folder / "dataset_coco.json", folder / "annotations" / "dataset_coco.json"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"there is no dataset_coco.json in {folder} or its folder annotations; put Karpathy's split file "
+        f"there, and the COCO 2014 pictures into {folder / 'train2014'} and {folder / 'val2014'}"
+    )
+
+
+def _check_coco_pictures(folder: Path, ids: Iterable[str]) -> None:
+    """Name the picture folders that are missing; single pictures are found missing when they are opened."""
+    missing = [name for name in sorted({id.rpartition("/")[0] for id in ids}) if not (folder / name).is_dir()]
+    if missing:
+        raise FileNotFoundError(
+            f"there is no folder {' or '.join(missing)} in {folder}; unpack the COCO 2014 pictures there"
+        )
+
+
+# A folder
+
+
+def _folder(source: str, folder: Path, limit: int | None) -> CaptionedImages:
+    """Every picture of a folder, with the captions that it has."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    files = [path.relative_to(folder) for path in folder.rglob("*")]
+    ids = sorted(file.as_posix() for file in files if _is_picture(file))
+    if not ids:
+        raise FileNotFoundError(
+            f"there are no pictures in {folder}; it needs files that end in {', '.join(PICTURE_SUFFIXES)}"
+        )
+    captions = captions_of(folder, set(ids))
+    ids = tuple(ids[:limit])
+    references = tuple(tuple(captions.get(id, ())) for id in ids)
+    return CaptionedImages(source, "all", ids, references, partial(_open_in, folder), partial(_file_version, folder))
+
+
+def _is_picture(file: Path) -> bool:
+    """Whether the name is a picture's; hidden ones, and all in hidden folders, are only leftovers."""
+    return file.suffix.lower() in PICTURE_SUFFIXES and not any(part.startswith(".") for part in file.parts)
+
+
+# Files
+
+
+def _open_in(folder: Path, id: str) -> Image.Image:
+    """The picture with this name relative to the folder."""
+    return open_picture(folder / id)
+
+
+def _file_version(folder: Path, id: str) -> str:
+    """Changes when the file does."""
+    status = (folder / id).stat()
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,0 +1,287 @@
+"""Any image-text model of transformers as one object: its blocks, final norm, unembedding and processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from numbers import Integral
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.utils import ModelOutput
+
+from .out_of_domain import Familiarity
+
+Layer = int | str  # 0..n_layers, or "norm"
+
+PAPER_PROMPT = "Provide a one-sentence caption for the provided image."
+GREY = Image.new("RGB", (224, 224), "grey")  # a picture for where it does not matter which
+
+
+@dataclass(eq=False, repr=False)
+class LMM:
+    """A large multimodal model and the parts of it that the method reads; made by `load_lmm`.
+
+    Layer `L` (0..n_layers) is the residual stream after L blocks: 0 the embeddings, n_layers the last block's
+    output before the final norm. Layer "norm" is the final norm's output.
+
+    Parameters
+    ----------
+    name : str
+        What `load_lmm` was given: "picturebook", a hub id or a folder.
+    model, processor
+        As transformers loads them; the model frozen and in evaluation mode.
+    layers : nn.ModuleList
+        The blocks of the language model, in order.
+    final_norm, unembedding : nn.Module
+        What turns the last block's output into logits: `unembedding(final_norm(states))`.
+    prompt : str
+        The instruction used where none is given.
+    fingerprint : str
+        Tells one set of weights from another, see `fingerprint`.
+    lens : {"exact", "scaled"}
+        Whether `unembed` gives the model's own logits, or the model then scales or caps them: the order of the
+        words is then the same, their probabilities are not.
+
+    Notes
+    -----
+    The parts are the paper's (arXiv 2406.08074); finding them by structure is ours.
+    """
+
+    name: str
+    model: PreTrainedModel
+    processor: ProcessorMixin
+    layers: nn.ModuleList
+    final_norm: nn.Module
+    unembedding: nn.Module
+    prompt: str
+    fingerprint: str
+    lens: str = "exact"
+    words_kept: int | None = None
+    familiarity: Familiarity | None = None
+
+    def __repr__(self) -> str:
+        return f"LMM({self.name!r}, {self.n_layers} layers, width {self.width}, on {self.device})"
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks of the language model."""
+        return len(self.layers)
+
+    @property
+    def width(self) -> int:
+        """Length of one state."""
+        return self.unembedding.in_features  # of its weight, the shape may be a packed one
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model takes its inputs."""
+        return self.model.device
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+    def check_layer(self, layer: Layer) -> None:
+        """Refuse a layer that this model does not have (ours).
+
+        Parameters
+        ----------
+        layer : int or str
+            0..n_layers, or "norm".
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer; the message lists those that there are.
+        """
+        if layer == "norm" or (isinstance(layer, Integral) and 0 <= layer <= self.n_layers):
+            return
+        raise ValueError(
+            f"{self.name} has no layer {layer!r}: give 0 (the embeddings) to {self.n_layers} "
+            f"(the last block's output), or \"norm\" (the final norm's output)."
+        )
+
+    def warn_if_strange(self, pictures: Sequence[Image.Image]) -> None:
+        """Warn of pictures that the model knows nothing of, if it can tell: only the bundled one can (ours)."""
+        if self.familiarity is not None:
+            self.familiarity.warn_if_strange(self, pictures)
+
+    def inputs(
+        self,
+        pictures: Sequence[Image.Image],
+        prompt: str | None = None,
+        continuations: Sequence[Sequence[int]] | None = None,
+    ) -> BatchFeature:
+        """Make the model's inputs for a batch of pictures, all with the same prompt (ours).
+
+        Prompts are padded on the left, so that all of them end at one position. Continuations come after them
+        and are padded on the right: with P = input_ids.shape[1] - (length of the longest continuation),
+        token j of each is at position P + j, and the state that predicts it at position P + j - 1.
+
+        Parameters
+        ----------
+        pictures : sequence of PIL images
+            RGB, of any sizes.
+        prompt : str, optional
+            The instruction, put through the processor's chat template; the model's own `prompt` by default.
+            Without a template it is used as it is, after the image token if it does not hold one already.
+        continuations : sequence of sequences of int, optional
+            Token ids that follow each prompt, for a teacher-forced pass over given captions.
+
+        Returns
+        -------
+        BatchFeature
+            On the model's device. Pass all of it on, `model.generate(**inputs)`: models differ in what they
+            need.
+
+        Raises
+        ------
+        ValueError
+            If there are no pictures, or not one continuation for each.
+        """
+        if len(pictures) == 0:
+            raise ValueError("This batch holds no pictures: give at least one.")
+        prompt = self.prompt if prompt is None else prompt
+        has_template = getattr(self.processor, "chat_template", None) is not None
+        batch = self._chat(pictures, prompt) if has_template else self._plain(pictures, prompt)
+        batch.pop("labels", None)  # PaliGemma's processor adds them, and the model would compute a loss
+        if continuations is not None:
+            _append(self.model, batch, continuations, self.tokenizer.pad_token_id)
+        return batch.to(self.device, self.model.dtype)
+
+    def shown_prompt(self, prompt: str | None = None) -> str:
+        """The text that the model gets with one picture, image tokens and all (ours).
+
+        Parameters
+        ----------
+        prompt : str, optional
+            The instruction; the model's own `prompt` by default.
+
+        Returns
+        -------
+        str
+            A special token that repeats is written once with its count, "<image> x 576". Where the number of image tokens
+            depends on the picture's size, it is that of a grey picture of 224 x 224 pixels.
+        """
+        return " ".join(folded(self.tokenizer, self.inputs([GREY], prompt)["input_ids"][0].tolist()))
+
+    def _chat(self, pictures: Sequence[Image.Image], prompt: str) -> BatchFeature:
+        """One user turn for each picture, by the model's chat template."""
+        text = {"type": "text", "text": prompt}
+        chats = [[{"role": "user", "content": [{"type": "image", "image": p}, text]}] for p in pictures]
+        options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+        return self.processor.apply_chat_template(
+            chats, add_generation_prompt=True, processor_kwargs={"padding": True}, **options
+        )
+
+    def _plain(self, pictures: Sequence[Image.Image], prompt: str) -> BatchFeature:
+        """The prompt as it is, after the image token where the processor wants one in the text."""
+        token = getattr(self.processor, "image_token", None)
+        if isinstance(token, str) and token not in prompt:  # BLIP-2 keeps no str: it adds its tokens itself
+            prompt = token + prompt
+        texts = [prompt] * len(pictures)
+        return self.processor(images=list(pictures), text=texts, padding=True, return_tensors="pt")
+
+    def unembed(self, vectors: Tensor, layer: Layer, norm: bool | None = None) -> Tensor:
+        """Score every token of the vocabulary for states, or for directions among them.
+
+        Parameters
+        ----------
+        vectors : Tensor, (n, width)
+            States or concepts.
+        layer : int or str
+            The layer that they come from.
+        norm : bool, optional
+            Whether the final norm comes first. By default it does, unless the vectors have been through it
+            already (`layer="norm"`).
+
+        Returns
+        -------
+        Tensor, (n, vocabulary)
+            Logits, on the model's device; without the scale or cap that some models then put on them.
+
+        Raises
+        ------
+        ValueError
+            If the layer or the width is not this model's.
+
+        Notes
+        -----
+        The paper's text grounding, W_U u (arXiv 2406.08074); the final norm before it is ours.
+        """
+        self.check_layer(layer)
+        if vectors.dim() != 2 or vectors.shape[1] != self.width:
+            shape = tuple(vectors.shape)
+            raise ValueError(f"{self.name} unembeds vectors of shape (n, {self.width}), not {shape}.")
+        vectors = vectors.to(self.device, self.model.dtype)
+        apply_norm = layer != "norm" if norm is None else norm
+        return self.unembedding(self.final_norm(vectors) if apply_norm else vectors)
+
+
+def _append(model: PreTrainedModel, batch: BatchFeature, continuations: Sequence[Sequence[int]], pad: int) -> None:
+    """Put each continuation after its prompt, in place; the mask covers the padding on its right."""
+    prompts = batch["input_ids"]  # (batch, prompt)
+    if len(continuations) != len(prompts):
+        counts = f"{len(continuations)} continuations for {len(prompts)} pictures"
+        raise ValueError(f"There are {counts}: give one for each.")
+    longest = max(map(len, continuations))
+    tails = {"input_ids": prompts.new_full((len(prompts), longest), pad)}
+    tails["attention_mask"] = torch.zeros_like(tails["input_ids"])
+    for row, ids in enumerate(continuations):
+        tails["input_ids"][row, : len(ids)] = torch.as_tensor(ids)
+        tails["attention_mask"][row, : len(ids)] = 1
+    for key, column in _next_columns(model, batch).items():
+        tail = tails.get(key, column.repeat_interleave(longest, 1))
+        batch[key] = torch.cat([batch[key], tail], dim=1)
+
+
+def _next_columns(model: PreTrainedModel, batch: BatchFeature) -> dict[str, Tensor]:
+    """What each input that is as long as the prompt gets for one more token, as in `generate`: (batch, 1, ...)."""
+    prompts = batch["input_ids"]
+    grown = model._update_model_kwargs_for_generation(ModelOutput(), dict(batch), is_encoder_decoder=False)
+    return {
+        key: grown[key][:, -1:]
+        for key, value in batch.items()
+        if torch.is_tensor(value) and (value.shape == prompts.shape or value.shape != grown[key].shape)
+    }
+
+
+def folded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
+    """Token ids as text: each run of one special token as "<image> x 64", ordinary tokens in between as one text.
+
+    Rows of image tokens, as Pixtral has them, become "([IMG] x 16 [IMG_BREAK]) x 11".
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    ids : sequence of int
+
+    Returns
+    -------
+    tuple of str
+        In order; blank texts are left out.
+    """
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    parts = []
+    for kind, run in groupby(ids, key=lambda token: token if token in special else None):
+        run = list(run)
+        if kind is None:
+            parts.append(tokenizer.decode(run).strip())
+        else:
+            parts.append(tokenizer.convert_ids_to_tokens(kind) + (f" x {len(run)}" if len(run) > 1 else ""))
+    return tuple(_repeats_folded([part for part in parts if part]))
+
+
+def _repeats_folded(parts: list[str]) -> Iterator[str]:
+    """The same parts, but a pair that comes again and again only once, with its number."""
+    while parts:
+        pair, n = parts[:2], 1
+        while len(pair) == 2 and parts[2 * n : 2 * n + 2] == pair:
+            n += 1
+        yield f"({pair[0]} {pair[1]}) x {n}" if n > 1 else parts[0]
+        parts = parts[2 * n :] if n > 1 else parts[1:]

@@ -1,0 +1,219 @@
+"""Loading any image-text model of transformers, and trying out whether it can be read."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import getproxies
+
+import torch
+from huggingface_hub.constants import ENDPOINT
+from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.utils import is_accelerate_available
+
+from ..files import bundled_folder
+from . import out_of_domain as familiarity
+from .lmm import GREY, LMM, PAPER_PROMPT
+from .out_of_domain import Familiarity
+from .structure import check_lens, find_parts, fingerprint
+
+PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
+HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "trust_remote_code")
+
+
+def load_lmm(
+    name: str | Path = "picturebook",
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    prompt: str | None = None,
+    chat_template: str | None = None,
+    layers: str | None = None,
+    final_norm: str | None = None,
+    unembedding: str | None = None,
+    **from_pretrained_kwargs,
+) -> LMM:
+    """Load an image-text model, and try out on one grey picture that its states can be read as words (ours).
+
+    Parameters
+    ----------
+    name : str or Path
+        "picturebook" (the bundled model), a hub id such as "llava-hf/llava-1.5-7b-hf", or a folder written by
+        `save_pretrained`.
+    device : str or torch.device, optional
+        By default the first available of cuda, mps and cpu. Not with `device_map`.
+    dtype : str or torch.dtype, optional
+        By default float32 on the CPU, elsewhere as stored.
+    prompt : str, optional
+        The instruction used where none is given; by default the paper's for LLaVA, `PAPER_PROMPT`.
+    chat_template : str, optional
+        What stands around the instruction, as a Jinja template; by default the processor's own. A model without
+        one (PaliGemma, BLIP-2) gets the instruction as it is. `lmm.shown_prompt()` shows what comes of it.
+    layers, final_norm, unembedding : str, optional
+        Dotted names of the parts of the language model, "model.language_model.layers". By default they are found
+        by structure, see `find_parts`.
+    **from_pretrained_kwargs
+        Go to transformers: `revision`, `token`, `device_map`, `quantization_config`, ... Code that comes with a
+        model is run only if `trust_remote_code=True` is among them.
+
+    Returns
+    -------
+    LMM
+        Frozen and in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing or holds no model.
+    ImportError
+        If `device_map` is given, and the package accelerate is not there.
+    OSError
+        If the hub has no such model or cannot be reached.
+    ValueError
+        If the model takes no pictures, or a part of it is not found or not what it seemed to be.
+    """
+    _check_device_map(device, from_pretrained_kwargs.get("device_map"))
+    source = _source(str(name))
+    hub = {"trust_remote_code": False}  # said outright: else transformers would stop and ask
+    hub |= {key: value for key, value in from_pretrained_kwargs.items() if key in HUB_OPTIONS}
+    if not Path(source).is_dir() and not _hub_has_an_address():
+        hub["local_files_only"] = True  # else every file is asked for six times, for 23 seconds
+    _check_kind(_load_config(source, hub), source)
+    processor = _load_processor(source, hub)
+    processor.chat_template = chat_template or getattr(processor, "chat_template", None)
+    model = _load_model(source, device, dtype, from_pretrained_kwargs | hub)
+    parts = find_parts(model, layers, final_norm, unembedding)
+    lmm = LMM(
+        name=str(name),
+        model=model,
+        processor=processor,
+        layers=parts.layers,
+        final_norm=parts.final_norm,
+        unembedding=parts.unembedding,
+        prompt=prompt or PAPER_PROMPT,
+        fingerprint=fingerprint(model),
+        **_picturebook_settings(source),
+    )
+    lmm.lens = check_lens(model, lmm.inputs([GREY]), parts)
+    return lmm
+
+
+def _load_model(
+    source: str, device: str | torch.device | None, dtype: str | torch.dtype | None, options: dict
+) -> PreTrainedModel:
+    """The model on its device, frozen and in evaluation mode."""
+    device = torch.device(device or _best_device())
+    dtype = dtype or (torch.float32 if device.type == "cpu" else "auto")
+    model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **options)
+    if not hasattr(model, "hf_device_map"):  # else accelerate has put it in place
+        model = model.to(device)
+    return model.eval().requires_grad_(False)
+
+
+def _check_device_map(device: str | torch.device | None, device_map: object) -> None:
+    """Refuse a device map together with a device, or without the package that it needs."""
+    if device_map is None:
+        return
+    if device is not None:
+        raise ValueError(f"device={device!r} and device_map={device_map!r} are two answers: give one of them.")
+    if not is_accelerate_available():
+        raise ImportError("device_map needs accelerate: install it (pip install accelerate), or give device instead.")
+
+
+def _hub_has_an_address() -> bool:
+    """Whether the hub's name leads anywhere: a look-up, at once; behind a proxy there is nothing to look up."""
+    if getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlparse(ENDPOINT).hostname, None)
+    except OSError:
+        return False
+    return True
+
+
+def _picturebook_settings(folder: str) -> dict:
+    """What only a model of the picture book has; its folder is known by the measure of what its pages look like."""
+    if not (Path(folder) / familiarity.FILE).is_file():
+        return {}
+    return {"words_kept": PICTUREBOOK_WORDS_KEPT, "familiarity": Familiarity.load(Path(folder))}
+
+
+def _best_device() -> str:
+    """The first available of cuda, mps and cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _source(name: str) -> str:
+    """The folder or hub id that a name stands for."""
+    if name == "picturebook":
+        return str(bundled_folder("lmm"))
+    folder = Path(name).expanduser()
+    if not folder.exists() and name[0] not in "./~" and name.count("/") < 2 and "\\" not in name:
+        return name
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"There is no model at {folder}: give a folder written by save_pretrained, or a hub id."
+        )
+    return str(folder)
+
+
+def _load_config(source: str, hub: dict) -> PreTrainedConfig:
+    """The model's configuration, or one sentence on why it cannot be had."""
+    try:
+        return AutoConfig.from_pretrained(source, **hub)
+    except OSError as error:
+        if Path(source).is_dir():
+            raise
+        raise OSError(
+            f'"{source}" is not a folder here, and {_why_not(error.__cause__)}; '
+            f"check the name, or give a folder written by save_pretrained."
+        ) from error
+
+
+def _why_not(cause: BaseException | None) -> str:
+    """What kept the Hugging Face hub from giving a model."""
+    if isinstance(cause, GatedRepoError):
+        return "the Hugging Face hub wants its licence accepted there and a login (hf auth login)"
+    if isinstance(cause, (RepositoryNotFoundError, HFValidationError)):
+        return "the Hugging Face hub has no public model of that name"
+    if isinstance(cause, LocalEntryNotFoundError):
+        return "the Hugging Face hub cannot be reached (no network), nor has it been fetched before"
+    return f"the Hugging Face hub did not give it ({str(cause).splitlines()[0]})"
+
+
+def _check_kind(config: PreTrainedConfig, source: str) -> None:
+    """Refuse a kind of model that takes no pictures and text, or that writes by a decoder of its own."""
+    own_code = "AutoModelForImageTextToText" in getattr(config, "auto_map", {})
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not own_code:
+        kind = config.model_type
+        raise ValueError(f"{source} is of type {kind}, which takes no pictures: give an image-text model.")
+    if config.is_encoder_decoder:
+        kind = config.model_type
+        raise ValueError(f"{source} ({kind}) reads with an encoder and writes with a decoder: give a decoder-only one.")
+
+
+def _load_processor(source: str, hub: dict) -> ProcessorMixin:
+    """The processor, with a tokenizer that can pad on the left."""
+    try:
+        processor = AutoProcessor.from_pretrained(source, **hub)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{source} has no processor: add it with processor.save_pretrained.") from error
+    if not (hasattr(processor, "image_processor") and hasattr(processor, "tokenizer")):
+        kind = type(processor).__name__
+        raise ValueError(f"{source} has only a {kind}, which does not take pictures and text: add one.")
+    tokenizer = processor.tokenizer
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return processor

@@ -1,0 +1,71 @@
+"""Words in text, and which of the words that a model's unembedding yields may ground a concept."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+FUNCTION_WORDS = frozenset(
+    """
+    a an the this that these those such same other another each every either neither both all any some none
+    no not nor i me my mine myself we us our ours ourselves you your yours yourself he him his himself she her
+    hers herself it its itself they them their theirs themselves who whom whose which what when where why how
+    someone somebody something anyone anybody anything everyone everybody everything nobody nothing
+    and but or so yet if then than because though although while whereas unless until since whether as like
+    at by for from in into of off on onto out over to toward towards up upon with within without via per
+    about above across after against along among amongst around before behind below beneath beside besides
+    between beyond despite down during except near next through throughout under underneath unlike
+    am is are was were be been being do does did doing done has have had having
+    can cannot could may might must shall should will would ought
+    there here thus hence therefore however also too very just only even ever never always often again already
+    still almost quite rather perhaps maybe else more most much many few fewer less least several enough own
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fifteen twenty thirty forty
+    fifty hundred thousand million first second third fourth fifth once twice
+""".split()
+)  # words of grammar and of counting; home, side, front, top have a meaning of their own: not here
+
+WORD_STARTS = (" ", "\u2581", "\u0120")  # a space, and what SentencePiece and byte-level tokenizers write
+
+_WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
+
+
+def words_in(text: str) -> list[str]:
+    """The words of a text in order, in lower case; "t-shirt" and "dog's" are one word each (ours)."""
+    return _WORD.findall(text.lower())
+
+
+def whole_word(*spellings: str) -> re.Pattern[str]:
+    """A pattern that finds any of the spellings as a whole word, whatever the case (ours).
+
+    The paper asks for the token in the caption; the released code takes any substring ("cat" in "cattle").
+
+    Parameters
+    ----------
+    *spellings : str
+        Such as "dog", "dogs"; a spelling may have several words ("hot dog").
+
+    Returns
+    -------
+    re.Pattern
+        `whole_word("dog").search(caption)` is None where the caption does not mention it.
+
+    Raises
+    ------
+    ValueError
+        If no spelling is given, or a blank one.
+    """
+    if not spellings or not all(spelling.strip() for spelling in spellings):
+        raise ValueError(f"give at least one spelling to look for and no blank ones, not {spellings}")
+    choices = "|".join(re.escape(spelling.strip()) for spelling in spellings)
+    return re.compile(rf"(?<!\w)(?:{choices})(?!\w)", re.IGNORECASE)
+
+
+def quoted(words: Sequence[str]) -> str:
+    return " or ".join(f"'{word}'" for word in words)
+
+
+def common_words(words: Counter, n: int = 12) -> str:
+    """The most frequent words with a meaning of their own, as a list to choose from."""
+    frequent = [word for word, _ in words.most_common() if len(word) > 2 and word not in FUNCTION_WORDS]
+    return ", ".join(frequent[:n]) or "none"

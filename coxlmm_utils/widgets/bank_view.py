@@ -1,0 +1,94 @@
+"""One bank as widgets: a box for each concept, made once, and one concept opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+from ..concepts import LONGEST
+from ..images import CaptionedImages
+from .cards import Card, card_pictures_html, card_text_html, in_order, make_cards, saying
+from .concept_details import open_concept, opened_html
+from .html import Thumbnails
+
+
+class BankView:
+    """The cards of a bank as widgets.
+
+    Parameters
+    ----------
+    bank : ConceptBank
+    images : CaptionedImages or None
+    on_open : callable
+        Called with a concept's number when its button is clicked.
+    """
+
+    def __init__(self, bank, images: CaptionedImages | None, on_open: Callable[[int], None]):
+        self.bank, self.thumbnails = bank, Thumbnails(bank, images)
+        self.cards = make_cards(bank, self.thumbnails)
+        self._searched = [""] * len(bank)
+        self.texts = [widgets.HTML(card_text_html(card)) for card in self.cards]
+        self.buttons = [_open_button(card, on_open) for card in self.cards]
+        self.boxes = [self._box(number) for number in range(len(bank))]
+
+    def shown(self, order: str, text: str) -> list[int]:
+        """The numbers of the concepts that say a text, in an order; their words are marked."""
+        numbers = [card.number for card in in_order(saying(self.cards, text), order)]
+        for number in numbers:
+            if self._searched[number] != text:
+                self._searched[number] = text
+                self.texts[number].value = card_text_html(self.cards[number], text)
+        return numbers
+
+    def renew(self) -> None:
+        """Read names again, as after one was given."""
+        for number, card in enumerate(make_cards(self.bank, self.thumbnails)):
+            if card != self.cards[number]:
+                self.cards[number] = card
+                self.texts[number].value = card_text_html(card, self._searched[number])
+                self.buttons[number].tooltip = f"Open {card.title}"
+
+    def opened(self, number: int) -> str:
+        """One concept opened, as HTML."""
+        return opened_html(open_concept(self.bank, self.thumbnails, self.cards, number))
+
+    def _box(self, number: int) -> widgets.VBox:
+        """A card: pictures, text and button, of which only the text ever changes."""
+        pictures = widgets.HTML(card_pictures_html(self.cards[number]))
+        box = widgets.VBox([widgets.VBox([pictures, self.texts[number]]), self.buttons[number]])
+        box.add_class("cox-box")
+        return box
+
+
+class OpenedPanel(widgets.VBox):
+    """The concept that is open, with a box for its name.
+
+    Parameters
+    ----------
+    on_save : callable
+        Called when the name is to be saved.
+    on_close : callable
+    """
+
+    def __init__(self, on_save: Callable[[], None], on_close: Callable[[], None]):
+        self.html = widgets.HTML()
+        self.name = widgets.Text(description="Your name for it", placeholder=f"at most {LONGEST} characters")
+        self.name.style.description_width = "initial"
+        self.save = widgets.Button(description="Save name")
+        self.close_button = widgets.Button(description="Close")
+        self.message = widgets.HTML()
+        self.save.on_click(lambda _: on_save())
+        self.close_button.on_click(lambda _: on_close())
+        row = widgets.HBox([self.name, self.save, self.close_button, self.message])
+        row.layout.flex_flow = "row wrap"
+        super().__init__([row, self.html])
+        self.add_class("cox-box")
+        self.add_class("cox-opened-box")
+
+
+def _open_button(card: Card, on_open: Callable[[int], None]) -> widgets.Button:
+    """A card's button."""
+    button = widgets.Button(description=f"Open {card.number}", tooltip=f"Open {card.title}")
+    button.on_click(lambda _: on_open(card.number))
+    return button

@@ -1,0 +1,173 @@
+"""Concepts as cards: what stands on each, in which order, and which of them say a word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..concepts import active_mean, active_share
+from .html import Thumb, Thumbnails, render
+
+N_PICTURES = 5
+MEASURES = {"clipscore": "CLIPScore", "bertscore": "BERTScore", "stability": "stability"}
+ORDERS = ("most active overall", "active on most pictures", "most strongly active", "name", "number")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample as it is shown with a concept.
+
+    Attributes
+    ----------
+    thumb : Thumb
+    caption : str
+        What the LMM wrote.
+    activation : float
+        Of the concept.
+    """
+
+    thumb: Thumb
+    caption: str
+    activation: float
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of one concept at a glance.
+
+    Attributes
+    ----------
+    number : int
+    title : str
+        Its user's name, else its first words.
+    name : str
+        Its user's name, or "".
+    words : tuple of str
+    often : float
+        Share of samples that it is active on.
+    strongly : float
+        Mean magnitude of its activation where it is active.
+    total : float
+        Sum of magnitudes over samples.
+    measures : dict of str to float
+        By their names for people; only those that were measured of it.
+    pictures : tuple of Shown
+        The most activating first.
+    """
+
+    number: int
+    title: str
+    name: str
+    words: tuple[str, ...]
+    often: float
+    strongly: float
+    total: float
+    measures: dict[str, float]
+    pictures: tuple[Shown, ...]
+
+
+def make_cards(bank, thumbnails: Thumbnails) -> list[Card]:
+    """A card for each concept of a bank, by number.
+
+    Parameters
+    ----------
+    bank : ConceptBank
+    thumbnails : Thumbnails
+        Of the same bank.
+    """
+    often, strongly = active_share(bank.activations), active_mean(bank.activations)
+    return [make_card(bank, thumbnails, k, float(often[k]), float(strongly[k])) for k in range(len(bank))]
+
+
+def make_card(bank, thumbnails: Thumbnails, number: int, often: float, strongly: float) -> Card:
+    """The card of one concept, from how often and how strongly it is active."""
+    rows = [int(row) for row in bank.top[number][:N_PICTURES] if bank.activations[row, number] != 0]
+    measures = {measure_label(name): float(bank.measures[name][number]) for name in measured(bank)}
+    return Card(
+        number,
+        bank.title(number),
+        bank.names.get(number, ""),
+        bank.words[number].kept,
+        often,
+        strongly,
+        often * strongly * len(bank.ids),
+        {label: value for label, value in measures.items() if not np.isnan(value)},
+        tuple(show(bank, thumbnails, row, number) for row in rows),
+    )
+
+
+def show(bank, thumbnails: Thumbnails, row: int, number: int) -> Shown:
+    """A sample of a bank, by its row, as it is shown with a concept."""
+    return Shown(thumbnails.of(row), bank.captions[row], float(bank.activations[row, number]))
+
+
+def measured(bank) -> list[str]:
+    """The measures that a bank has, the paper's first."""
+    return [*(name for name in MEASURES if name in bank.measures), *sorted(set(bank.measures) - set(MEASURES))]
+
+
+def measure_label(name: str) -> str:
+    """What people call a measure."""
+    return MEASURES.get(name, name)
+
+
+def orders(bank) -> list[str]:
+    """In which orders the cards of a bank can be put, the default first; measures that it has among them."""
+    return [*ORDERS[:3], *map(measure_label, measured(bank)), *ORDERS[3:]]
+
+
+def in_order(cards: Sequence[Card], order: str) -> list[Card]:
+    """Cards in an order, of equals the lower number first.
+
+    Parameters
+    ----------
+    cards : sequence of Card
+    order : str
+        One of `orders`. All but "name" and "number" put the largest first; cards without the measure come last.
+    """
+    keys = {
+        "most active overall": lambda card: -card.total,
+        "active on most pictures": lambda card: -card.often,
+        "most strongly active": lambda card: -card.strongly,
+        "name": lambda card: card.title.casefold(),
+        "number": lambda card: card.number,
+    }
+    by_measure = lambda card: -card.measures.get(order, -np.inf)  # noqa: E731
+    return sorted(cards, key=lambda card: (keys.get(order, by_measure)(card), card.number))
+
+
+def terms_of(text: str) -> list[str]:
+    """The parts of what was typed into a search box, each of which a card must say."""
+    return text.casefold().replace(",", " ").split()
+
+
+def saying(cards: Sequence[Card], text: str) -> list[Card]:
+    """The cards with all parts of a text in their words or name, whatever the case; all cards if the text is blank."""
+    terms = terms_of(text)
+    return [card for card in cards if all(any(term in said for said in _said(card)) for term in terms)]
+
+
+def card_pictures_html(card: Card) -> str:
+    """The pictures of a card as HTML."""
+    return render("card_pictures.html", card=card)
+
+
+def card_text_html(card: Card, text: str = "") -> str:
+    """Number, name, words and measures of a card as HTML.
+
+    Parameters
+    ----------
+    card : Card
+    text : str
+        What was searched for: words that have a part of it are marked.
+    """
+    terms = terms_of(text)
+    marked = {word for word in card.words if any(term in word.casefold() for term in terms)}
+    return render("card_text.html", card=card, marked=marked)
+
+
+def _said(card: Card) -> list[str]:
+    """What a search looks into."""
+    return [card.name.casefold(), *(word.casefold() for word in card.words)]

@@ -1,0 +1,66 @@
+"""Two banks side by side, their concepts matched one to one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..dictionaries import match
+from .cards import Card
+from .html import render
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Which concept of one bank is which of another.
+
+    Attributes
+    ----------
+    pairs : tuple of (Card, Card, float)
+        Concepts of both, with their cosine; the most alike first.
+    left_over, others_left_over : tuple of Card
+        Concepts of the first and of the second without a partner.
+    same_model : bool
+        Whether both banks are of one model; if not, their concepts lie in different spaces.
+    """
+
+    pairs: tuple[tuple[Card, Card, float], ...]
+    left_over: tuple[Card, ...]
+    others_left_over: tuple[Card, ...]
+    same_model: bool
+
+
+def compare_banks(bank, other, cards: Sequence[Card], other_cards: Sequence[Card]) -> Comparison:
+    """Match the concepts of two banks such that their cosines sum to the most; see `match`.
+
+    Parameters
+    ----------
+    bank, other : ConceptBank
+    cards, other_cards : sequence of Card
+        Of all concepts of each, by number.
+
+    Raises
+    ------
+    ValueError
+        If the banks differ in width.
+    """
+    if bank.concepts.shape[1] != other.concepts.shape[1]:
+        raise ValueError(
+            f"these banks cannot be compared: the concepts of one have {bank.concepts.shape[1]:,} numbers, those of "
+            f"the other {other.concepts.shape[1]:,}, since they are of models of different width"
+        )
+    partners, cosines = match(bank.concepts, other.concepts)
+    pairs = [(cards[k], other_cards[partners[k]], float(cosines[k])) for k in range(len(bank)) if partners[k] >= 0]
+    found = set(partners.tolist())
+    models = [each.provenance["model"]["fingerprint"] for each in (bank, other)]
+    return Comparison(
+        tuple(sorted(pairs, key=lambda pair: -pair[2])),
+        tuple(cards[k] for k in range(len(bank)) if partners[k] < 0),
+        tuple(other_cards[k] for k in range(len(other)) if k not in found),
+        models[0] == models[1],
+    )
+
+
+def comparison_html(comparison: Comparison, name: str, other_name: str) -> str:
+    """A comparison as HTML, under the names of both banks."""
+    return render("comparison.html", comparison=comparison, names=(name, other_name))

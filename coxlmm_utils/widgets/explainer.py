@@ -1,0 +1,266 @@
+"""Question the model with a picture: choose or upload one, and see which concepts are behind what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import ipywidgets as widgets
+from PIL import Image
+
+from ..concepts import ConceptBank
+from ..explanation import Explanation, PatchMap, patch_map, words_that_follow
+from ..images import CaptionedImages, load_images, read_upload
+from ..models import LMM
+from ..picturebook import Page, page
+from .caption_and_explain import Reading, covered, read_picture
+from .controls import PageSwitches, PictureChoice
+from .explainer_html import answer_page, notice, shown_concepts, silent_page
+from .html import Thumbnails, style
+
+UPLOAD_NOTE = "Up to about 10 MB in plain JupyterLab; make lab raises the limit."
+NATURAL = {"description_width": "initial"}
+WAYS = (("no map", ""), ("projection", "projection"), ("gradient times input", "gradient"))
+TOOLTIPS = (
+    "the picture as it is",
+    "where a piece of the picture, by itself, holds the concept",
+    "which pieces of the picture the concept's activation depends on",
+)
+
+
+def ask(lmm: LMM, banks: ConceptBank | Sequence[ConceptBank], images: CaptionedImages | None = None) -> Explainer:
+    """Choose or upload a picture, and see the concepts behind what the model writes about it (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the banks were learned on.
+    banks : ConceptBank or sequence of ConceptBank
+        One, or several of different words, layers or methods; the one whose word is in the caption explains it.
+    images : CaptionedImages, optional
+        Pictures to choose from. Default: the test split of where the first bank's pictures came from, those whose
+        references mention a word that the banks explain; none if they were in memory.
+
+    Returns
+    -------
+    Explainer
+        A widget; a notebook shows it. The first picture is explained at once.
+
+    Raises
+    ------
+    ValueError
+        If there is no bank, or the model is not the banks' (names both).
+    """
+    banks = [banks] if isinstance(banks, ConceptBank) else list(banks)
+    if not banks:
+        raise ValueError("there is no concept bank to explain with; give at least one")
+    for bank in banks:
+        bank.check_model(lmm)
+    problem = ""
+    if images is None:
+        images, problem = _test_pictures(banks)
+    return Explainer(lmm, banks, images, problem)
+
+
+class Explainer(widgets.VBox):
+    """The widget that `ask` makes: its views are functions in `answers`, this is the wiring (ours).
+
+    One run of the model for each change, and more only for what is asked for besides: a patch map, words that follow.
+
+    Attributes
+    ----------
+    reading : Reading or None
+        What is shown; None before the first picture.
+    pictures, switches : PictureChoice, PageSwitches
+    upload, bank, way, concept, following : ipywidgets.Widget
+        The other controls.
+    status, answer : ipywidgets.HTML
+        One sentence on what goes on or went wrong, and all the rest.
+    """
+
+    def __init__(self, lmm: LMM, banks: Sequence[ConceptBank], images: CaptionedImages | None, problem: str) -> None:
+        self.lmm, self.banks = lmm, banks
+        self.reading: Reading | None = None
+        self._before: Reading | None = None  # a switch was moved
+        self._row: int | None = None
+        self._closer: dict[tuple, PatchMap | list] = {}  # what was asked of this reading besides, kept
+        self._acting = False
+        self._thumbnails = [Thumbnails(bank) for bank in banks]
+        self.pictures, self.switches = PictureChoice(images), PageSwitches()
+        self.status, self.answer = widgets.HTML(), widgets.HTML()
+        self.status.add_class("cox-ask-status")
+        self.upload = widgets.FileUpload(
+            accept="image/*", description="Your own picture", layout=widgets.Layout(width="auto")
+        )
+        self.bank = widgets.Dropdown(description="Explain by", style=NATURAL, layout=widgets.Layout(width="auto"))
+        self.concept = widgets.Dropdown(description="Where is concept", style=NATURAL)
+        self.way = widgets.ToggleButtons(options=WAYS, tooltips=TOOLTIPS, style={"button_width": "auto"})
+        self.following = widgets.Checkbox(
+            description="Words that may follow", indent=False, layout=widgets.Layout(width="auto")
+        )
+        super().__init__(self._rows())
+        self.add_class("cox-ask")
+        self._listen()
+        with self._doing():
+            if problem:
+                raise ValueError(problem)
+            self._choose()
+
+    def _rows(self) -> list[widgets.Widget]:
+        """All controls, from top to bottom."""
+        wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
+        note = widgets.HTML(f'<span class="cox-note">{UPLOAD_NOTE}</span>')
+        hidden = widgets.HTML(str(style()), layout=widgets.Layout(display="none"))
+        self._looking = widgets.HBox([self.concept, self.way, self.following], layout=wrap)
+        self._looking.add_class("cox-ask-closer")
+        choosing = widgets.HBox([self.pictures.more, self.upload, note], layout=wrap)
+        return [hidden, self.pictures, choosing, self.switches, self.bank, self._looking, self.status, self.answer]
+
+    def _listen(self) -> None:
+        """Let each control do what it is for."""
+        acts = {self.pictures.buttons: self._choose, self.upload: self._receive, self.bank: self._look}
+        acts |= {dropdown: self._redraw for dropdown in self.switches.dropdowns.values()}
+        acts |= {control: self._show for control in (self.way, self.following)}
+        acts[self.concept] = self._locate
+        for control, act in acts.items():
+            control.observe(self._handler(act), "value")
+        self.pictures.more.on_click(self._handler(self.pictures.show_more))
+
+    def _handler(self, act: Callable[[], None]) -> Callable[[object], None]:
+        """An act as a callback; what the acts themselves set calls nothing back."""
+
+        def handle(_: object) -> None:
+            if not self._acting:
+                with self._doing():
+                    act()
+
+        return handle
+
+    @contextmanager
+    def _doing(self) -> Iterator[None]:
+        """Show that something goes on, and then what went wrong, if it is the user's to mend."""
+        self._acting, problem = True, ""
+        self.status.value = notice("busy", "reading the picture …")
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            problem = str(error)
+            self.pictures.choose(self._row)  # the controls stay true of what is shown
+            self.switches.show(self.switches.page)
+        finally:
+            self._acting = False
+            self.status.value = notice("problem", problem) if problem else self._hint()
+
+    def _hint(self) -> str:
+        """What to do where there is nothing to see yet."""
+        return "" if self.reading else notice("note", "upload a picture to begin")
+
+    def _choose(self) -> None:
+        """Read the chosen picture."""
+        row, images = self.pictures.buttons.value, self.pictures.images
+        if row is not None:
+            of_book = page(int(images.ids[row])) if images.source == "picturebook" else None
+            self._read(images.picture(row), row, of_book)
+
+    def _receive(self) -> None:
+        """Read an uploaded picture."""
+        if self.upload.value:
+            file, self.upload.value = self.upload.value[0], ()  # so that the same file can be given again
+            self._read(read_upload(file["content"], file["name"]))
+
+    def _redraw(self) -> None:
+        """Read the page as the switches now are, and keep what was before for comparison."""
+        changed = self.switches.changed()
+        self._read(changed.picture, self._row, changed, before=self.reading)
+
+    def _read(
+        self,
+        picture: Image.Image,
+        row: int | None = None,
+        of_book: Page | None = None,
+        before: Reading | None = None,
+    ) -> None:
+        """Run the model once and show what comes of it."""
+        self.reading, self._before = read_picture(self.lmm, self.banks, picture), before
+        self._row, self._closer = row, {}
+        self.pictures.choose(row)
+        self.switches.show(of_book)
+        said, chosen = list(self.reading.explanations), self.bank.value
+        self.bank.options = [(self._label(number), number) for number in said]
+        self.bank.value = chosen if chosen in said else next(iter(said), None)
+        self._look()
+
+    def _look(self) -> None:
+        """Offer the chosen bank's concepts and show its explanation."""
+        explained = self._explained(self.reading)
+        self.bank.layout.display = None if len(self.bank.options) > 1 else "none"
+        self._looking.layout.display = None if explained else "none"
+        concepts = shown_concepts(explained, self._explained(self._before)) if explained else []
+        chosen = self.concept.value
+        self.concept.options = [(f"{k}: {explained.bank.title(k)}", k) for k in concepts]
+        self.concept.value = chosen if chosen in concepts else next(iter(concepts), None)
+        self._show()
+
+    def _locate(self) -> None:
+        """Show where the chosen concept is."""
+        self.way.value = self.way.value or WAYS[1][1]
+        self._show()
+
+    def _show(self) -> None:
+        """Show the reading, with what else is asked for; what fails of that is switched off again."""
+        try:
+            self.answer.value = self._page(self._map(), self._words())
+        except (ValueError, OSError):
+            self.way.value, self.following.value = "", False
+            self.answer.value = self._page(None, None)
+            raise
+
+    def _page(self, map: PatchMap | None, words: list[tuple[str, float]] | None) -> str:
+        """The answer, or what to say instead."""
+        explained = self._explained(self.reading)
+        if explained is None:
+            return silent_page(self.reading, covered(self.banks))
+        before, remarks = self._explained(self._before), self.reading.remarks
+        return answer_page(explained, self._thumbnails[self.bank.value], before, remarks, map, words)
+
+    def _map(self) -> PatchMap | None:
+        """The patch map that is asked for."""
+        explained, concept, way = self._explained(self.reading), self.concept.value, self.way.value
+        if explained is None or concept is None or not way:
+            return None
+        return self._once((self.bank.value, concept, way), lambda: patch_map(self.lmm, explained, concept, way))
+
+    def _words(self) -> list[tuple[str, float]] | None:
+        """The words that may follow, if they are asked for."""
+        explained = self._explained(self.reading)
+        if explained is None or not self.following.value:
+            return None
+        return self._once((self.bank.value, "words"), lambda: words_that_follow(self.lmm, explained))
+
+    def _once(self, key: tuple, make: Callable):
+        """What was made for this reading before, or is made now."""
+        if key not in self._closer:
+            self._closer[key] = make()
+        return self._closer[key]
+
+    def _explained(self, reading: Reading | None) -> Explanation | None:
+        """A reading's explanation by the chosen bank, if there is one."""
+        return reading.explanations.get(self.bank.value) if reading else None
+
+    def _label(self, number: int) -> str:
+        """A bank in the list of banks."""
+        bank = self.banks[number]
+        return f"{number + 1}: {bank.token}, {len(bank)} concepts, {bank.method}, {bank.where}"
+
+
+def _test_pictures(banks: Sequence[ConceptBank]) -> tuple[CaptionedImages | None, str]:
+    """Test pictures from where the first bank's came from, or why there are none."""
+    source = banks[0].provenance["data"]["source"]
+    if not source:
+        return None, ""
+    try:
+        images = load_images(source, split="test")
+    except (ValueError, OSError) as error:
+        return None, f"the test pictures cannot be shown: {error}"
+    mentioned = images.mentioning(*(spelling for bank in banks for spelling in bank.provenance["token"]))
+    return (mentioned if len(mentioned) else images), ""

@@ -1,0 +1,204 @@
+"""What the explainer shows of a picture, each view a function from data to HTML; all text in it is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..explanation import Explanation, PatchMap
+from ..text import whole_word
+from .caption_and_explain import Reading
+from .html import Thumb, Thumbnails, data_uri, render
+
+N_BARS = 5  # concepts
+N_PICTURES = 4  # of each
+N_WORDS = 5
+SIDE = 360  # pixels of the longer side of the explained picture
+WAYS = {
+    "projection": (
+        "by projection",
+        "Orange to yellow where a piece of the picture, by itself, holds the concept.",
+    ),
+    "gradient": (
+        "by gradient times input",
+        "Orange to yellow where the picture speaks for the concept, blue where it speaks against it.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A concept's bar, and what stands beside it.
+
+    Attributes
+    ----------
+    concept : int
+    title : str
+        The user's name of it, or its first words.
+    words : tuple of str
+        Those that the title does not have.
+    value : float
+        Activation divided by the picture's largest (paper's Fig 5), from -1 to 1.
+    before : float or None
+        The same before the picture was changed; None if it was not.
+    pictures : tuple of Thumb
+        Those that activate it most.
+    """
+
+    concept: int
+    title: str
+    words: tuple[str, ...]
+    value: float
+    before: float | None
+    pictures: tuple[Thumb, ...]
+
+
+def shown_concepts(explained: Explanation, before: Explanation | None = None, n: int = N_BARS) -> list[int]:
+    """Which concepts have a bar: the n most active ones, then those that were among them before the change."""
+    now = explained.top(n)
+    return now + [concept for concept in (before.top(n) if before else []) if concept not in now]
+
+
+def bars(explained: Explanation, thumbnails: Thumbnails, before: Explanation | None = None) -> list[Bar]:
+    """The bars of an explanation, most active first (paper's Fig 5; what was before is ours).
+
+    Parameters
+    ----------
+    explained : Explanation
+    thumbnails : Thumbnails
+        Of its bank.
+    before : Explanation, optional
+        By the same bank, before the picture was changed. Concepts that were active then have a bar too.
+
+    Returns
+    -------
+    list of Bar
+    """
+    return [_bar(explained, thumbnails, before, concept) for concept in shown_concepts(explained, before)]
+
+
+def _bar(explained: Explanation, thumbnails: Thumbnails, before: Explanation | None, concept: int) -> Bar:
+    bank = explained.bank
+    rows = [row for row in bank.top[concept] if bank.activations[row, concept]][:N_PICTURES]
+    words, title = bank.words[concept].kept[:N_WORDS], bank.title(concept)
+    others = (
+        tuple(word for word in words if word not in title.split(", ")) if words else ("no words left by the filter",)
+    )
+    was = float(before.relative[concept]) if before else None
+    value = float(explained.relative[concept])
+    return Bar(concept, title, others, value, was, tuple(map(thumbnails.of, rows)))
+
+
+def answer_page(
+    explained: Explanation,
+    thumbnails: Thumbnails,
+    before: Explanation | None = None,
+    remarks: Sequence[str] = (),
+    map: PatchMap | None = None,
+    following: Sequence[tuple[str, float]] | None = None,
+) -> str:
+    """The caption with its token marked, the picture, and the bars of its concepts.
+
+    Parameters
+    ----------
+    explained : Explanation
+    thumbnails : Thumbnails
+        Of its bank.
+    before : Explanation, optional
+        By the same bank, before the picture was changed: its bars are thin ones.
+    remarks : sequence of str
+        Shown as sentences.
+    map : PatchMap, optional
+        Where in the picture one of the concepts is seen; it gets a place under the picture.
+    following : sequence of (str, float), optional
+        Words that would follow the token, with their probabilities.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    return render(
+        "ask_answer.html",
+        picture=data_uri(explained.picture, SIDE),
+        caption=marked(explained.caption, explained.bank.provenance["token"]),
+        token=_said(explained),
+        bars=bars(explained, thumbnails, before),
+        changed=before is not None,
+        remarks=[sentence(remark) for remark in remarks],
+        map=_map(map, explained.bank.title(map.concept)) if map else None,
+        following=None if following is None else [(word, p, percent(p)) for word, p in following],
+    )
+
+
+def silent_page(reading: Reading, words: Sequence[str]) -> str:
+    """What to say where no bank explains a word of the caption.
+
+    Parameters
+    ----------
+    reading : Reading
+    words : sequence of str
+        Those that have concepts; see `covered`.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    picture, remarks = data_uri(reading.picture, SIDE), [sentence(remark) for remark in reading.remarks]
+    return render("ask_silent.html", picture=picture, captions=reading.captions, words=words, remarks=remarks)
+
+
+def notice(kind: str, text: str) -> str:
+    """One sentence above the answer: "busy" while the model runs, "problem" where something failed, "note" else."""
+    return render("ask_notice.html", kind=kind, text=sentence(text))
+
+
+def strip_style(scope: str, thumbs: Sequence[str | None]) -> str:
+    """A style that puts small pictures on the buttons that choose them.
+
+    Parameters
+    ----------
+    scope : str
+        A class that only this strip of buttons has.
+    thumbs : sequence of str or None
+        The address of each button's picture; a button without one keeps its text.
+
+    Returns
+    -------
+    str
+        HTML: a <style> element.
+    """
+    return render("ask_strip.html", scope=scope, thumbs=thumbs)
+
+
+def marked(caption: str, spellings: Sequence[str]) -> tuple[str, str, str]:
+    """A caption cut into what stands before the token, the token as written, and what stands after it."""
+    found = whole_word(*spellings).search(caption)
+    if found is None:
+        return caption, "", ""
+    return caption[: found.start()], found.group(), caption[found.end() :]
+
+
+def sentence(text: str) -> str:
+    """A message with a capital and a full stop."""
+    text = text.strip()
+    return text if not text else text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".")
+
+
+def percent(probability: float) -> str:
+    """A probability for people."""
+    return "under 1%" if probability < 0.01 else f"{probability:.0%}"
+
+
+def _said(explained: Explanation) -> str:
+    """The token as the caption has it."""
+    return marked(explained.caption, explained.bank.provenance["token"])[1] or explained.bank.token
+
+
+def _map(map: PatchMap, title: str) -> dict[str, str]:
+    """A patch map with the words under it."""
+    way, legend = WAYS[map.way]
+    if map.way == "projection" and map.values.min() < 0:
+        legend += " Blue: its opposite."
+    return {"picture": data_uri(map.overlay(SIDE), SIDE), "title": title, "way": way, "legend": legend}

@@ -1,0 +1,306 @@
+"""A concept bank: learning, what it records, saving and loading."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import ImageChops
+from safetensors.numpy import load_file, save_file
+
+from coxlmm_utils._version import __version__
+from coxlmm_utils.concepts.bank import THUMBNAIL_SIDE, ConceptBank
+from coxlmm_utils.concepts.grounding import ground_pictures, ground_words
+from coxlmm_utils.concepts.word_filter import WordFilter
+from coxlmm_utils.dictionaries.baselines import METHODS, PCA, KMeans, RandomDictionary, Simple
+from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
+from coxlmm_utils.extraction.extract import extract
+from coxlmm_utils.models.loading import load_lmm
+from tests.conftest import MAX_NEW_TOKENS, in_memory, noise
+from tests.tiny_lmms import tiny_llava
+
+
+@pytest.fixture
+def saved(bank, tmp_path):
+    bank.save_pretrained(tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+# Learning
+
+
+def test_a_bank_is_its_parts(llava, states, bank):
+    dictionary = SemiNMF(3, random_state=5).fit(states.Z)
+    assert np.array_equal(bank.concepts, dictionary.components_)
+    assert np.array_equal(bank.activations, dictionary.activations_)
+    assert np.array_equal(bank.project(states.Z[:2]), dictionary.activations_[:2])
+    assert bank.words == ground_words(llava, bank.concepts, 2, word_filter=WordFilter(min_length=2))
+    assert np.array_equal(bank.top, ground_pictures(bank.activations))
+    assert (bank.ids, bank.captions) == (list(states.images.ids), states.captions)
+    assert len(bank) == 3 and isinstance(bank.gallery(), Figure)
+    assert repr(bank) == (
+        f"ConceptBank(3 concepts of 'grey', layer 2, position that predicts it (the paper's), {len(states)} samples)"
+    )
+
+
+def test_where_a_bank_comes_from(llava, states, bank):
+    record = bank.provenance
+    assert record["model"]["name"] == llava.name and record["model"]["fingerprint"] == llava.fingerprint
+    assert (record["layer"], record["position"], record["token"]) == (2, "predicts", ["grey"])
+    assert (record["prompt"], record["max_new_tokens"]) == (llava.prompt, MAX_NEW_TOKENS)
+    assert record["dictionary"] == {"method": "SemiNMF", **SemiNMF(3, random_state=5).get_params()}
+    assert record["grounding"]["filter"] == WordFilter(min_length=2).settings() != WordFilter().settings()
+    assert record["versions"] == {
+        "coxlmm_utils": __version__,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+    }
+    assert record["data"] == {"source": "", "split": "all"} and record["counts"]["kept"] == len(states)
+
+
+def test_words_and_pictures_can_be_limited(llava, states):
+    few = ConceptBank.learn(llava, states, SemiNMF(2), n_decoded=20, n_kept=2, n_pictures=2, norm=False)
+    assert [words.kept for words in few.words] == [
+        words.kept[:2] for words in ground_words(llava, few.concepts, 2, n_decoded=20, norm=False)
+    ]
+    assert few.top.shape == (2, 2)
+    assert few.provenance["grounding"] == {
+        "n_decoded": 20,
+        "n_kept": 2,
+        "norm": False,
+        "filter": WordFilter().settings(),
+    }
+
+
+def test_a_model_may_keep_fewer_words(llava, states, monkeypatch):
+    monkeypatch.setattr(llava, "words_kept", 1)
+    assert all(len(words.kept) <= 1 for words in ConceptBank.learn(llava, states, SemiNMF(2)).words)
+
+
+def test_pictures_are_those_of_the_most_active_samples_only(states, bank):
+    best = states.images.picture(int(bank.activations[:, 1].argmax()))
+    assert ImageChops.difference(bank.pictures(1)[0], best).getbbox() is None
+    idle = replace(bank, activations=np.where([True, False, True], bank.activations, 0))
+    assert idle.pictures(1) == []
+
+
+def test_large_pictures_are_kept_small(llava, pictures, token):
+    large = [noise(row).resize((400, 300)) for row in range(24)]
+    states = extract(llava, in_memory(large, (token,)), token, 1, max_new_tokens=6, cache=False)
+    bank = ConceptBank.learn(llava, states, SemiNMF(1), n_pictures=1)
+    assert bank.pictures(0)[0].size == (THUMBNAIL_SIDE, 168)
+    assert large[0].size == (400, 300)
+
+
+@pytest.mark.parametrize("method", [Simple, PCA, KMeans, RandomDictionary])
+def test_any_method_makes_a_bank(llava, states, bank, method):
+    other, dictionary = ConceptBank.learn(llava, states, method(2)), method(2).fit(states.Z)
+    assert np.array_equal(other.concepts, dictionary.components_)
+    assert np.array_equal(other.activations, dictionary.activations_)
+    assert other.provenance["dictionary"] == {"method": method.__name__, **method(2).get_params()}
+    assert (bank.method, other.method) == ("Semi-NMF", method.label)
+    assert repr(other) == repr(bank).replace("3 concepts", f"2 {method.label} concepts")
+
+
+def test_pictures_of_a_signed_concept_are_those_of_largest_magnitude(bank):
+    activations = np.zeros_like(bank.activations)
+    activations[:3, 1] = [1, -3, 2]
+    thumbnails = dict(zip(bank.ids, "abc"))
+    signed = replace(bank, activations=activations, top=ground_pictures(activations, 4), thumbnails=thumbnails)
+    assert signed.pictures(1) == ["b", "c", "a"] and signed.pictures(0) == []
+
+
+def test_one_setting_serves_two_banks(llava, states):
+    setting = SemiNMF(2)
+    first = ConceptBank.learn(llava, states, setting)
+    concepts = first.concepts.copy()
+    ConceptBank.learn(llava, replace(states, vectors={2: states.Z.flip(1)}), setting)
+    assert np.array_equal(first.concepts, concepts)
+    assert not hasattr(setting, "components_")
+
+
+def test_what_cannot_be_learned_from_is_refused(llava, states, other):
+    with pytest.raises(ValueError, match=f"n_concepts=99 .* {len(states)} samples"):
+        ConceptBank.learn(llava, states, SemiNMF(99))
+    broken = states.Z.clone()
+    broken[2, 5] = torch.nan
+    with pytest.raises(ValueError, match="Sample 2 has a NaN"):
+        ConceptBank.learn(llava, replace(states, vectors={2: broken}), SemiNMF(2))
+    with pytest.raises(ValueError, match="choose one with states.at"):
+        ConceptBank.learn(llava, replace(states, vectors={1: states.Z, 2: states.Z}), SemiNMF(2))
+    with pytest.raises(ValueError, match=names_both(llava, other)):
+        ConceptBank.learn(other, states, SemiNMF(2))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return load_lmm(tiny_llava(tmp_path_factory.mktemp("other"), seed=1), device="cpu")
+
+
+def names_both(*models) -> str:
+    return ".*".join(f"'{lmm.name}' .*{lmm.fingerprint}" for lmm in models)
+
+
+def test_another_model_is_refused(bank, llava, other):
+    bank.check_model(llava)
+    with pytest.raises(ValueError, match=names_both(llava, other)):
+        bank.check_model(other)
+
+
+# Saving
+
+
+def test_a_loaded_bank_equals_the_saved_one(bank, saved, states):
+    loaded = ConceptBank.from_pretrained(saved)
+    for name in ("words", "ids", "captions", "provenance"):
+        assert getattr(loaded, name) == getattr(bank, name)
+    for name in ("concepts", "activations", "top"):
+        ours, theirs = getattr(bank, name), getattr(loaded, name)
+        assert np.array_equal(ours, theirs) and ours.dtype == theirs.dtype
+    assert loaded.thumbnails.keys() == bank.thumbnails.keys()
+    assert all(loaded.thumbnails[id].tobytes() == bank.thumbnails[id].tobytes() for id in bank.thumbnails)
+    assert np.array_equal(loaded.project(states.Z), bank.activations)
+    assert repr(loaded) == repr(bank) and isinstance(loaded.gallery(), Figure)
+
+
+def test_a_bank_of_the_final_norm_survives_too(llava, pictures, token, tmp_path):
+    states = extract(llava, in_memory(pictures, (token,)), token, "norm", max_new_tokens=6, cache=False)
+    ConceptBank.learn(llava, states, SemiNMF(2, lam=0.5)).save_pretrained(tmp_path / "bank")
+    loaded = ConceptBank.from_pretrained(tmp_path / "bank")
+    assert loaded.layer == "norm" and loaded.dictionary.lam == 0.5
+    assert loaded.where == "final norm, position that predicts it (the paper's)"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SemiNMF(2, lam=0.5, tol=1e-5),
+        SemiNMF(2, relative_lam=0.1),
+        Simple(2),
+        PCA(2, random_state=3),
+        KMeans(2, random_state=3),
+        RandomDictionary(2, lam=0.25, random_state=3),
+    ],
+    ids=repr,
+)
+def test_a_loaded_dictionary_is_the_saved_one(llava, states, tmp_path, settings):
+    bank = ConceptBank.learn(llava, states, settings)
+    bank.save_pretrained(tmp_path / "bank")
+    loaded = ConceptBank.from_pretrained(tmp_path / "bank")
+    assert type(loaded.dictionary) is type(settings) and repr(loaded.dictionary) == repr(settings)
+    assert loaded.dictionary.get_params() == settings.get_params()
+    for name in settings.learned:
+        ours, theirs = getattr(bank.dictionary, name), getattr(loaded.dictionary, name)
+        assert type(ours) is type(theirs) and np.array_equal(ours, theirs)
+    assert np.array_equal(loaded.project(states.Z), bank.activations)
+    assert repr(loaded) == repr(bank)
+
+
+def test_a_bank_is_saved_as_its_dictionarys_attributes(llava, states, saved, tmp_path):
+    tensors = load_file(saved / "bank.safetensors")
+    assert tensors.keys() == {"activations", "top", "components_", "lam_"}
+    assert (tensors["lam_"].shape, tensors["lam_"].dtype, tensors["lam_"]) == ((), np.float64, 1.0)
+    ConceptBank.learn(llava, states, PCA(2)).save_pretrained(tmp_path / "pca")
+    assert load_file(tmp_path / "pca" / "bank.safetensors").keys() == {"activations", "top", "components_", "mean_"}
+
+
+def test_a_bank_that_could_not_be_loaded_is_not_saved(llava, states, tmp_path):
+    class Own(Simple):
+        pass
+
+    with pytest.raises(ValueError, match="a bank of Own cannot be saved: only SemiNMF, Simple, .* can be loaded again"):
+        ConceptBank.learn(llava, states, Own(2)).save_pretrained(tmp_path / "bank")
+    assert not (tmp_path / "bank").exists()
+
+
+def test_saving_again_replaces(llava, states, saved):
+    few = ConceptBank.learn(llava, states, SemiNMF(1), n_pictures=1)
+    few.save_pretrained(saved)
+    assert len(ConceptBank.from_pretrained(saved)) == 1
+    assert len(list((saved / "pictures").iterdir())) == 1
+    assert [path.name for path in saved.parent.iterdir()] == ["bank"]
+
+
+def test_a_failed_saving_keeps_the_old_bank(bank, saved, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("coxlmm_utils.concepts.bank_files.save_file", fail)
+    with pytest.raises(OSError, match="no space left"):
+        bank.save_pretrained(saved)
+    assert len(ConceptBank.from_pretrained(saved)) == 3
+
+
+def test_no_pickle_is_written(saved):
+    assert {path.suffix for path in saved.rglob("*") if path.is_file()} == {".png", ".json", ".safetensors"}
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without(*keys):
+    def change(path):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in record.items() if key not in keys}))
+
+    return change
+
+
+def swapped(old, new):
+    def change(path):
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+def without_tensor(name):
+    def change(path):
+        save_file({key: tensor for key, tensor in load_file(path).items() if key != name}, path)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "name, damage",
+    [
+        ("bank.safetensors", cut),
+        ("bank.safetensors", lambda path: path.unlink()),
+        ("bank.safetensors", lambda path: path.write_bytes(b"")),
+        ("bank.json", cut),
+        ("bank.json", lambda path: path.write_bytes(b"\xff\xfe\x00")),
+        ("bank.json", lambda path: path.write_text("[]")),
+        ("bank.json", without("words")),
+        ("bank.json", without("provenance")),
+        ("bank.json", swapped('"format": 2', '"format": 1')),
+        ("bank.json", swapped('"method": "SemiNMF"', '"method": "Dictionary"')),
+        ("bank.json", swapped('"method": "SemiNMF"', '"method": ["SemiNMF"]')),
+        ("bank.json", swapped('"tol"', '"tolerance"')),
+        ("bank.safetensors", without_tensor("components_")),
+        ("bank.safetensors", without_tensor("lam_")),
+        ("pictures/00000.png", cut),
+        ("pictures/00000.png", lambda path: path.unlink()),
+    ],
+)
+def test_a_damaged_bank_is_named(saved, name, damage):
+    damage(saved / name)
+    with pytest.raises(ValueError, match="the concept bank in .*bank is damaged .*save it again"):
+        ConceptBank.from_pretrained(saved)
+
+
+def test_an_unknown_method_is_named(saved):
+    swapped('"SemiNMF"', '"os.system"')(saved / "bank.json")
+    with pytest.raises(ValueError, match=f"damaged .its method 'os.system' is none of {', '.join(METHODS)}"):
+        ConceptBank.from_pretrained(saved)
+
+
+def test_a_missing_bank_is_named(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(FileNotFoundError, match="holds no concept bank"):
+            ConceptBank.from_pretrained(folder)

@@ -1,0 +1,54 @@
+"""The activations of states on fixed concepts: exact, whatever the concepts are like."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import sparse_encode
+
+from coxlmm_utils.dictionaries import activations
+from coxlmm_utils.dictionaries.activations import solve_activations
+from coxlmm_utils.dictionaries.base import squared_norms
+from tests.dictionaries.test_semi_nmf import alike_concepts, planted
+
+
+def solved(Z, U, lam):
+    Z = torch.as_tensor(Z)
+    return solve_activations(Z, squared_norms(Z), torch.as_tensor(U), lam)
+
+
+@pytest.mark.parametrize("cosine", [0.5, 0.9, 0.99, 0.9999])
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+def test_optimal_for_concepts_nearly_alike(cosine, lam):
+    U = torch.tensor(alike_concepts(10, 16, cosine))
+    V = torch.rand(30, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    Z = V @ U + 0.1 * torch.randn(30, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    V, square = solved(Z, U, lam)
+    gradient = (V @ U - Z) @ U.T + lam / 2
+    assert V.min() >= 0
+    assert (torch.minimum(V, gradient).abs().amax(dim=1) / Z.norm(dim=1)).max() <= 1e-8
+    assert square == pytest.approx(float((Z - V @ U).square().sum()), rel=1e-9)
+
+
+def test_agrees_with_scikit_learn_to_1e_5():
+    Z, U = planted(samples=60, concepts=6)
+    theirs = sparse_encode(Z, U, algorithm="lasso_cd", alpha=1.0, positive=True, max_iter=100_000)
+    ours = solved(Z, U, lam=2.0)[0].numpy()
+    assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
+
+
+def test_blocks_give_the_same(monkeypatch):
+    Z, U = planted(concepts=5)
+    whole = solved(Z, U, 1.0)[0]
+    monkeypatch.setattr(activations, "BLOCK", 7)
+    assert solved(Z, U, 1.0)[0] == pytest.approx(whole, abs=1e-9)
+
+
+def test_no_states():
+    V, square = solved(np.zeros((0, 4)), np.eye(2, 4), 1.0)
+    assert V.shape == (0, 2) and square == 0
+
+
+def test_warns_when_not_solved(monkeypatch):
+    monkeypatch.setattr(activations, "MAX_STEPS", 1)
+    with pytest.warns(UserWarning, match="of 40 samples are not solved to a relative 1e-08"):
+        solved(planted()[0], alike_concepts(8, 12, 0.9), 1.0)

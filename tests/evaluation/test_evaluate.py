@@ -1,0 +1,301 @@
+"""The evaluation of one token: scores by hand for systems made by hand, then the whole with a tiny model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from coxlmm_utils.concepts.grounding import Words
+from coxlmm_utils.concepts.word_filter import WordFilter
+from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
+from coxlmm_utils.evaluation.clipscore import words_as_text
+from coxlmm_utils.evaluation.evaluate import Evaluation, evaluate
+from coxlmm_utils.evaluation.systems import NAMES, System
+from coxlmm_utils.extraction.extract import extract
+from coxlmm_utils.images.sources import load_images
+from coxlmm_utils.statistics import bootstrap_mean, compare
+from tests.conftest import in_memory
+from tests.evaluation.test_judges import bert_by_hand, clip_by_hand, tiny_judges
+
+module = import_module("coxlmm_utils.evaluation.evaluate")  # its room has a function of that name
+
+DOG, BUS, SNOW, NONE = WORDS = (("dog", "brown"), ("bus", "dog"), ("snow", "park", "small"), ())
+ACTIVATIONS = np.array([[3, 1, 0, 0], [0, 2, 1, 3], [0, 0, 0, 0], [-4, 3, 2, 1], [0, 0, 1, 0], [0, 0, 2, 3]], float)
+SAID = [[DOG, BUS], [NONE, BUS, SNOW], [()], [DOG, BUS, SNOW], [SNOW], [NONE, SNOW]]  # by magnitude, three at most
+REFERENCES = [
+    ("a grey dog", "a small dog in the park"),
+    ("the grey snow", "a red bus"),
+    ("a grey cat",),
+    ("grey", "a dog runs", "a brown dog sleeps"),
+    (),
+    ("a bus", "grey street"),
+]
+pytestmark = pytest.mark.filterwarnings("ignore:pictures without reference captions")
+
+FILTER = WordFilter(min_length=2)
+GIVEN = ("a small grey dog sits", "the grey bus", "grey snow on a street")
+
+
+def given(lmm, images):
+    """States of a word in captions that are given, so that every picture is a sample."""
+    captions = {id: GIVEN[int(re.sub(r"\D", "", id)) % 3] for id in images.ids}
+    return extract(lmm, images, "grey", 2, captions=captions, cache=False)
+
+
+@pytest.fixture(scope="module")
+def judges(tmp_path_factory):
+    return tiny_judges(tmp_path_factory.mktemp("judges"))
+
+
+@pytest.fixture(scope="module")
+def images(pictures):
+    return in_memory(pictures[6:18] + pictures[:6], [("all grey",)] * 12 + REFERENCES)
+
+
+@pytest.fixture(scope="module")
+def states(llava, images):
+    return given(llava, images[:12]), given(llava, images[12:])
+
+
+@pytest.fixture
+def evaluated(monkeypatch, llava, states, judges):
+    """Evaluates systems made by hand."""
+
+    def of(*systems: System, tested=states[1], seeds=(0, 1)) -> Evaluation:
+        monkeypatch.setattr(module, "make_systems", lambda *made_of: list(systems))
+        return evaluate(llava, states[0], tested, *judges, seeds=seeds)
+
+    return of
+
+
+def system(name: str = "semi_nmf", seed: int = 0, words=WORDS, activations=ACTIVATIONS) -> System:
+    return System(name, seed, [Words(mine, ()) for mine in words], activations)
+
+
+# Scores by hand
+
+
+def test_clip_score_of_the_most_active_and_of_three(evaluated, judges, pictures):
+    found = evaluated(system())
+    each = [
+        [clip_by_hand(judges[0], picture, words_as_text(words)) for words in said]
+        for picture, said in zip(pictures[:6], SAID)
+    ]
+    assert found.per_picture()["semi_nmf"] == pytest.approx([scores[0] for scores in each], abs=1e-5)
+    three = found.per_picture("clipscore", top=3)["semi_nmf"]
+    assert three == pytest.approx([np.mean(scores) for scores in each], abs=1e-5)
+    assert np.ptp(each[3]) > 1e-3  # else the mean of three would tell nothing
+
+
+def test_bert_score_of_the_most_active_and_of_three(evaluated, judges):
+    found = evaluated(system())
+    each = [
+        [bert_by_hand(judges[1], ", ".join(words), texts) if words and texts else 0 for words in said]
+        for said, texts in zip(SAID, REFERENCES)
+    ]
+    each[4] = [np.nan]  # it has no reference
+    assert found.per_picture("bertscore")["semi_nmf"] == pytest.approx([s[0] for s in each], abs=1e-5, nan_ok=True)
+    three = found.per_picture("bertscore", 3)["semi_nmf"]
+    assert three == pytest.approx([np.mean(scores) for scores in each], abs=1e-5, nan_ok=True)
+    assert each[1][0] == each[5][0] == 0 < three[1]  # the wordless concept counts as 0
+
+
+def test_captions_of_the_pictures_themselves(evaluated, judges, pictures):
+    found = evaluated(system())
+    rows = found.scores[found.scores["system"] == "gt_captions"]
+    assert len(rows) == 6 and set(rows["seed"]) == {0} and rows["picture"].tolist() == [f"p{n}" for n in range(12, 18)]
+    clip, bert = rows["clipscore"].to_numpy(), rows["bertscore"].to_numpy()
+    assert clip[3] == pytest.approx(np.mean([clip_by_hand(judges[0], pictures[3], t) for t in REFERENCES[3]]), abs=1e-5)
+    first, second = REFERENCES[0]
+    turns = [(first, (second,)), (second, (first,))]
+    assert bert[0] == pytest.approx(np.mean([bert_by_hand(judges[1], *turn) for turn in turns]), abs=1e-5)
+    assert np.isnan(clip).nonzero()[0].tolist() == [4] and np.isnan(bert).nonzero()[0].tolist() == [2, 4]
+    for metric in ("clipscore", "bertscore"):
+        assert rows[metric].equals(rows[metric + "_top3"].rename(metric))
+
+
+def test_concepts_with_the_number_of_their_words_and_their_overlap(evaluated):
+    found = evaluated(system(), system("simple", 0, [DOG, DOG, SNOW, BUS]))
+    ours = found.concepts[found.concepts["system"] == "semi_nmf"]
+    assert ours["concept"].tolist() == [0, 1, 2, 3] and ours["words"].tolist() == [2, 2, 3, 0]
+    assert ours["overlap"].tolist() == pytest.approx([1 / 6, 1 / 6, 0, np.nan], nan_ok=True)
+    assert found.overlap("semi_nmf") == bootstrap_mean([1 / 6, 1 / 6, 0, np.nan])
+    assert found.overlap("simple").value == pytest.approx((1 / 2 + 1 / 2 + 0 + 1 / 3) / 4)
+    assert found.overlap("gt_captions") is None
+
+
+def test_overlap_is_over_the_concepts_of_all_seeds_and_needs_two(evaluated):
+    found = evaluated(system(), system(seed=1, words=[DOG, DOG, DOG, DOG]), system("kmeans", 0, [DOG, (), (), ()]))
+    assert found.overlap("semi_nmf") == bootstrap_mean([1 / 6, 1 / 6, 0, np.nan, 1, 1, 1, 1])
+    assert found.overlap("kmeans") is None
+
+
+# Seeds
+
+
+def test_scores_of_a_picture_are_averaged_over_seeds(evaluated):
+    one, other = system(), system(seed=1, activations=ACTIVATIONS[:, ::-1])
+    alone = [evaluated(each).per_picture("clipscore")["semi_nmf"] for each in (one, other)]
+    both = evaluated(one, other, system("pca"))
+    assert both.per_picture()["semi_nmf"] == pytest.approx((alone[0] + alone[1]) / 2)
+    assert both.mean("semi_nmf") == bootstrap_mean((alone[0] + alone[1]) / 2)
+    assert both.seed_spread("semi_nmf") == pytest.approx(np.std([alone[0].mean(), alone[1].mean()], ddof=1))
+    assert np.isnan(both.seed_spread("pca")) and np.isnan(both.seed_spread("gt_captions"))
+    assert both.seed_spread("semi_nmf", "bertscore", 3) != both.seed_spread("semi_nmf", "bertscore") > 0
+
+
+def test_pictures_keep_their_places(evaluated, states):
+    tested = replace(states[1], images=states[1].images[[5, 0, 4, 1, 3, 2]])
+    found = evaluated(system("simple"), system(), tested=tested)
+    turned = found.per_picture("bertscore")["semi_nmf"]
+    assert found.scores["picture"][:6].tolist() == list(tested.images.ids)
+    assert np.isnan(turned).nonzero()[0].tolist() == [2]
+    assert found.systems == ["simple", "semi_nmf", "gt_captions"] == list(found.per_picture())
+
+
+# Judged once
+
+
+def test_each_picture_and_each_text_is_looked_at_once(evaluated, judges, monkeypatch):
+    clip, bert = judges
+    seen, read, compared = [], [], []
+    encode_image, encode_text, score = clip.model.encode_image, clip.model.encode_text, bert.scorer.score
+    monkeypatch.setattr(clip.model, "encode_image", lambda batch: seen.append(len(batch)) or encode_image(batch))
+    monkeypatch.setattr(clip.model, "encode_text", lambda tokens: read.append(len(tokens)) or encode_text(tokens))
+    monkeypatch.setattr(bert.scorer, "score", lambda *asked: compared.append(len(asked[0])) or score(*asked))
+    evaluated(system(), system("simple"), system(seed=1), system("pca"), system("kmeans"))
+    assert seen == [6]
+    assert read == [4, 10]  # the distinct texts of the systems, and of the captions
+    pairs = sum(len({words for words in said if words}) for row, said in enumerate(SAID) if REFERENCES[row])
+    assert compared == [pairs, 9]  # nine captions that have another beside them
+
+
+# What is missing
+
+
+def test_without_any_reference_there_is_no_bertscore_and_no_upper_bound(evaluated, states):
+    bare = replace(states[1].images, references=[()] * 6)
+    found = evaluated(
+        system(), system("simple", activations=ACTIVATIONS[:, ::-1]), tested=replace(states[1], images=bare)
+    )
+    assert found.mean("semi_nmf").n == 6
+    assert found.mean("semi_nmf", "bertscore") is found.mean("gt_captions") is found.mean("gt_captions", top=3) is None
+    assert found.compare().index.tolist() == ["simple"]
+
+
+def test_a_comparison_leaves_out_what_has_fewer_than_two_scores(evaluated, states):
+    images = replace(states[1].images, references=[("grey", "a grey dog")] + [("grey",)] * 5)
+    found = evaluated(system(), system("simple"), tested=replace(states[1], images=images))
+    assert found.compare("bertscore").index.tolist() == ["simple"] and found.mean("gt_captions", "bertscore") is None
+    assert found.compare("clipscore").index.tolist() == ["simple", "gt_captions"]
+
+
+def test_missing_pictures_are_counted(evaluated):
+    found = evaluated(system(), system("simple", activations=ACTIVATIONS[:, ::-1]))
+    mean = found.mean("gt_captions", "bertscore")
+    assert (mean.n, mean.n_missing) == (4, 2)
+    table = found.compare("bertscore", 3)
+    assert table.equals(compare(found.per_picture("bertscore", 3), "semi_nmf"))
+    assert table.loc["simple", ["n", "n_missing"]].tolist() == [5, 1]
+    assert found.compare(ours="simple").index.tolist() == ["semi_nmf", "gt_captions"]
+
+
+@pytest.mark.parametrize("metric, top", [("bleu", 1), ("clipscore", 2)])
+def test_scores_that_there_are_not(evaluated, metric, top):
+    with pytest.raises(ValueError, match=f"no '{metric}' of the top {top}: choose one of clipscore, bertscore"):
+        evaluated(system()).per_picture(metric, top)
+
+
+# The whole
+
+
+@pytest.fixture(scope="module")
+def whole(llava, states, judges) -> Evaluation:
+    return evaluate(llava, *states, *judges, SemiNMF(3), (0, 1), FILTER)
+
+
+def test_all_systems_on_all_pictures(whole, states):
+    assert whole.systems == list(NAMES)
+    once = {"simple": 1, "pca": 1, "gt_captions": 1}
+    assert whole.scores.groupby("system").size().to_dict() == {name: 6 * once.get(name, 2) for name in NAMES}
+    assert set(whole.scores["picture"]) == set(states[1].images.ids)
+    assert whole.concepts.groupby("system").size().to_dict() == {
+        name: 3 * once.get(name, 2) for name in NAMES if name != "gt_captions"
+    }
+
+
+def test_it_says_what_it_was_made_from(whole, judges, states):
+    known = whole.provenance
+    assert whole.token == "grey" and repr(whole) == "Evaluation of 'grey' on 6 test pictures (12 learned from)"
+    assert (known["samples"], known["tested"], known["layer"], known["seeds"]) == (12, 6, 2, [0, 1])
+    assert known["judges"] == {"clip": judges[0].name, "bert": judges[1].name}
+    assert known["dictionary"]["n_concepts"] == 3 and known["prompt"] == states[0].provenance["prompt"]
+
+
+def test_neither_order_of_test_pictures_nor_batch_sizes_matter(whole, llava, states, images, judges, monkeypatch):
+    monkeypatch.setattr("coxlmm_utils.evaluation.judges.PICTURES_AT_ONCE", 4)
+    monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXTS_AT_ONCE", 3)
+    turned = given(llava, images[17:11:-1])
+    assert turned.images.ids == states[1].images.ids[::-1]
+    found = evaluate(llava, states[0], turned, *judges, SemiNMF(3), (0, 1), FILTER)
+    keys = ["system", "seed", "picture"]
+    mine, other = (each.scores.sort_values(keys).reset_index(drop=True) for each in (whole, found))
+    assert mine[keys].equals(other[keys])
+    for column in mine.columns.drop(keys):
+        assert mine[column].to_numpy() == pytest.approx(other[column].to_numpy(), abs=1e-4, nan_ok=True), column
+
+
+def test_the_papers_number_of_concepts_is_the_default(llava, states, judges, monkeypatch):
+    monkeypatch.setattr(module, "make_systems", lambda *made_of: [system(seed=made_of[3].n_concepts)])
+    assert set(evaluate(llava, *states, *judges).concepts["seed"]) == {20}
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("name", ["token", "model", "prompt", "position", "references", "max_new_tokens"])
+def test_states_that_are_not_alike(llava, states, judges, name):
+    other = replace(states[1], provenance=states[1].provenance | {name: "another"})
+    with pytest.raises(ValueError, match=f"differ in {name}: .* and another"):
+        evaluate(llava, states[0], other, *judges)
+
+
+def test_states_of_another_layer(llava, states, judges):
+    other = replace(states[1], vectors={1: states[1].Z})
+    with pytest.raises(ValueError, match="of layer 2, those to test of layer 1"):
+        evaluate(llava, states[0], other, *judges)
+
+
+def test_fewer_than_two_test_samples(llava, images, states, judges):
+    with pytest.raises(ValueError, match="there are 1 test samples of 'grey': two at least"):
+        evaluate(llava, states[0], given(llava, images[12:13]), *judges)
+
+
+def test_test_pictures_that_were_learned_from(llava, images, states, judges):
+    with pytest.raises(ValueError, match="2 of 8 test pictures were also learned from: give others"):
+        evaluate(llava, states[0], given(llava, images[10:]), *judges)
+
+
+def test_pictures_of_files_that_were_loaded_twice(llava, pictures, judges, tmp_path):
+    for number, picture in enumerate(pictures[:4]):
+        picture.save(tmp_path / f"p{number}.png")
+    one, other = (load_images(f"folder:{tmp_path}")[rows] for rows in (slice(0, 3), slice(2, 4)))
+    with pytest.raises(ValueError, match="1 of 2 test pictures were also learned from"):
+        evaluate(llava, given(llava, one), given(llava, other), *judges)
+
+
+def test_row_numbers_of_two_lists_are_different_pictures(llava, pictures, judges, states):
+    """As of a data set's split for training and its split for tests."""
+    other = given(llava, in_memory(pictures[18:], [("grey",)] * 6))
+    found = evaluate(llava, states[0], other, *judges, SemiNMF(3), (0,), FILTER)
+    assert set(found.scores["picture"]) == {f"p{number}" for number in range(6)}
+
+
+@pytest.mark.parametrize("seeds", [(), (1, 0, 1)])
+def test_seeds_are_some_and_different(llava, states, judges, seeds):
+    with pytest.raises(ValueError, match="give at least one, and none twice"):
+        evaluate(llava, *states, *judges, seeds=seeds)

@@ -1,0 +1,359 @@
+"""Which pictures are samples, which states are taken, what is cached and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from coxlmm_utils.extraction import loop as reading
+from coxlmm_utils.extraction.extract import extract, extract_many
+from coxlmm_utils.images.captioned_images import CaptionedImages
+from coxlmm_utils.images.pictures import open_picture
+from coxlmm_utils.images.sources import load_images
+from coxlmm_utils.models.captioning import forced_states, read_batch, write_batch, write_captions
+from coxlmm_utils.text import FUNCTION_WORDS
+from tests.conftest import MAX_NEW_TOKENS, in_memory
+from tests.tiny_lmms import N_LAYERS, WIDTH
+
+ALL_LAYERS = [*range(N_LAYERS + 1), "norm"]
+QUICK = dict(max_new_tokens=MAX_NEW_TOKENS, cache=False)
+
+
+@pytest.fixture(scope="module")
+def written(llava, pictures):
+    return write_captions(llava, pictures, ALL_LAYERS, max_new_tokens=MAX_NEW_TOKENS)
+
+
+@pytest.fixture(scope="module")
+def naming(written, token) -> list[int]:
+    """The rows of the pictures whose captions have the token."""
+    rows = [row for row, one in enumerate(written) if token in one.caption.split()]
+    assert 4 < len(rows) < len(written) - 4
+    return rows
+
+
+def ids_of(rows) -> tuple[str, ...]:
+    return tuple(f"p{row}" for row in rows)
+
+
+# Samples
+
+
+def test_a_sample_has_the_token_in_its_caption_and_in_a_reference(llava, pictures, written, naming, token):
+    references = [(f"not {token}ish", f"a {token.upper()} thing") if row % 2 else ("other",) for row in range(24)]
+    states = extract(llava, in_memory(pictures, references), token, 1, **QUICK)
+    rows = [row for row in naming if row % 2]
+    assert states.images.ids == ids_of(rows) and len(states) == len(rows)
+    assert states.captions == [written[row].caption for row in rows]
+    assert states.provenance["counts"] == {
+        "pictures": 24,
+        "mentioned": 12,
+        "without_references": 0,
+        "unreadable": 0,
+        "kept": len(rows),
+    }
+    assert repr(states) == (
+        f"States of 'grey' at layer 1, position 'predicts': {len(rows)} of 24 pictures kept "
+        "(12 mention it in a reference)"
+    )
+
+
+def test_the_two_reference_rules(llava, pictures, naming, token):
+    first, second, third = naming[:3]
+    references = [("other",)] * 24
+    references[first] = (f"un{token}ish", "other")  # a substring of the first
+    references[second] = ("other", token)  # a word of the second
+    references[third] = (token.title(), "other")
+    images = in_memory(pictures, references)
+    assert extract(llava, images, token, 1, **QUICK).images.ids == ids_of([second, third])
+    by_substring = extract(llava, images, token, 1, references="substring", **QUICK)
+    assert by_substring.images.ids == ids_of([first, third])
+    assert by_substring.provenance["references"] == "substring"
+
+
+def test_several_spellings_count_as_one(llava, pictures, written):
+    images = in_memory(pictures, ("runs and stands",))
+    rows = [row for row, one in enumerate(written) if {"runs", "stands"} & set(one.caption.split())]
+    states = extract(llava, images, ["runs", "stands"], 1, **QUICK)
+    assert states.images.ids == ids_of(rows) and states.provenance["token"] == ["runs", "stands"]
+
+
+@pytest.mark.parametrize("rule", ["word", "substring"])
+def test_without_references_the_caption_decides(llava, pictures, naming, token, rule):
+    references = [(token,), *[()] * 20, *[("other",)] * 3]
+    with pytest.warns(UserWarning, match="pictures without reference captions: 20;"):
+        states = extract(llava, in_memory(pictures, references), token, 1, references=rule, **QUICK)
+    assert states.images.ids == ids_of(row for row in naming if row < 21)
+    assert states.provenance["counts"]["mentioned"] == 1
+    assert states.provenance["counts"]["without_references"] == 20
+
+
+def test_unreadable_pictures_are_skipped_and_recorded(llava, pictures, naming, token, tmp_path):
+    for row, picture in enumerate(pictures):
+        picture.save(tmp_path / f"{row:02d}.png")
+    bad = [0, naming[2], naming[3], 23]
+    for row in bad:
+        (tmp_path / f"{row:02d}.png").write_bytes(b"no picture")
+    ids = tuple(sorted(path.name for path in tmp_path.iterdir()))
+    images = CaptionedImages("", "all", ids, [(token,)] * 24, lambda id: open_picture(tmp_path / id))
+    with pytest.warns(UserWarning, match=r"could not be read and were skipped: 4 \(00.png, .*, \.\.\.\)$"):
+        states = extract(llava, images, token, 1, batch_size=2, **QUICK)
+    assert states.images.ids == tuple(ids[row] for row in naming if row not in bad)
+    assert states.provenance["unreadable"] == [ids[row] for row in sorted(bad)]
+    assert states.provenance["counts"]["unreadable"] == 4
+
+
+def test_a_token_of_several_pieces_is_said(llava, pictures, written):
+    first, second = written[1].caption.split()[:2]  # to this model two words are two tokens
+    with pytest.warns(UserWarning, match=f"'{first} {second}' is several tokens .* first piece, '{first}'"):
+        extract(llava, in_memory(pictures, (f"{first} {second}",)), f"{first} {second}", 1, **QUICK)
+
+
+# States
+
+
+@pytest.mark.parametrize("position, offset", [("predicts", 0), ("own", 1)])
+def test_states_are_those_of_a_teacher_forced_pass(llava, pictures, written, naming, token, position, offset):
+    images = in_memory(pictures, (token,))
+    states = extract(llava, images, token, ALL_LAYERS, position, batch_size=5, **QUICK)
+    captions = [written[row].ids for row in naming]
+    forced = forced_states(llava, [pictures[row] for row in naming], captions, ALL_LAYERS)
+    steps = [written[row].caption.split().index(token) + offset for row in naming]
+    assert len(set(steps)) > 1
+    for layer in ALL_LAYERS:
+        assert states.vectors[layer].shape == (len(naming), WIDTH)
+        expected = torch.stack([one[layer][step] for one, step in zip(forced, steps)])
+        torch.testing.assert_close(states.vectors[layer], expected, rtol=1e-3, atol=1e-3)
+    assert states.provenance["position"] == position
+
+
+def test_the_last_allowed_token_has_its_own_state(llava, pictures, written):
+    row = next(row for row, one in enumerate(written) if one.ids[-1] not in one.ids[:-1])
+    last = written[row].caption.split()[-1]
+    images = in_memory(pictures, [(last,) if i == row else ("other",) for i in range(24)])
+    states = extract(llava, images, last, 2, "own", **QUICK)
+    [forced] = forced_states(llava, [pictures[row]], [written[row].ids], [2])
+    torch.testing.assert_close(states.Z, forced[2][-1:], rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="none of the 1 captions"):
+        extract(llava, images, last, 2, "own", max_new_tokens=MAX_NEW_TOKENS - 1, cache=False)
+
+
+def test_one_layer_of_several_can_be_chosen(llava, pictures, token):
+    images = in_memory(pictures, (token,))
+    both = extract(llava, images, token, (1, "norm"), **QUICK)
+    assert both.at("norm").layer == "norm"
+    assert torch.equal(both.at(1).Z, extract(llava, images, token, 1, **QUICK).Z)
+    assert torch.equal(extract(llava, images, token, np.arange(1, 3), **QUICK).at(1).Z, both.at(1).Z)
+    with pytest.raises(ValueError, match=r"of layers \[1, 'norm'\]; choose one with states.at"):
+        both.Z
+    with pytest.raises(ValueError, match=r"no states at layer 2; there are \[1, 'norm'\]"):
+        both.at(2)
+
+
+# Refusals
+
+
+def test_a_token_of_no_reference_is_refused_with_suggestions(llava, pictures):
+    images = in_memory(pictures, ("a zebra of grass", "zebra"))
+    message = "no reference caption of the 24 pictures has 'dog' or 'dogs'; words that do occur: zebra, grass"
+    with pytest.raises(ValueError, match=message):
+        extract(llava, images, ["dog", "dogs"], 1, **QUICK)
+
+
+@pytest.mark.parametrize("references", [("a zebra",), ()])
+def test_a_token_of_no_caption_is_refused_with_suggestions(llava, pictures, written, references):
+    words = Counter(word for one in written for word in one.caption.split())
+    often = next(word for word, _ in words.most_common() if len(word) > 2 and word not in FUNCTION_WORDS)
+    message = rf"'zebra' occurs in none of the 24 captions .* words that do occur: {often}, "
+    with pytest.raises(ValueError, match=message):
+        extract(llava, in_memory(pictures, references), "zebra", 1, **QUICK)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(token=""), "token is empty"),
+        (dict(token=[]), "token is empty"),
+        (dict(layer=N_LAYERS + 1), "has no layer 4"),
+        (dict(layer=[1, "last"]), "has no layer 'last'"),
+        (dict(layer=[]), "no layer to read"),
+        (dict(position="after"), "no position 'after'; choose one of predicts, own"),
+        (dict(references="any"), "no reference rule 'any'; choose one of word, substring"),
+    ],
+)
+def test_bad_requests_are_refused(llava, pictures, token, change, message):
+    with pytest.raises(ValueError, match=message):
+        extract(llava, in_memory(pictures, (token,)), **{"token": token, "layer": 1, **QUICK, **change})
+
+
+# Saving and the cache
+
+
+def folder_of(pictures, folder, token):
+    """The pictures as files, with one caption each."""
+    folder.mkdir()
+    for row, picture in enumerate(pictures):
+        picture.save(folder / f"{row:02d}.png")
+    captions = {f"{row:02d}.png": f"{token} runs" for row in range(len(pictures))}
+    (folder / "captions.json").write_text(json.dumps(captions))
+    return load_images(f"folder:{folder}")
+
+
+@pytest.fixture
+def counted(monkeypatch, tmp_path) -> list:
+    """An empty cache, and a list of what was done with each batch: "written" or "read"."""
+    monkeypatch.setenv("COXLMM_CACHE", str(tmp_path / "cache"))
+    calls = []
+
+    def count(name, function):
+        monkeypatch.setattr(reading, function.__name__, lambda *args: calls.append(name) or function(*args))
+
+    count("written", write_batch)
+    count("read", read_batch)
+    return calls
+
+
+def test_the_same_states_come_from_the_cache(llava, pictures, token, counted, tmp_path):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    first = extract(llava, images, token, [1, "norm"], max_new_tokens=6)
+    second = extract(llava, load_images(images.source), [token], [1, "norm"], max_new_tokens=6, batch_size=3)
+    assert len(counted) == 1
+    assert all(torch.equal(first.vectors[layer], second.vectors[layer]) for layer in (1, "norm"))
+    assert (first.captions, first.provenance) == (second.captions, second.provenance)
+    extract(llava, images, token, [1, "norm"], max_new_tokens=6, cache=False)
+    assert len(counted) == 2
+
+
+@pytest.mark.parametrize(
+    "change, done",
+    [
+        (dict(token=["grey", "runs"]), ["read"]),
+        (dict(layer=2), ["read"]),
+        (dict(layer=[1, 2]), ["read"]),
+        (dict(position="own"), ["read"]),
+        (dict(references="substring"), []),
+        (dict(prompt="dog"), ["written"]),
+        (dict(max_new_tokens=5), ["written"]),
+        (dict(stop_early=True), ["written"]),
+    ],
+)
+def test_another_setting_is_done_anew_but_known_captions_are_only_read(
+    llava, pictures, token, counted, tmp_path, change, done
+):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    usual = dict(token=token, layer=1, max_new_tokens=6)
+    extract(llava, images, **usual)
+    second = extract(llava, images, **{**usual, **change})
+    assert counted == ["written", *done]
+    alone = extract(llava, images, **{**usual, **change}, cache=False)
+    assert second.captions == alone.captions
+    assert torch.allclose(
+        second.Z if "layer" not in change else second.at(2).Z, alone.vectors[list(alone.vectors)[-1]], atol=1e-4
+    )
+
+
+def test_other_pictures_captions_or_weights_are_another_entry(llava, pictures, token, counted, tmp_path, monkeypatch):
+    folder = tmp_path / "pictures"
+
+    def again():
+        extract(llava, load_images(f"folder:{folder}"), token, 1, max_new_tokens=6)
+        return len(counted)
+
+    extract(llava, folder_of(pictures, folder, token), token, 1, max_new_tokens=6)
+    assert again() == 1
+    os.utime(folder / "05.png", ns=(1, 1))
+    assert again() == 2 and counted[-1] == "written"
+    extract(llava, load_images(f"folder:{folder}", limit=20), token, 1, max_new_tokens=6)
+    assert counted[2:] == ["read"]
+    captions = (folder / "captions.json").read_text()
+    (folder / "captions.json").write_text(captions.replace(f"{token} runs", "no such word", 1))
+    assert again() == 4 and counted[-1] == "read"  # one picture less may be a sample
+    monkeypatch.setattr(llava, "fingerprint", "other")
+    assert again() == 5 == again() and counted[-1] == "written"
+
+
+def test_what_was_warned_of_is_warned_of_again(llava, pictures, token, counted, tmp_path):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    (tmp_path / "pictures" / "00.png").write_bytes(b"no picture")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"could not be read and were skipped: 1 \(00.png\)$"):
+            extract(llava, images, token, 1, max_new_tokens=6)
+    assert len(counted) == 1
+
+
+def test_pictures_in_memory_are_not_cached(llava, pictures, token, counted, tmp_path):
+    for _ in range(2):
+        extract(llava, in_memory(pictures, (token,)), token, 1, max_new_tokens=6)
+    assert len(counted) == 2 and not (tmp_path / "cache").exists()
+
+
+def test_a_usual_extraction_warns_of_nothing(llava, pictures, token):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        extract(llava, in_memory(pictures, (token,)), token, 1, **QUICK)
+
+
+# Several tokens, given captions, early stopping
+
+
+def test_many_tokens_layers_and_positions_come_from_one_pass(llava, pictures, written, counted, tmp_path):
+    tokens = sorted({word for one in written for word in one.caption.split()} - FUNCTION_WORDS)[:3]
+    images = folder_of(pictures, tmp_path / "pictures", " ".join(tokens))
+    found = extract_many(llava, images, tokens, [1, 2], max_new_tokens=6)
+    assert counted == ["written"]
+    assert set(found) == {(token, position) for token in tokens for position in ("predicts", "own")}
+    for (token, position), states in found.items():
+        alone = extract(llava, images, token, [1, 2], position, max_new_tokens=6, cache=False)
+        assert alone.captions == states.captions and alone.images.ids == states.images.ids
+        assert all(torch.equal(alone.vectors[layer], states.vectors[layer]) for layer in (1, 2))
+        assert alone.provenance == states.provenance
+
+
+def test_only_pictures_that_mention_a_token_are_its_samples(llava, pictures, written, naming, token):
+    rows = [row for row, one in enumerate(written) if token in one.caption.split()]
+    references = [(token,) if row != rows[0] else ("a zebra",) for row in range(len(pictures))]
+    found = extract_many(
+        llava, in_memory(pictures, references), {token: [token], "first": ["zebra", token]}, [1], **QUICK
+    )
+    assert f"p{rows[0]}" not in found[token, "own"].images.ids
+    assert f"p{rows[0]}" in found["first", "own"].images.ids
+
+
+def test_given_captions_are_read_by_one_pass(llava, pictures, token, counted):
+    captions = {f"p{row}": f"a {token} dog" for row in range(0, 24, 2)}
+    states = extract(llava, in_memory(pictures, (token,)), token, [2], "own", captions=captions, cache=False)
+    assert counted == ["read"]
+    assert states.images.ids == tuple(captions) and set(states.captions) == {f"a {token} dog"}
+    ids = [llava.tokenizer(caption, add_special_tokens=False)["input_ids"] for caption in captions.values()]
+    expected = forced_states(llava, pictures[::2], ids, [2])
+    step = 1 + (len(ids[0]) - 3)  # pieces of "a" may be several
+    assert torch.allclose(states.Z, torch.stack([each[2][step + 1] for each in expected]), atol=1e-5)
+
+
+@pytest.mark.parametrize("position", ["predicts", "own"])
+def test_stopping_early_gives_the_same_states_and_shorter_captions(llava, pictures, token, position):
+    images = in_memory(pictures, (token,))
+    usual = extract(llava, images, token, 2, position, **QUICK)
+    early = extract(llava, images, token, 2, position, stop_early=True, **QUICK)
+    assert early.images.ids == usual.images.ids
+    assert torch.allclose(early.Z, usual.Z, atol=1e-5)
+    assert all(whole.startswith(cut) for cut, whole in zip(early.captions, usual.captions))
+    assert sum(map(len, early.captions)) < sum(map(len, usual.captions))
+
+
+def test_the_batch_size_does_not_matter(llava, pictures, token):
+    images = in_memory(pictures, (token,))
+    whole, single = (extract(llava, images, token, 2, batch_size=n, **QUICK) for n in (24, 1))
+    assert whole.captions == single.captions
+    assert torch.cosine_similarity(whole.Z, single.Z).min() > 0.9999
+
+
+def test_pictures_in_memory_cannot_be_kept_in_a_folder(llava, pictures, token, tmp_path):
+    with pytest.raises(ValueError, match="pictures in memory cannot be kept apart in a folder: save them as files"):
+        extract(llava, in_memory(pictures, (token,)), token, 1, folder=tmp_path)

@@ -1,0 +1,78 @@
+"""One dictionary for several tokens."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from coxlmm_utils import ConceptBank, SemiNMF, explain
+from coxlmm_utils.concepts.measures import token_shares
+from coxlmm_utils.extraction.states import join_states
+
+
+@pytest.fixture(scope="module")
+def other(states):
+    """The states of another token: fewer, and elsewhere."""
+    provenance = {**states.provenance, "token": ["blue", "blues"]}
+    Z = states.Z[:4] * torch.linspace(-1, 1, states.Z.shape[1])
+    return replace(
+        states, vectors={2: Z}, images=states.images[:4], captions=states.captions[:4], provenance=provenance
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(llava, states, other):
+    return ConceptBank.learn(llava, [states, other], SemiNMF(4, lam=0.01))
+
+
+def test_joined_samples_keep_their_pictures(states, other, token):
+    joined = join_states([states, other])
+    n = len(states)
+    assert len(joined) == n + 4 and torch.equal(joined.Z[n:], other.Z)
+    assert joined.images.ids[n] == f"blue/{states.images.ids[0]}"
+    assert joined.images.picture(n + 1) == states.images.picture(1)
+    assert joined.images.references[n] == states.images.references[0]
+    assert joined.captions == [*states.captions, *states.captions[:4]]
+    assert joined.provenance["tokens"] == {token: n, "blue": 4}
+    assert joined.provenance["token"] == [*states.provenance["token"], "blue", "blues"]
+    assert joined.provenance["counts"]["kept"] == 2 * states.provenance["counts"]["kept"]
+
+
+def test_only_common_layers_are_kept(states, other):
+    more = replace(other, vectors={1: other.Z, 2: other.Z})
+    assert list(join_states([more, states]).vectors) == [2]
+    with pytest.raises(ValueError, match=r"no layer in common: \[\[2\], \[1\]\]"):
+        join_states([states, replace(other, vectors={1: other.Z})])
+
+
+@pytest.mark.parametrize("name, value", [("position", "own"), ("prompt", "?"), ("model", {"name": "x"})])
+def test_states_of_different_making_are_refused(states, other, name, value):
+    with pytest.raises(ValueError, match=f"the states differ in {name}"):
+        join_states([states, replace(other, provenance={**other.provenance, name: value})])
+
+
+def test_a_token_twice_is_refused(states):
+    with pytest.raises(ValueError, match="a token comes twice"):
+        join_states([states, states])
+
+
+def test_shares_by_hand(shared):
+    n = len(shared.ids) - 4
+    means = np.stack([shared.activations[:n].mean(0), shared.activations[n:].mean(0)], axis=1)
+    table = token_shares(shared)
+    assert table.to_numpy() == pytest.approx(means / means.sum(1, keepdims=True), rel=1e-5)
+    assert table.sum(axis=1).to_numpy() == pytest.approx(np.ones(4))
+    assert list(table) == shared.token.split(", ")
+
+
+def test_shares_need_several_tokens(bank, token):
+    with pytest.raises(ValueError, match=f"this bank is of '{token}' alone"):
+        token_shares(bank)
+
+
+def test_a_shared_bank_is_saved_and_explains(llava, shared, states, tmp_path):
+    shared.save_pretrained(tmp_path / "bank")
+    again = ConceptBank.from_pretrained(tmp_path / "bank")
+    assert token_shares(again).equals(token_shares(shared))
+    assert explain(llava, again, states.images.picture(0)).bank.token == shared.token

@@ -1,0 +1,104 @@
+"""The loop: what is wanted of each picture, and that every state is the right one."""
+
+import pytest
+import torch
+
+from coxlmm_utils.extraction.blocks import BlockFolder
+from coxlmm_utils.extraction.loop import make_blocks
+from coxlmm_utils.extraction.plan import Targets, planned
+from coxlmm_utils.models.captioning import state_of, write_captions
+from tests.conftest import MAX_NEW_TOKENS, in_memory
+
+
+def plan(lmm, images, tokens, stop_early=False, captions=None):
+    return planned(
+        lmm, images, tokens, [1, "norm"], ("predicts", "own"), "word", None, MAX_NEW_TOKENS, captions, stop_early
+    )
+
+
+@pytest.fixture(scope="module")
+def words(llava, pictures) -> list[str]:
+    """The two words that most captions have."""
+    written = write_captions(llava, pictures, max_new_tokens=MAX_NEW_TOKENS)
+    found = [word for one in written for word in {*one.caption.split()}]
+    return sorted({*found}, key=lambda word: (found.count(word), word))[-2:]
+
+
+@pytest.fixture(scope="module")
+def reading(llava, pictures, words):
+    return plan(llava, in_memory(pictures, (" ".join(words),)), words)
+
+
+def test_targets_of_a_picture_are_those_it_mentions():
+    targets = Targets({"dog": ["dog", "dogs"], "cat": ["cat"]}, {"dog": {"p", "q"}, "cat": {"q"}})
+    assert targets.of("p") == ["dog"] and targets.of("q") == ["dog", "cat"] and targets.of("r") == []
+
+
+def test_steps_are_of_the_first_time_and_all_out_needs_a_word_more(llava):
+    targets = Targets({"dog": ["dog"], "cat": ["cat"]}, {"dog": {"p"}, "cat": {"p"}})
+    ids = llava.tokenizer.convert_tokens_to_ids(["a", "dog", "cat", "dog"])
+    assert targets.steps(llava, "p", ids) == {"dog": 1, "cat": 2}
+    assert targets.steps(llava, "p", ids[:2]) == {"dog": 1}
+    assert targets.all_out(llava, "p", ids) and not targets.all_out(llava, "p", ids[:3])
+
+
+@pytest.mark.parametrize("batch_size", [5, 24])
+def test_every_state_is_that_of_its_picture(llava, pictures, reading, batch_size, tmp_path):
+    folder = reading.folder(tmp_path)
+    make_blocks(llava, reading, folder, batch_size)
+    (block,) = folder.read()
+    written = write_captions(llava, pictures, [1, "norm"], max_new_tokens=MAX_NEW_TOKENS)
+    assert [picture["caption"] for picture in block.pictures] == [one.caption for one in written]
+    for token in reading.targets.spellings:
+        for place, picture in enumerate(block.having(token)):
+            one, step = written[int(picture["id"][1:])], picture["steps"][token]
+            assert llava.tokenizer.decode([picture["ids"][step]]).strip() == token
+            for position in ("predicts", "own"):
+                state = block.states[f"{token}/{position}/norm"][place]
+                assert torch.allclose(state, one.states["norm"][state_of(step, position)], atol=1e-4)
+
+
+def test_states_of_known_captions_are_the_same(llava, reading, pictures, words, tmp_path):
+    make_blocks(llava, reading, reading.folder(tmp_path), 24)
+    again = plan(llava, in_memory(pictures, (" ".join(words),)), words[::-1])  # another order: another reading
+    assert again.folder(tmp_path).known_captions()
+    make_blocks(llava, again, again.folder(tmp_path), 24)
+    (first,), (second,) = reading.folder(tmp_path).read(), again.folder(tmp_path).read()
+    assert first.pictures[0]["ids"] == second.pictures[0]["ids"]
+    for name, states in first.states.items():
+        assert torch.cosine_similarity(states, second.states[name]).min() > 0.9999
+
+
+def test_pictures_that_cannot_be_read_are_noted(llava, pictures, words, tmp_path):
+    def open_one(id):
+        if id == "p3":
+            raise OSError("p3 is damaged")
+        return pictures[int(id[1:])]
+
+    images = in_memory(pictures, (" ".join(words),))
+    object.__setattr__(images, "open", open_one)
+    reading = plan(llava, images, words)
+    make_blocks(llava, reading, reading.folder(tmp_path), 7)
+    (block,) = reading.folder(tmp_path).read()
+    assert block.unreadable == {"p3": "p3 is damaged"} and len(block.pictures) == 23
+
+
+def test_a_block_is_named_by_all_that_it_depends_on(llava, pictures, words, tmp_path):
+    def names(references, **more):
+        folder: BlockFolder = plan(llava, in_memory(pictures, references), words, **more).folder(tmp_path)
+        return folder.folder, folder.names
+
+    usual = names((" ".join(words),))
+    assert names((" ".join(words), "more")) == usual  # what references say besides does not matter
+    assert names([(" ".join(words),)] * 23 + [(words[0],)]) != usual
+    assert names((" ".join(words),), stop_early=True) != usual
+    assert names((" ".join(words),), captions={f"p{row}": "a" for row in range(24)}) != usual
+
+
+def test_shards_make_all_blocks_and_none_twice(llava, reading, monkeypatch, tmp_path):
+    monkeypatch.setattr("coxlmm_utils.extraction.blocks.BLOCK", 5)
+    folder, made = reading.folder(tmp_path), []
+    monkeypatch.setattr(BlockFolder, "write", lambda self, number, block: made.append(number))
+    for shard in range(3):
+        make_blocks(llava, reading, folder, 5, shard, n_shards=3)
+    assert sorted(made) == list(range(5))

@@ -1,0 +1,41 @@
+"""States that are kept: saving, loading, and files that cannot be used."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from coxlmm_utils.extraction.extract import extract
+from coxlmm_utils.extraction.states import States
+from tests.extraction.test_extract import QUICK, folder_of
+
+
+def test_states_survive_saving(states, tmp_path):
+    states.save_pretrained(tmp_path / "grey")
+    loaded = States.from_pretrained(tmp_path / "grey", states.images)
+    assert list(loaded.vectors) == [2] and torch.equal(loaded.Z, states.Z)
+    assert (loaded.captions, loaded.provenance) == (states.captions, states.provenance)
+    assert loaded.images.ids == states.images.ids and repr(loaded) == repr(states)
+    assert set(load_file(tmp_path / "grey" / "states.safetensors")) == {"2"}
+
+
+def test_states_load_their_pictures_again(llava, pictures, token, tmp_path):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    states = extract(llava, images, token, [1, "norm"], **QUICK)
+    states.save_pretrained(tmp_path / "states")
+    loaded = States.from_pretrained(tmp_path / "states")
+    assert list(loaded.vectors) == [1, "norm"]
+    assert loaded.images.picture(1).tobytes() == states.images.picture(1).tobytes()
+
+
+def test_unusable_files_are_named(states, tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no states"):
+        States.from_pretrained(tmp_path)
+    states.save_pretrained(tmp_path / "grey")
+    with pytest.raises(ValueError, match="pictures in memory; give them"):
+        States.from_pretrained(tmp_path / "grey")
+    path = tmp_path / "grey" / "states.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="grey are damaged"):
+        States.from_pretrained(tmp_path / "grey", states.images)

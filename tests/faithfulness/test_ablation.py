@@ -1,0 +1,225 @@
+"""Removing concepts, adding to them, and curves of deletion and insertion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from coxlmm_utils import ConceptBank, SemiNMF, extract, join_states, load_lmm
+from coxlmm_utils.concepts.grounding import Words
+from coxlmm_utils.dictionaries.base import concept_change, random_changes
+from coxlmm_utils.dictionaries.baselines import PCA
+from coxlmm_utils.faithfulness.ablation import MEASURES, add_concepts, curves, remove_concepts
+from coxlmm_utils.faithfulness.edited_forward import ForcedCaption, effects, token_ids
+from coxlmm_utils.images.captioned_images import CaptionedImages
+from coxlmm_utils.picturebook.page import page
+
+WORDS = [("red", "dog"), ("dog", "snow"), ("blue",)]
+
+
+@pytest.fixture(scope="module")
+def worded(llava, states) -> ConceptBank:
+    """A tiny bank of dense activations with plain words, of which two concepts share one."""
+    bank = ConceptBank.learn(llava, states, SemiNMF(3, lam=0.01, random_state=5))
+    return replace(bank, words=[Words(words, ()) for words in WORDS])
+
+
+@pytest.fixture(scope="module")
+def removed(llava, worded, states) -> pd.DataFrame:
+    return remove_concepts(llava, worded, states)
+
+
+@pytest.fixture(scope="module")
+def curved(llava, worded, states) -> pd.DataFrame:
+    return curves(llava, worded, states)
+
+
+def active_on(bank, states, row: int) -> list[int]:
+    V = bank.project(states.Z)[row]
+    return [k for k in np.argsort(-V, kind="stable").tolist() if V[k] > 0]
+
+
+def test_a_change_takes_out_one_concepts_part_and_keeps_the_remainder(bank, states):
+    V = bank.project(states.Z)
+    after = V.copy()
+    after[:, 1] = 0
+    change = concept_change(bank.dictionary, V, after)
+    np.testing.assert_allclose(change, -V[:, 1:2] * bank.concepts[1], atol=1e-5)
+    assert not concept_change(bank.dictionary, V, V).any()
+    pca = PCA(2).fit(states.Z)  # whose mean is no concept's part
+    V = pca.transform(states.Z)
+    change = concept_change(pca, V, V * [0, 1])
+    np.testing.assert_allclose(change, -V[:, :1] * pca.components_[0], atol=1e-4)
+
+
+def test_random_changes_are_as_long_as_the_change(bank):
+    change = torch.tensor(bank.concepts[0]) * 7
+    drawn = random_changes(change, 3, np.random.default_rng(0))
+    np.testing.assert_allclose(drawn.norm(dim=1), change.norm().expand(3), rtol=1e-5)
+    assert torch.corrcoef(drawn).fill_diagonal_(0).abs().max() < 0.6
+
+
+def test_there_are_two_rows_for_each_sample_and_its_most_active_concepts(llava, worded, states, removed):
+    expected = [
+        (id, k, edit)
+        for row, id in enumerate(states.images.ids)
+        for k in active_on(worded, states, row)
+        for edit in ("concept", "random")
+    ]
+    assert list(removed[["sample", "concept", "edit"]].itertuples(index=False, name=None)) == expected
+    assert list(removed.columns) == ["sample", "concept", "activation", "edit", *MEASURES]
+    fewer = remove_concepts(llava, worded, states, concepts=1)
+    first = removed.groupby(["sample", "edit"], sort=False).head(1).reset_index(drop=True)
+    pd.testing.assert_frame_equal(fewer, first, atol=1e-4)
+
+
+def test_a_removal_is_measured_by_the_concepts_own_words_and_the_others(llava, worded, states, removed):
+    row = next(row for row in range(len(states)) if len(active_on(worded, states, row)) == 3)
+    V = worded.project(states.Z)[row]
+    red, dog, snow, blue = (ids[0] for ids in token_ids(llava, [["red"], ["dog"], ["snow"], ["blue"]]))
+    rng = np.random.default_rng([0, row, 0])
+    change = torch.tensor(-V[0] * worded.concepts[0])
+    changes = torch.cat([change[None], random_changes(change, 2, rng)])
+    found = effects(llava, ForcedCaption.of(llava, states, row), 2, changes, [[red, dog], [snow], [blue]])
+    mine = removed[(removed["sample"] == states.images.ids[row]) & (removed["concept"] == 0)].set_index("edit")
+    assert mine["activation"].tolist() == pytest.approx([V[0]] * 2)
+    for edit, rows in (("concept", slice(0, 1)), ("random", slice(1, 3))):
+        expected = [
+            *(found.words[rows, 0].mean(), found.words[rows, 1:].mean()),
+            *(found.later[rows, 0].mean(), found.later[rows, 1:].mean()),
+            *(found.mentions[rows, 0].mean(), found.mentions[rows, 1:].mean()),
+            *(found.target[rows].mean(), found.rest[rows].mean()),
+        ]
+        assert mine.loc[edit, list(MEASURES)].tolist() == pytest.approx([float(x) for x in expected], abs=1e-4)
+
+
+def test_the_seed_decides_the_random_directions_only(llava, worded, states, removed):
+    pd.testing.assert_frame_equal(removed, remove_concepts(llava, worded, states))
+    other = remove_concepts(llava, worded, states, seed=1)
+    same = np.isclose(removed["rest"], other["rest"])
+    assert same[removed["edit"] == "concept"].all() and not same[removed["edit"] == "random"].any()
+
+
+def test_adding_is_scaled_from_removal_over_nothing_to_more(llava, worded, states, removed):
+    pd.testing.assert_frame_equal(add_concepts(llava, worded, states, -1.0), removed)
+    nothing = add_concepts(llava, worded, states, 0.0)
+    assert nothing[list(MEASURES)].abs().max(axis=None) < 1e-6
+    row, (top, *_) = 0, active_on(worded, states, 0)
+    change = torch.tensor(2 * worded.project(states.Z)[row, top] * worded.concepts[top])[None]
+    found = effects(llava, ForcedCaption.of(llava, states, row), 2, change, [])
+    twice = add_concepts(llava, worded, states, 2.0)
+    assert twice["rest"][0] == pytest.approx(found.rest.item(), abs=1e-4)
+
+
+def test_a_concept_without_words_has_no_effect_on_them(llava, worded, states):
+    bare = replace(worded, words=[Words((), ()), *worded.words[1:]])
+    table = remove_concepts(llava, bare, states)
+    without = table["concept"] == 0
+    assert table.loc[without, "own"].isna().all() and table.loc[~without, "own"].notna().all()
+    assert table["rest"].notna().all()
+
+
+def test_curves_begin_and_end_where_they_must(curved):
+    curve = {name: points for name, points in curved.groupby(["curve", "order", "draw"])}
+    assert set(curve) == {
+        (c, *o) for c in ("deletion", "insertion") for o in [("activation", 0), ("random", 0), ("random", 1)]
+    }
+    ends = {name: points.groupby("sample", sort=False)["caption"] for name, points in curve.items()}
+    none = ends["deletion", "activation", 0].last()  # no concept is left
+    for (name, *_), caption in ends.items():
+        whole, empty = (caption.first(), caption.last()) if name == "deletion" else (caption.last(), caption.first())
+        assert whole.abs().max() < 1e-6
+        pd.testing.assert_series_equal(empty, none, atol=1e-4)
+    assert none.abs().min() > 1e-3
+
+
+def test_curves_go_over_the_active_concepts(worded, states, curved):
+    for row, id in enumerate(states.images.ids):
+        n = len(active_on(worded, states, row))
+        for _, points in curved[curved["sample"] == id].groupby(["curve", "order", "draw"]):
+            assert points["edited"].tolist() == list(range(n + 1))
+            assert points["share"].tolist() == pytest.approx([i / n for i in range(n + 1)])
+
+
+def test_the_first_to_go_is_the_most_active_and_the_last_to_come_back_the_least(llava, worded, states, removed, curved):
+    alone = add_concepts(llava, worded, states, -1.0).query("edit == 'concept'").groupby("sample", sort=False)
+    points = curved[curved["order"] == "activation"]
+    first = points[(points["curve"] == "deletion") & (points["edited"] == 1)]
+    most = alone.first()
+    assert first["caption"].tolist() == pytest.approx((most["target"] + most["rest"]).tolist(), abs=1e-4)
+    assert first["target"].tolist() == pytest.approx(most["target"].tolist(), abs=1e-4)
+    sizes = points.groupby("sample")["edited"].transform("max")
+    back = points[(points["curve"] == "insertion") & (points["edited"] == sizes - 1)]
+    least = alone.last()
+    assert back["caption"].tolist() == pytest.approx((least["target"] + least["rest"]).tolist(), abs=1e-4)
+
+
+def test_random_orders_are_seeded_and_differ(llava, worded, states, curved):
+    again, other = (curves(llava, worded, states, seed=seed) for seed in (0, 1))
+    pd.testing.assert_frame_equal(again, curved)
+    draws = curved[curved["order"] == "random"].groupby("draw")["caption"].apply(list)
+    assert draws[0] != pytest.approx(draws[1], abs=1e-4)
+    assert not np.allclose(other["caption"], curved["caption"], atol=1e-4)
+
+
+def test_a_sample_without_an_active_concept_has_no_rows(llava, worded, states):
+    class Nothing(type(worded.dictionary)):
+        def transform(self, Z):
+            V = super().transform(Z)
+            V[0] = 0
+            return V
+
+    dictionary = Nothing(3)
+    dictionary.__dict__.update(worded.dictionary.__dict__)
+    quiet = replace(worded, dictionary=dictionary)
+    for table in (remove_concepts(llava, quiet, states), curves(llava, quiet, states)):
+        assert set(table["sample"]) == set(states.images.ids[1:])
+
+
+@pytest.mark.parametrize("call", [remove_concepts, add_concepts, curves])
+def test_what_does_not_belong_together_is_refused(call, llava, qwen, bank, states):
+    with pytest.raises(ValueError, match="learned on"):
+        call(qwen, bank, states)
+    with pytest.raises(ValueError, match="bank is of position 'predicts', but the states are of position 'own'"):
+        call(llava, bank, replace(states, provenance={**states.provenance, "position": "own"}))
+    foreign = {**states.provenance, "model": {"name": "other", "fingerprint": "0"}}
+    with pytest.raises(ValueError, match="states are of model '0'"):
+        call(llava, bank, replace(states, provenance=foreign))
+    with pytest.raises(ValueError, match="no states at layer 2"):
+        call(llava, bank, replace(states, vectors={1: states.Z}))
+    other = replace(states, provenance={**states.provenance, "token": ["red"]})
+    with pytest.raises(ValueError, match="the states are of grey, red"):
+        call(llava, bank, join_states([states, other]))
+    with pytest.raises(ValueError, match="controls=0"):
+        call(llava, bank, states, controls=0)
+
+
+def test_at_least_one_concept_is_removed(llava, bank, states):
+    with pytest.raises(ValueError, match="concepts=0"):
+        remove_concepts(llava, bank, states, concepts=0)
+
+
+# Known truth: the picture book's model uses its concepts of places
+
+
+def test_a_concept_of_the_picture_book_promotes_its_words():
+    lmm = load_lmm("picturebook", device="cpu")
+    pages = {str(number): page(number, kind="dog") for number in range(0, 1120, 8)}
+    references = tuple(page.references for page in pages.values())
+    images = CaptionedImages("", "all", tuple(pages), references, lambda id: pages[id].picture)
+    states = extract(lmm, images, "dog", 4, "own", cache=False)
+    bank = ConceptBank.learn(lmm, states, SemiNMF(8))
+    few = replace(
+        states,
+        vectors={4: states.Z[:12]},
+        images=images.with_ids(states.images.ids[:12]),
+        captions=states.captions[:12],
+    )
+    table = remove_concepts(lmm, bank, few, concepts=2, controls=1)
+    means = table.groupby("edit")["own"].mean()
+    assert means["concept"] < means["random"] - 0.1
+    assert table["target"].abs().max() < 1e-4  # what was said before cannot change

@@ -1,0 +1,162 @@
+"""Shares of concepts with an effect, and areas under curves, from tables with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from coxlmm_utils.faithfulness.ablation_summary import FEWEST, areas, removal_summary
+from coxlmm_utils.statistics import share_of
+
+N = 20
+EFFECTS = {  # of each concept's removal: own words, a random direction's, others' words
+    0: (-1.0, 0.1, 0.2),  # an effect of its own
+    1: (-1.0, -1.5, 0.0),  # a random direction does more
+    2: (-1.0, 0.0, 1.5),  # others' words rise by more
+    3: (-1.0, 0.0, -1.5),  # they fall by more
+    4: (0.5, 0.9, 0.0),  # its words rise, if by less than at random
+}
+
+
+def removal_table(effects=EFFECTS, n: int = N, noise: float = 0.01, suffix: str = "") -> pd.DataFrame:
+    rng, rows = np.random.default_rng(0), []
+    for concept, (own, random, others) in effects.items():
+        for sample in range(n):
+            case = {"sample": f"s{sample}", "concept": concept}
+            own_now, random_now, others_now = np.add((own, random, others), noise * rng.standard_normal(3))
+            rows.append(case | {"edit": "concept", f"own{suffix}": own_now, f"others{suffix}": others_now})
+            rows.append(case | {"edit": "random", f"own{suffix}": random_now, f"others{suffix}": 9.0})
+    return pd.DataFrame(rows)
+
+
+def test_a_concept_counts_if_it_does_more_than_both_controls():
+    summary = removal_summary(removal_table())
+    assert summary.concepts["lowers"].tolist() == summary.concepts["sure"].tolist() == [True] + 4 * [False]
+    assert summary.share.value == summary.share_lowers.value == pytest.approx(0.2)
+    assert (summary.share.n, summary.n_unjudged, summary.measure) == (5, 0, "words")
+    first = summary.concepts.loc[0]
+    assert first[["own", "random", "others"]].tolist() == pytest.approx([-1, 0.1, 0.2], abs=0.01)
+    assert first[["minus_random", "beyond_others"]].tolist() == pytest.approx([-1.1, -0.8], abs=0.02)
+    assert summary.concepts["beyond_others"].tolist() == pytest.approx([-0.8, -1, 0.5, 0.5, 0.5], abs=0.02)
+    assert (summary.concepts["own_low"] < summary.concepts["own"]).all()
+    assert (summary.concepts["own"] < summary.concepts["own_high"]).all()
+
+
+def test_what_others_words_do_is_taken_sample_by_sample():
+    up, down = removal_table({0: (-1, 0, 2)}, noise=0), removal_table({0: (-1, 0, -2)}, noise=0)
+    half = pd.concat([up, down.assign(sample="t" + down["sample"])])  # up or down by 2, and 0 on average
+    table = pd.concat([half, removal_table({1: (-1, 0, 0)})])
+    summary = removal_summary(table)
+    assert summary.concepts.loc[0, "others"] == pytest.approx(0)
+    assert summary.concepts.loc[0, "beyond_others"] == pytest.approx(1)
+    assert summary.concepts["sure"].tolist() == [False, True]
+
+
+def test_a_mean_below_zero_is_not_sure_where_its_interval_is_not():
+    table = removal_table({0: (-0.7, 0, 0), 1: (-5, 0, 0)}, noise=2.0).assign(others=0.0)
+    summary = removal_summary(table, level=0.9)
+    concepts = summary.concepts
+    assert (summary.share, summary.share_lowers) == (share_of([0, 1], 0.9), share_of([1, 1], 0.9))
+    assert concepts["minus_random_low"][0] < concepts["minus_random"][0] < 0 < concepts["minus_random_high"][0]
+    assert concepts["lowers"].tolist() == [True, True] and concepts["sure"].tolist() == [False, True]
+    certain = removal_summary(removal_table({0: (-0.2, 0, 0), 1: (-5, 0, 0)}, noise=0))
+    assert certain.concepts["sure"].all() and certain.share == share_of([True, True])
+
+
+def test_the_difference_is_over_samples():
+    table = removal_table({0: (-1, 0, 0), 1: (-3, 1, 0)}, noise=0)
+    both = removal_summary(table).minus_random
+    assert (both.value, both.n) == (pytest.approx(-2.5), N)
+    uneven = table.drop(table.index[(table["concept"] == 1) & (table["sample"] > "s5")].tolist())
+    n_both = uneven[uneven["concept"] == 1]["sample"].nunique()
+    mean = (n_both * -2.5 + (N - n_both) * -1) / N  # each sample counts once
+    assert 10 <= n_both < N and removal_summary(uneven).minus_random.value == pytest.approx(mean)
+
+
+def test_concepts_of_few_samples_or_without_words_are_not_judged():
+    few = removal_table({5: (-1, 0, 0)}, n=FEWEST - 1)
+    enough = removal_table({6: (-1, 0, 0)}, n=FEWEST)
+    bare = removal_table({7: (np.nan, np.nan, 0)})
+    summary = removal_summary(pd.concat([removal_table(), few, enough, bare]))
+    assert summary.concepts.index.tolist() == [0, 1, 2, 3, 4, 6] and summary.n_unjudged == 2
+    assert summary.concepts["n"].tolist() == [N] * 5 + [FEWEST]
+    assert str(summary).startswith("2 of 6 concepts") and str(summary).endswith("; 2 not judged")
+    assert "not judged" not in str(removal_summary(removal_table()))
+
+
+def test_where_no_other_concept_is_active_its_own_words_need_only_fall():
+    table = removal_table({0: (-1, 0, np.nan), 1: (1, 2, np.nan)})
+    assert removal_summary(table).concepts["sure"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("measure", ["later", "mentions"])
+def test_the_measure_can_be_another(measure):
+    other = removal_table({k: (1, 0, 0) for k in EFFECTS}).drop(columns=["sample", "concept", "edit"])
+    table = pd.concat([removal_table(suffix=f"_{measure}"), other], axis=1)
+    summary = removal_summary(table, measure)
+    assert (summary.share.value, summary.measure) == (pytest.approx(0.2), measure)
+    assert removal_summary(table).share.value == 0
+    with pytest.raises(ValueError, match="no measure 'own' of words: choose one of words, later, mentions"):
+        removal_summary(table, "own")
+
+
+def test_too_few_are_refused():
+    with pytest.raises(ValueError, match="^1 concepts were removed from at least 10 samples"):
+        removal_summary(removal_table({0: (-1, 0, 0)}))
+
+
+def curve_table(n: int = 3) -> pd.DataFrame:
+    """Deletion falls by 4 at once in order of activation, and at the end at random; insertion the other way round."""
+    shapes = {"activation": ((0, -4, -4), (-4, 0, 0)), "random": ((0, 0, -4), (-4, -4, 0))}
+    rows = []
+    for sample in range(n):
+        for order, draws in (("activation", 1), ("random", 2)):
+            for draw in range(draws):
+                for curve, values in zip(("deletion", "insertion"), shapes[order]):
+                    for edited, value in enumerate(values):
+                        point = {"edited": edited, "share": edited / 2, "caption": value * (sample + 1)}
+                        rows.append({"sample": sample, "curve": curve, "order": order, "draw": draw} | point)
+    return pd.DataFrame(rows)
+
+
+def test_areas_are_means_over_shares_with_paired_differences():
+    table = areas(curve_table()).set_index(["curve", "order"])
+    assert table["value"].to_dict() == pytest.approx(
+        {
+            ("deletion", "activation"): -6.0,  # of -3, -6 and -9
+            ("deletion", "random"): -2.0,
+            ("deletion", "difference"): -4.0,
+            ("insertion", "activation"): -2.0,
+            ("insertion", "random"): -6.0,
+            ("insertion", "difference"): 4.0,
+        }
+    )
+    assert (table["n"] == 3).all() and (table["low"] < table["value"]).all() and (table["value"] < table["high"]).all()
+
+
+def test_draws_of_an_order_count_as_one_sample():
+    table = curve_table()
+    flat = (table["order"] == "random") & (table["draw"] == 1)
+    table.loc[flat, "caption"] = 0.0
+    assert areas(table).set_index(["curve", "order"])["value"]["deletion", "random"] == pytest.approx(-1)
+
+
+def test_samples_with_more_concepts_count_alike():
+    table = curve_table(2)
+    longer = table["sample"] == 1
+    halves = table[longer].assign(edited=lambda t: 2 * t["edited"])
+    between = halves.assign(edited=halves["edited"] + 1, share=halves["share"] + 0.25)
+    between["caption"] = (halves["caption"] + halves["caption"].shift(-1)) / 2
+    finer = pd.concat([table[~longer], halves, between[between["share"] < 1]]).sort_values(["sample", "share"])
+    pd.testing.assert_frame_equal(areas(finer), areas(table))
+
+
+def test_areas_can_be_of_the_target():
+    table = curve_table().rename(columns={"caption": "target"})
+    pd.testing.assert_frame_equal(areas(table, "target"), areas(curve_table()))
+
+
+def test_the_level_widens_intervals():
+    narrow, wide = (areas(curve_table(), level=level) for level in (0.5, 0.95))
+    assert (narrow["high"] - narrow["low"] < wide["high"] - wide["low"]).all()

@@ -1,0 +1,70 @@
+"""Known truth that is left without the picture."""
+
+import numpy as np
+import pytest
+
+from coxlmm_utils.concepts.bank import ConceptBank
+from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
+from coxlmm_utils.extraction.extract import extract
+from coxlmm_utils.faithfulness.visual_dependence import ALTERATIONS, ORIGINAL, cut_name, visual_dependence
+from coxlmm_utils.ground_truth.factor_matching import FEWEST
+from coxlmm_utils.ground_truth.without_picture import best_values, known_truth
+from coxlmm_utils.images.sources import load_images
+from coxlmm_utils.models.loading import load_lmm
+from coxlmm_utils.picturebook.factors import factors_of
+from coxlmm_utils.picturebook.page import page
+from tests.faithfulness.test_visual_dependence import made
+
+COLOURS = ["brown", "white", "black", "golden"] * 10
+PAGES = [page(kind="dog", colour=colour).factors for colour in COLOURS]
+IS = {colour: np.array([each == colour for each in COLOURS], dtype=float) for colour in set(COLOURS)}
+COLUMNS = np.column_stack([IS["white"], IS["brown"], IS["black"] - IS["golden"]])
+
+
+def test_the_value_that_a_concept_tells_best():
+    values = best_values(COLUMNS, ["a"] * 40, PAGES)
+    assert values == [("colour", "white"), ("colour", "brown"), ("colour", "black")]
+
+
+def test_known_truth_with_and_without_the_picture(bank):
+    table = known_truth(made(bank, COLUMNS, np.ones((40, 3)), prefixes=["a"] * 40), PAGES)
+    assert table["auc"].tolist() == pytest.approx([1] * 3 + [0.5] * 3)
+    assert table["condition"].tolist() == [ORIGINAL] * 3 + ["blank"] * 3
+    assert table["value"].tolist() == ["white", "brown", "black"] * 2 and set(table["samples"]) == {40}
+
+
+def test_values_may_be_chosen_on_other_pages(bank):
+    table = known_truth(made(bank, COLUMNS, prefixes=["a"] * 40), PAGES, [("colour", "golden")] * 3)
+    assert table["auc"].tolist() == pytest.approx([1 / 3, 1 / 3, 0])
+
+
+def test_samples_whose_words_name_the_factor_are_left_out(bank):
+    prefixes = ["a" if row < 30 else "a big" if row < 35 else "a golden" for row in range(40)]
+    altered = COLUMNS.copy()
+    altered[35:] = 1 - altered[35:]  # which would lower the AUC
+    table = known_truth(made(bank, COLUMNS, altered, prefixes=prefixes), PAGES)
+    assert set(table["samples"]) == {35} and table["auc"].tolist() == pytest.approx([1] * 6)
+
+
+def test_too_few_samples_that_the_words_leave_open(bank):
+    white = np.flatnonzero(IS["white"])
+    prefixes = np.array(["a"] * 40, dtype=object)
+    prefixes[white[FEWEST:]] = "a white"
+    values = [("colour", "white")] * 3
+    assert known_truth(made(bank, COLUMNS, prefixes=prefixes), PAGES, values)["auc"][0] == 1
+    prefixes[white[FEWEST - 1]] = "a white"
+    table = known_truth(made(bank, COLUMNS, prefixes=prefixes), PAGES, values)
+    assert table["auc"].isna().all() and set(table["samples"]) == {0}
+
+
+def test_blank_pages_leave_no_known_truth():
+    lmm, images = load_lmm("picturebook", device="cpu"), load_images("picturebook", split="test")
+    dogs = images[[row for row, id in enumerate(images.ids) if factors_of(int(id)).kind == "dog"][:48]]
+    states = extract(lmm, dogs, "dog", 4, position="own", cache=False)
+    bank = ConceptBank.learn(lmm, states, SemiNMF(8, random_state=0))
+    found = visual_dependence(lmm, bank, states, {"blank": ALTERATIONS["blank"]}, cut_from=[3])
+    table = known_truth(found, [factors_of(int(id)) for id in found.ids])
+    means = table.groupby("condition")["auc"].mean()
+    assert means[ORIGINAL] > 0.9 and abs(means["blank"] - 0.5) < 0.1
+    assert means["blank"] < means[cut_name(3)] <= means[ORIGINAL]
+    assert set(found.verdicts()) == {"from the picture"}

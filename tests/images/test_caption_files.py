@@ -1,0 +1,106 @@
+"""The captions of a folder, in each layout that people have; and what a caption may look like."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from coxlmm_utils.images.caption_files import references_of
+from coxlmm_utils.images.sources import load_images
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "pets").mkdir()
+    for name in ("b.png", "a.JPG", "pets/dog.webp"):
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "given, references",
+    [
+        ("a dog ", ("a dog",)),
+        (["a dog", " ", "my dog\n"], ("a dog", "my dog")),
+        (("a dog",), ("a dog",)),
+        ([], ()),
+        ("", ()),
+        (None, ()),
+    ],
+)
+def test_captions_become_references(given, references):
+    assert references_of(given) == references
+
+
+@pytest.mark.parametrize("given", [0, {}, {"raw": "a dog"}, ["a dog", None], [{"raw": "a dog"}], float("nan")])
+def test_what_is_no_caption_is_shown(given):
+    with pytest.raises(TypeError, match="a text or a list of texts, not "):
+        references_of(given)
+
+
+def test_a_long_wrong_caption_is_shown_in_part():
+    with pytest.raises(TypeError) as caught:
+        references_of([{"raw": "a dog " * 1000}])
+    assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize(
+    "captions",
+    [
+        {"a.JPG": "a cat", "pets/dog.webp": ["a dog", " my dog ", ""]},
+        {"./a.JPG": ["a cat"], "pets\\dog.webp": ["a dog", "my dog"]},
+        [
+            {"file": "pets/dog.webp", "captions": ["a dog"]},
+            {"file": "pets/dog.webp", "captions": "my dog"},
+            {"file": "a.JPG", "captions": "a cat"},
+        ],
+    ],
+)
+def test_captions_in_json(folder, captions):
+    (folder / "captions.json").write_text(json.dumps(captions))
+    images = load_images(f"folder:{folder}")
+    assert images.references == (("a cat",), (), ("a dog", "my dog"))
+
+
+def test_captions_in_a_table(folder):
+    table = 'file,caption\na.JPG,"a cat, asleep"\npets/dog.webp,a dog\npets/dog.webp,my dog\n'
+    (folder / "captions.csv").write_text("\ufeff" + table, encoding="utf-8")
+    assert load_images(f"folder:{folder}").references == (("a cat, asleep",), (), ("a dog", "my dog"))
+
+
+def test_captions_of_absent_pictures_are_counted(folder):
+    (folder / "captions.json").write_text(json.dumps({"gone.png": "?", "a.JPG": "a cat", "lost.png": "?"}))
+    with pytest.warns(UserWarning, match=r"2 pictures that are not there \(the first: gone.png\)") as caught:
+        images = load_images(f"folder:{folder}")
+    assert images.references[0] == ("a cat",) and len(images) == 3
+    assert caught[0].filename == __file__  # the warning points at the caller
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("captions.json", "{"),
+        ("captions.json", "5"),
+        ("captions.json", '["a.JPG"]'),
+        ("captions.json", '[{"file": "a.JPG"}]'),
+        ("captions.json", '[{"file": 1, "captions": "a cat"}]'),
+        ("captions.json", '{"a.JPG": {"text": "a cat"}}'),
+        ("captions.json", '{"a.JPG": [3]}'),
+        ("captions.json", '{"a.JPG": 0}'),
+        ("captions.csv", "name;text\na.JPG;a cat\n"),
+        ("captions.csv", "file,caption\na.JPG\n"),
+    ],
+)
+def test_captions_of_another_layout_are_an_error(folder, name, content):
+    (folder / name).write_text(content)
+    with pytest.raises(ValueError, match=name):
+        load_images(f"folder:{folder}")
+
+
+def test_two_captions_files_are_an_error(folder):
+    (folder / "captions.json").write_text("{}")
+    (folder / "captions.csv").write_text("file,caption\n")
+    with pytest.raises(ValueError, match="keep one"):
+        load_images(f"folder:{folder}")

@@ -1,0 +1,111 @@
+"""Every family of image-text models: found by structure, read, batched and teacher-forced alike."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+from coxlmm_utils.models.captioning import Written, forced_states, write_captions
+from coxlmm_utils.models.hooks import capture
+from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT
+from coxlmm_utils.models.loading import load_lmm
+from tests.conftest import in_plain_words
+from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH
+
+LAYERS = [*range(N_LAYERS + 1), "norm"]
+N_PICTURES, N_TOKENS = 4, 5
+SAME_LENGTH = {"LLaVA", "Idefics2", "PaliGemma", "Gemma 3", "Mllama", "BLIP-2", "InstructBLIP"}  # whatever the picture
+CLOSE = 0.9999
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def family(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def folder(family, tmp_path_factory):
+    return FAMILIES[family](tmp_path_factory.mktemp("family"))
+
+
+@pytest.fixture(scope="session")
+def lmm(folder) -> LMM:
+    lmm = in_plain_words(load_lmm(folder, device="cpu"))
+    writer = getattr(lmm.model, "language_model", lmm.model)
+    if writer.can_generate():  # BLIP's language model writes by settings of its own
+        writer.generation_config.suppress_tokens = lmm.model.generation_config.suppress_tokens
+    return lmm
+
+
+@pytest.fixture(scope="session")
+def some(pictures) -> list[Image.Image]:
+    """Wide, high and square ones."""
+    return pictures[:N_PICTURES]
+
+
+@pytest.fixture(scope="session")
+def written(lmm, some) -> list[Written]:
+    return write_captions(lmm, some, LAYERS, max_new_tokens=N_TOKENS)
+
+
+def cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The smallest cosine of any two rows that belong together."""
+    return torch.cosine_similarity(one, other, dim=-1).min().item()
+
+
+def test_it_is_found_by_structure(lmm):
+    assert (lmm.n_layers, lmm.width, lmm.lens) == (N_LAYERS, WIDTH, "exact")
+
+
+def test_it_is_read_in_bfloat16_too(folder):
+    assert load_lmm(folder, device="cpu", dtype="bfloat16").lens == "exact"
+
+
+def test_its_prompt_is_shown(lmm, family):
+    shown = lmm.shown_prompt()
+    assert PAPER_PROMPT in shown
+    assert " x " in shown or family == "Mllama"  # whose pictures are no tokens
+
+
+def test_hooks_see_the_hidden_states(lmm, some):
+    batch = lmm.inputs(some)
+    with capture(lmm, LAYERS) as captured:
+        output = lmm.model(**batch, output_hidden_states=True)
+    output = getattr(output, "language_model_outputs", output)  # of BLIP
+    expected = [states[:, -1] for states in output.hidden_states]
+    assert len(expected) == N_LAYERS + 1
+    for layer, states in zip([*range(N_LAYERS), "norm"], expected):
+        torch.testing.assert_close(captured[layer][0], states)
+
+
+def test_the_last_states_unembed_to_the_logits(lmm, some):
+    with capture(lmm, [N_LAYERS, "norm"]) as captured:
+        logits = lmm.model(**lmm.inputs(some)).logits[:, -1]
+    for layer in (N_LAYERS, "norm"):
+        torch.testing.assert_close(lmm.unembed(captured[layer][0], layer), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_batch_gives_what_single_pictures_give(lmm, family, some, written):
+    mask = lmm.inputs(some)["attention_mask"]
+    assert mask[:, -1].all() and mask.all() == (family in SAME_LENGTH)
+    for together, picture in zip(written, some):
+        [alone] = write_captions(lmm, [picture], LAYERS, max_new_tokens=N_TOKENS)
+        assert together.ids == alone.ids and len(alone.ids) == N_TOKENS
+        for layer in LAYERS:
+            assert cosine(together.states[layer], alone.states[layer]) > CLOSE
+
+
+def test_pictures_make_a_difference(written):
+    first = torch.stack([one.states["norm"][0] for one in written])
+    assert torch.cosine_similarity(first[:1], first[1:]).max() < 0.999
+
+
+def test_given_captions_give_the_states_of_written_ones(lmm, some, written):
+    ids = [one.ids[: 2 + row] for row, one in enumerate(written)]  # of different lengths
+    for one, kept, forced in zip(written, ids, forced_states(lmm, some, ids, LAYERS)):
+        for step in range(len(kept)):
+            for layer in LAYERS:
+                predicts, own = forced[layer][step], forced[layer][step + 1]
+                assert cosine(one.state(layer, step, "predicts"), predicts) > CLOSE
+                assert cosine(one.state(layer, step, "own"), own) > CLOSE

@@ -1,0 +1,52 @@
+"""How figures are shown in notebooks, and what is put on them."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from coxlmm_utils.plots import COLOURS, UNSEEN, new_figure, put_line, put_picture, put_text
+
+
+def chart():
+    figure = new_figure(4, 3)
+    figure.subplots().plot(range(9), label="a line")
+    return figure
+
+
+def gallery():
+    figure = new_figure(4, 4)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    put_picture(figure, 0, 0, 4, Image.fromarray(pixels))
+    return figure
+
+
+def shown(figure) -> Image.Image:
+    """What a notebook shows."""
+    ((kind, data),) = figure._repr_mimebundle_().items()
+    picture = Image.open(BytesIO(b64decode(data)))
+    assert kind == f"image/{picture.format.lower()}"
+    return picture
+
+
+def test_a_chart_is_shown_as_png_of_few_colours_that_nobody_tells_from_the_drawing():
+    figure, buffer = chart(), BytesIO()
+    figure.savefig(buffer, format="png")
+    found = shown(figure)
+    assert found.format == "PNG" and found.mode == "P" and len(found.getcolors()) <= COLOURS
+    change = np.abs(np.asarray(found.convert("RGB"), float) - np.asarray(Image.open(buffer).convert("RGB")))
+    assert change.max() <= UNSEEN and found.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_pictures_are_shown_as_jpeg():
+    assert shown(gallery()).format == "JPEG"
+
+
+def test_text_is_literal_and_a_line_keeps_to_its_room():
+    figure = new_figure(3, 1)
+    assert put_text(figure, 0, 0.5, "$x_1$").get_parse_math() is False
+    line = put_line(figure, 0, 0.5, ["beach", "sand", "seaside", "shore", "waves"], 1.5)
+    assert line.get_text() == "beach, sand …" and line.get_window_extent().width <= 1.5 * figure.dpi
