@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from coxlmm_utils.files import write_whole
+from coxlmm_utils.files import atomic_write
 
 RESULTS = Path("build/bench.json")
 
@@ -26,4 +26,4 @@ def keep(name: str, results: dict, path: Path = RESULTS) -> None:
     """Put one benchmark's results into the file; cases that were not measured now stay."""
     known = json.loads(path.read_text()) if path.exists() else {}
     known[name] = known.get(name, {}) | results
-    write_whole(path, lambda scratch: scratch.write_text(json.dumps(known, indent=1)))
+    atomic_write(path, lambda scratch: scratch.write_text(json.dumps(known, indent=1)))

@@ -65,12 +65,12 @@ def objective(Z: np.ndarray, U: np.ndarray, V: np.ndarray) -> float:
     return float(((Z - V @ U) ** 2).sum() + LAM * V.sum())
 
 
-def fit_ours(Z: np.ndarray, n_concepts: int, max_rounds: int) -> dict:
+def fit_ours(Z: np.ndarray, n_concepts: int, max_iter: int) -> dict:
     """Our default; `curve` is when which objective was first reached, over all starts."""
     from coxlmm_utils import SemiNMF
     from coxlmm_utils.dictionaries import Alternation
 
-    SemiNMF(n_concepts, lam=LAM, max_rounds=2).fit(Z[: len(Z) // 2])  # the libraries' first call is slow
+    SemiNMF(n_concepts, lam=LAM, max_iter=2).fit(Z[: len(Z) // 2])  # the libraries' first call is slow
     before, curve, step = peak_mb(reset=True), [], Alternation.step
 
     def timed_step(self):
@@ -80,12 +80,12 @@ def fit_ours(Z: np.ndarray, n_concepts: int, max_rounds: int) -> dict:
 
     Alternation.step = timed_step
     begin = time.perf_counter()
-    fitted = SemiNMF(n_concepts, lam=LAM, max_rounds=max_rounds).fit(Z)
+    fitted = SemiNMF(n_concepts, lam=LAM, max_iter=max_iter).fit(Z)
     seconds, memory = time.perf_counter() - begin, peak_mb() - before
-    floor = floor_seconds(Z, n_concepts, fitted.n_start_rounds_)
-    found = {"U": fitted.components_, "V": fitted.activations_, "rounds": fitted.n_rounds_, "floor_seconds": floor}
+    floor = floor_seconds(Z, n_concepts, fitted.n_running_)
+    found = {"U": fitted.components_, "V": fitted.activations_, "rounds": fitted.n_iter_, "floor_seconds": floor}
     found |= {"seconds": seconds, "memory_mb": memory, "curve": curve}
-    return found | {"start_rounds": sum(fitted.n_start_rounds_)}
+    return found | {"start_rounds": sum(fitted.n_running_)}
 
 
 def floor_seconds(Z: np.ndarray, n_concepts: int, n_start_rounds: list[int]) -> float:
@@ -95,11 +95,11 @@ def floor_seconds(Z: np.ndarray, n_concepts: int, n_start_rounds: list[int]) -> 
     Z = torch.from_numpy(Z)
     Z = Z.double() if Z.numel() <= SMALL else Z
     total = 0.0
-    for n_starts in sorted(set(n_start_rounds)):
-        U = torch.rand(n_starts * n_concepts, Z.shape[1], dtype=Z.dtype)
-        V = torch.rand(n_starts * n_concepts, len(Z), dtype=Z.dtype)
+    for n_init in sorted(set(n_start_rounds)):
+        U = torch.rand(n_init * n_concepts, Z.shape[1], dtype=Z.dtype)
+        V = torch.rand(n_init * n_concepts, len(Z), dtype=Z.dtype)
         U @ Z.T, V @ Z
-        rounds = n_start_rounds.count(n_starts)
+        rounds = n_start_rounds.count(n_init)
         begin = time.perf_counter()
         for _ in range(rounds):
             U @ Z.T, V @ Z
@@ -107,7 +107,7 @@ def floor_seconds(Z: np.ndarray, n_concepts: int, n_start_rounds: list[int]) -> 
     return total
 
 
-def fit_sklearn(Z: np.ndarray, n_concepts: int, max_rounds: int) -> dict:
+def fit_sklearn(Z: np.ndarray, n_concepts: int, max_iter: int) -> dict:
     """As the released code calls it, with a seed."""
     from sklearn.decomposition import DictionaryLearning
 
@@ -116,7 +116,7 @@ def fit_sklearn(Z: np.ndarray, n_concepts: int, max_rounds: int) -> dict:
         positive_code=True,
         fit_algorithm="cd",
         transform_algorithm="lasso_cd",
-        max_iter=max_rounds,
+        max_iter=max_iter,
         random_state=0,
     )
     before, begin = peak_mb(reset=True), time.perf_counter()
@@ -125,7 +125,7 @@ def fit_sklearn(Z: np.ndarray, n_concepts: int, max_rounds: int) -> dict:
     return {"U": learner.components_, "V": V, "rounds": learner.n_iter_, "seconds": seconds, "memory_mb": memory}
 
 
-def fit_overcomplete(Z: np.ndarray, n_concepts: int, max_rounds: int, solver: str = "pgd") -> dict:
+def fit_overcomplete(Z: np.ndarray, n_concepts: int, max_iter: int, solver: str = "pgd") -> dict:
     """Its projected gradient, whose penalty is a mean and so comes to lam * concepts / width, and its own settings."""
     matplotlib.cm.get_cmap = matplotlib.colormaps.get_cmap  # it asks for what matplotlib 3.9 took away
     from overcomplete.optimization import SemiNMF
@@ -140,14 +140,14 @@ def fit_overcomplete(Z: np.ndarray, n_concepts: int, max_rounds: int, solver: st
 
 def measure(case: str, system: str) -> dict:
     """One system on one case, in this process."""
-    Z, (n_concepts, max_rounds) = states(case), CASES[case]
+    Z, (n_concepts, max_iter) = states(case), CASES[case]
     fits = {
         "ours": fit_ours,
         "sklearn": fit_sklearn,
         "overcomplete": fit_overcomplete,
         "overcomplete_mu": partial(fit_overcomplete, solver="mu"),  # multiplicative updates: no penalty at all
     }
-    found = fits[system](Z, n_concepts, max_rounds)
+    found = fits[system](Z, n_concepts, max_iter)
     reached = objective(Z.astype(float), found.pop("U"), found.pop("V"))
     return found | {"objective": reached, "states_mb": Z.nbytes / 2**20}
 

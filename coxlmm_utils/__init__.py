@@ -11,7 +11,7 @@ Matrices are samples x features in code; the paper's Z, U and V are their transp
 after L blocks (0: embeddings; the last block's output is before the final norm), `layer="norm"` the final norm's output.
 """
 
-from ._version import __version__
+from ._version import __version__ as __version__
 from .concepts import ConceptBank, WordFilter, figures, ground_pictures, ground_words, token_shares
 from .dictionaries import PCA, Dictionary, KMeans, RandomDictionary, SemiNMF, Simple
 from .evaluation import (

@@ -44,7 +44,7 @@ def digest(content) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
+def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
     """Write a file or a folder whole or not at all (ours).
 
     `write` fills a temporary sibling, which then takes the place of `path` in one rename; if `write` fails,

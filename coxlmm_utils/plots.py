@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
-from .files import write_whole
+from .files import atomic_write
 
 INK = "#2b2d42"
 QUIET = "#6b7489"
@@ -93,7 +93,7 @@ PALE = "#e8e8ec"  # of a grid
 EDGE = "#c8ccd4"  # of the two axes that are drawn
 
 
-def quiet_axes(axes: Axes, title: str, below: str) -> None:
+def style_axes(axes: Axes, title: str, below: str) -> None:
     """Dress a chart: title above, what is measured below, a pale grid behind (ours).
 
     Parameters
@@ -124,4 +124,4 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     """
     path = Path(path)
     for ending in (".pdf", ".png"):
-        write_whole(path.with_name(path.name + ending), partial(figure.savefig, dpi=2 * DPI))
+        atomic_write(path.with_name(path.name + ending), partial(figure.savefig, dpi=2 * DPI))

@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 from tqdm.auto import tqdm
 from traitlets import default
 
-from coxlmm_utils.files import write_whole
+from coxlmm_utils.files import atomic_write
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PAGES = Path(__file__).parents[1] / "build"
@@ -209,7 +209,7 @@ def save_committed(notebook: NotebookNode, path: str | Path) -> Path:
             f"{path.name} would take {len(text.encode()) / 1e6:.2f} MB of at most "
             f"{SIZE_LIMIT / 1e6:g} MB; show fewer or smaller figures."
         )
-    return write_whole(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    return atomic_write(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def _cleaned(notebook: NotebookNode) -> NotebookNode:
@@ -283,7 +283,7 @@ def _run(path: Path, save: bool) -> None:
         save_committed(notebook, path)
     else:
         page = to_html(notebook, title=path.stem)
-        write_whole(PAGES / f"{path.stem}.html", lambda scratch: scratch.write_text(page, encoding="utf-8"))
+        atomic_write(PAGES / f"{path.stem}.html", lambda scratch: scratch.write_text(page, encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coxlmm_utils.files import cache_folder, digest, write_whole
+from coxlmm_utils.files import atomic_write, cache_folder, digest
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch):
@@ -25,8 +25,8 @@ def test_digest_tells_contents_apart_and_not_their_order():
 
 def test_a_file_and_its_folders_are_written(tmp_path):
     path = tmp_path / "new" / "folder" / "a.txt"
-    assert write_whole(path, lambda made: made.write_text("one")) == path
-    write_whole(path, lambda made: made.write_text("two"))
+    assert atomic_write(path, lambda made: made.write_text("one")) == path
+    atomic_write(path, lambda made: made.write_text("two"))
     assert path.read_text() == "two"
     assert list(path.parent.iterdir()) == [path]
 
@@ -40,8 +40,8 @@ def _folder_of(name: str):
 
 
 def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
-    write_whole(tmp_path / "bank", _folder_of("old"))
-    write_whole(tmp_path / "bank", _folder_of("new"))
+    atomic_write(tmp_path / "bank", _folder_of("old"))
+    atomic_write(tmp_path / "bank", _folder_of("new"))
     assert [path.name for path in tmp_path.rglob("*")] == ["bank", "new"]
 
 
@@ -52,15 +52,15 @@ def test_a_failed_writing_leaves_what_was_there(tmp_path, start):
         raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
-        write_whole(tmp_path / "thing", write)
+        atomic_write(tmp_path / "thing", write)
     assert list(tmp_path.iterdir()) == []
-    write_whole(tmp_path / "thing", _folder_of("old"))
+    atomic_write(tmp_path / "thing", _folder_of("old"))
     with pytest.raises(RuntimeError, match="disk full"):
-        write_whole(tmp_path / "thing", write)
+        atomic_write(tmp_path / "thing", write)
     assert [path.name for path in tmp_path.rglob("*")] == ["thing", "old"]
 
 
 def test_nothing_written_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        write_whole(tmp_path / "thing", lambda made: None)
+        atomic_write(tmp_path / "thing", lambda made: None)
     assert list(tmp_path.iterdir()) == []

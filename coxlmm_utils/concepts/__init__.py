@@ -1,7 +1,7 @@
 """TODO concepts"""
 
 from . import figures
-from .bank import THUMBNAIL_SIDE, ConceptBank, numbered_title
+from .bank import THUMBNAIL_SIDE, ConceptBank
 from .bank_files import LONGEST
 from .grounding import Words, ground_pictures, ground_words
 from .measures import active_mean, active_share, concept_stability, overlaps, token_shares, words_said
@@ -19,7 +19,6 @@ __all__ = [
     "figures",
     "ground_pictures",
     "ground_words",
-    "numbered_title",
     "overlaps",
     "token_shares",
     "words_said",

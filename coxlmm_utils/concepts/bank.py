@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..dictionaries import Dictionary, SemiNMF
-from ..extraction import States, join_states
+from ..extraction import HasProvenance, States, join_states
 from ..images import CaptionedImages
 from ..models import LMM, Layer
 from . import figures
@@ -21,11 +21,12 @@ from .bank_files import check_name, load_bank, read_names, save_bank, write_name
 from .grounding import Words, ground_pictures, ground_words
 from .word_filter import WordFilter
 
+N_WORDS = 3  # that stand for a concept without a name
 THUMBNAIL_SIDE = 224  # pixels of the longer side, at most
 
 
 @dataclass(frozen=True)
-class ConceptBank:
+class ConceptBank(HasProvenance):
     """The concepts of one token, grounded in words and pictures.
 
     Attributes
@@ -140,7 +141,7 @@ class ConceptBank:
     @property
     def token(self) -> str:
         """The target word, by its first spelling; of a shared bank all target words."""
-        return ", ".join(self.provenance.get("tokens", self.provenance["token"][:1]))
+        return ", ".join(self.tokens)
 
     @property
     def layer(self) -> Layer:
@@ -156,7 +157,7 @@ class ConceptBank:
         """Layer and position in words, as figures show them."""
         layer = "final norm" if self.layer == "norm" else f"layer {self.layer}"
         position = {"predicts": "position that predicts it (the paper's)", "own": "its own position (ours)"}
-        return f"{layer}, {position[self.provenance['position']]}"
+        return f"{layer}, {position[self.position]}"
 
     @property
     def concepts(self) -> np.ndarray:
@@ -187,7 +188,13 @@ class ConceptBank:
 
     def title(self, concept: int) -> str:
         """What a concept is called: its user's name, else its first three words, else "concept k" (ours)."""
-        return title_of(self, concept)
+        words = self.words[concept].kept[:N_WORDS]
+        return self.names.get(concept) or ", ".join(words) or f"concept {concept}"
+
+    def label(self, concept: int, n_words: int = N_WORDS) -> str:
+        """Its name, else its first words, with its number behind: the label of a figure's row (ours)."""
+        words = self.words[concept].kept[:n_words]
+        return f"{self.names.get(concept) or ', '.join(words) or '(no words)'}   {concept}"
 
     def rename(self, concept: int, name: str) -> None:
         """Name a concept; figures and views use the name from now on (ours).
@@ -283,18 +290,3 @@ def _thumbnail(picture: Image.Image) -> Image.Image:
     small = picture.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     return small
-
-
-N_WORDS = 3  # that stand for a concept without a name
-
-
-def title_of(bank, number: int) -> str:
-    """What a concept is called: its user's name, else its first three words, else "concept k" (ours)."""
-    words = bank.words[number].kept[:N_WORDS]
-    return bank.names.get(number) or ", ".join(words) or f"concept {number}"
-
-
-def numbered_title(bank, number: int, n_words: int = N_WORDS) -> str:
-    """A concept's name, else its first words, with its number behind: the label of a figure's row (ours)."""
-    words = bank.words[number].kept[:n_words]
-    return f"{bank.names.get(number) or ', '.join(words) or '(no words)'}   {number}"

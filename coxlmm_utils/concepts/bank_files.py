@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from .._version import __version__
 from ..dictionaries import METHODS, Dictionary, as_matrix
-from ..files import write_whole
+from ..files import atomic_write
 from ..images import open_picture
 from .grounding import Words
 
@@ -28,7 +28,7 @@ def save_bank(bank, folder: str | Path) -> Path:
     name = type(bank.dictionary).__name__
     if METHODS.get(name) is not type(bank.dictionary):
         raise ValueError(f"a bank of {name} cannot be saved: only {', '.join(METHODS)} can be loaded again")
-    return write_whole(folder, partial(_write, bank))
+    return atomic_write(folder, partial(_write, bank))
 
 
 def load_bank(folder: str | Path) -> dict:
@@ -54,7 +54,7 @@ def write_names(folder: Path, names: dict[int, str]) -> None:
     if not (folder / "bank.json").exists():
         raise FileNotFoundError(f"the bank is no longer in {folder}: save it again, then name its concepts")
     text = json.dumps({str(number): names[number] for number in sorted(names)}, indent=1)
-    write_whole(folder / NAMES, lambda scratch: scratch.write_text(text))
+    atomic_write(folder / NAMES, lambda scratch: scratch.write_text(text))
 
 
 def read_names(folder: Path, n_concepts: int) -> dict[int, str]:

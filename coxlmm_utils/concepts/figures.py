@@ -200,7 +200,7 @@ def _bar(figure: Figure, left: float, middle: float, bank, number: int, value: f
 
 def _marked(explained) -> str:
     """The caption with the token set apart."""
-    found = whole_word(*explained.bank.provenance["token"]).search(explained.caption)
+    found = whole_word(*explained.bank.spellings).search(explained.caption)
     if found is None:
         return explained.caption
     return f"{explained.caption[: found.start()]}[{found.group()}]{explained.caption[found.end() :]}"

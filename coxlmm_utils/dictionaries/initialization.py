@@ -10,7 +10,7 @@ SPARE = 10  # directions more than there are concepts; they sharpen the ones tha
 ENOUGH = 1024  # samples to find starts among
 
 
-def starting_concepts(Z: Tensor, squares: Tensor, n_concepts: int, n_starts: int, seed: int) -> Tensor:
+def initial_concepts(Z: Tensor, squares: Tensor, n_concepts: int, n_init: int, seed: int) -> Tensor:
     """Concepts to start from, (starts, concepts, width), unit vectors or zero where the states have too few (ours).
 
     First the leading right singular vectors, as scikit-learn's dictionary starts from them; then, for each other
@@ -24,10 +24,10 @@ def starting_concepts(Z: Tensor, squares: Tensor, n_concepts: int, n_starts: int
         Z, squares = Z[some], squares[some]
     W = _singular_vectors(Z, n_concepts + SPARE, rng)  # (directions, width)
     P = (Z @ W.T).double()  # (samples, directions)
-    U = Z.new_zeros(n_starts, n_concepts, Z.shape[1])
+    U = Z.new_zeros(n_init, n_concepts, Z.shape[1])
     towards = torch.where((P * P.abs()).sum(dim=0) < 0, -1, 1)  # each is signed to fit more of the energy
     U[0, : len(W)] = (towards[:, None] * W)[:n_concepts]
-    for start in range(1, n_starts):
+    for start in range(1, n_init):
         U[start] = _draw(P, squares, n_concepts, rng).to(Z) @ W
     return U
 

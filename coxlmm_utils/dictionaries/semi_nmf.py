@@ -22,8 +22,8 @@ from torch import Tensor
 
 from .activations import solve_activations
 from .base import Dictionary, as_matrix, squared_norms
-from .initialization import starting_concepts
-from .solver import End, into_ball, lowest_end
+from .initialization import initial_concepts
+from .solver import End, best_of_restarts, into_ball
 
 SMALL = 2**22  # states of no more numbers are worked on in float64, and from more starts, at next to no cost
 MANY_STARTS, FEW_STARTS = 8, 4
@@ -50,7 +50,7 @@ class SemiNMF(Dictionary):
 
     The objective (top of this file) is the paper's (section 3, arXiv 2406.08074), the solver ours: projected
     gradient on one concept at a time, for all starts together, on the device of the states (the CPU if it has no
-    float64). Beside the states it needs memory for about six times `n_starts` dictionaries and their activations.
+    float64). Beside the states it needs memory for about six times `n_init` dictionaries and their activations.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ class SemiNMF(Dictionary):
         The paper's K.
     lam : float, default=1.0
         Weight of the L1 term, in the unit of a state: the paper's lambda, twice scikit-learn's ``alpha``.
-    max_rounds : int, default=2000
+    max_iter : int, default=2000
         Most rounds of a start; reaching it warns.
     tol : float, default=1e-6
         A start ends when a plain round lowers the objective by no more than this fraction of it.
-    n_starts : int, optional
+    n_init : int, optional
         First the singular vectors of the states, then samples drawn far apart; the lowest objective is kept.
         Default: 8, but 4 if the states are more than four million numbers, where each start costs.
     random_state : int, default=0
@@ -82,8 +82,8 @@ class SemiNMF(Dictionary):
         The lambda in use: `lam`, or what `relative_lam` comes to.
     objective_ : list of float
         Value after each round of the kept start; never rises.
-    n_rounds_ : int
-    n_start_rounds_ : list of int
+    n_iter_ : int
+    n_running_ : list of int
         How many starts were under way in each round: all that the fit did.
     reconstruction_error_ : float
         ``||Z - V U||_F / ||Z||_F``, or 0 if all states are zero.
@@ -96,15 +96,15 @@ class SemiNMF(Dictionary):
         self,
         n_concepts: int = 20,
         lam: float = 1.0,
-        max_rounds: int = 2000,
+        max_iter: int = 2000,
         tol: float = 1e-6,
-        n_starts: int | None = None,
+        n_init: int | None = None,
         random_state: int = 0,
         relative_lam: float | None = None,
         verbose: bool = True,
     ) -> None:
         self.n_concepts, self.lam, self.relative_lam = n_concepts, lam, relative_lam
-        self.max_rounds, self.tol, self.n_starts = max_rounds, tol, n_starts
+        self.max_iter, self.tol, self.n_init = max_iter, tol, n_init
         self.random_state, self.verbose = random_state, verbose
 
     @classmethod
@@ -132,7 +132,7 @@ class SemiNMF(Dictionary):
         Z : array or tensor, shape (samples, width)
             States, of any float type.
         start : array or tensor, shape (at most n_concepts, width), optional
-            Concepts to start from, beside the `n_starts` others; concepts that are missing are drawn (ours).
+            Concepts to start from, beside the `n_init` others; concepts that are missing are drawn (ours).
 
         Raises
         ------
@@ -144,8 +144,8 @@ class SemiNMF(Dictionary):
         self.check_number(Z)
         squares = squared_norms(Z)  # (samples,)
         self.lam_ = self.lam if self.relative_lam is None else self.relative_lam * _largest_useful_lam(squares)
-        end, self.n_start_rounds_ = self._lowest_end(Z.double() if Z.numel() <= SMALL else Z, squares, start)
-        self.objective_, self.n_rounds_ = end.objective, len(end.objective)
+        end, self.n_running_ = self._lowest_end(Z.double() if Z.numel() <= SMALL else Z, squares, start)
+        self.objective_, self.n_iter_ = end.objective, len(end.objective)
         self.components_ = end.U.float().cpu().numpy()
         V, square = solve_activations(Z, squares, torch.as_tensor(self.components_).to(Z), self.lam_)
         self.activations_ = V.float().contiguous().cpu().numpy()
@@ -180,7 +180,7 @@ class SemiNMF(Dictionary):
 
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range."""
-        counts = {"n_concepts": self.n_concepts, "max_rounds": self.max_rounds, "n_starts": self.n_starts}
+        counts = {"n_concepts": self.n_concepts, "max_iter": self.max_iter, "n_init": self.n_init}
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise ValueError(f"{name} must be at least 1, not {count}.")
@@ -191,21 +191,21 @@ class SemiNMF(Dictionary):
 
     def _lowest_end(self, Z: Tensor, squares: Tensor, given: np.ndarray | Tensor | None) -> tuple[End, list[int]]:
         """The start that ends lowest, and how many were under way in each round."""
-        n_starts = self.n_starts or (MANY_STARTS if Z.numel() <= SMALL else FEW_STARTS)
-        n_starts += given is not None
-        U = starting_concepts(Z, squares, self.n_concepts, n_starts, self.random_state)  # (starts, concepts, width)
+        n_init = self.n_init or (MANY_STARTS if Z.numel() <= SMALL else FEW_STARTS)
+        n_init += given is not None
+        U = initial_concepts(Z, squares, self.n_concepts, n_init, self.random_state)  # (starts, concepts, width)
         if given is not None:
             given = into_ball(as_matrix(given, "concept").to(Z, copy=True))
             if given.shape[1] != Z.shape[1] or len(given) > self.n_concepts:
                 raise ValueError(f"start has shape {tuple(given.shape)}: it must fit {tuple(U.shape[1:])}.")
             U[-1, : len(given)] = given
-        return lowest_end(Z, squares, U, self.lam_, self.tol, self.max_rounds, self.verbose)
+        return best_of_restarts(Z, squares, U, self.lam_, self.tol, self.max_iter, self.verbose)
 
     def _warn_of_poor_fit(self, end: End) -> None:
         """Warn of a fit that was cut off, and of concepts that no sample uses."""
         if not end.settled:
             warnings.warn(
-                f"Semi-NMF has not settled in max_rounds={self.max_rounds}: the last round lowered "
+                f"Semi-NMF has not settled in max_iter={self.max_rounds}: the last round lowered "
                 f"the objective by {end.decrease:.1e} of it (tol={self.tol:.1e}).",
                 stacklevel=3,
             )

@@ -36,20 +36,20 @@ class End:
     settled: bool
 
 
-def lowest_end(
-    Z: Tensor, squares: Tensor, U: Tensor, lam: float, tol: float, max_rounds: int, progress: bool = False
+def best_of_restarts(
+    Z: Tensor, squares: Tensor, U: Tensor, lam: float, tol: float, max_iter: int, progress: bool = False
 ) -> tuple[End, list[int]]:
     """All starts to their ends: the one with the lowest objective, and how many were under way in each round."""
     rounds = Alternation(Z, squares, U, lam, tol)
     settled, under_way, lowest = torch.zeros_like(rounds.plain), [[] for _ in U], None
-    bar = tqdm(range(max_rounds), desc="Semi-NMF", unit="rounds", delay=3, leave=False, disable=not progress)
+    bar = tqdm(range(max_iter), desc="Semi-NMF", unit="rounds", delay=3, leave=False, disable=not progress)
     n_under_way = []
     for number in bar:
         settled = rounds.step() if number else settled
         n_under_way.append(len(rounds))
         for curve, value in zip(under_way, rounds.objective):
             curve.append(value)
-        over = settled | (number == max_rounds - 1)
+        over = settled | (number == max_iter - 1)
         for i in over.nonzero()[:, 0].tolist():
             if lowest is None or under_way[i][-1] < lowest.objective[-1]:
                 lowest = End(rounds.U[i], under_way[i], float(rounds.decrease[i]), bool(settled[i]))

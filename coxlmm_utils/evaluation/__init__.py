@@ -5,7 +5,7 @@ from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
 from .clipscore import MOST_WORDS, PREFIX, ClipJudge, words_as_text
 from .evaluate import METRICS, Evaluation, evaluate
 from .grounding_quality import grounding_quality, measure
-from .judges import JudgedPictures, load_judges
+from .judges import PictureScorer, load_judges
 from .selection import choose_lam, choose_layer, choose_n_concepts
 from .sweep import sweep
 from .sweep_figures import curves, layers_beside_the_paper, shares
@@ -16,10 +16,10 @@ __all__ = [
     "BertJudge",
     "ClipJudge",
     "Evaluation",
-    "JudgedPictures",
     "METRICS",
     "MOST_WORDS",
     "PREFIX",
+    "PictureScorer",
     "System",
     "choose_lam",
     "choose_layer",

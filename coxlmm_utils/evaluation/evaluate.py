@@ -15,7 +15,7 @@ from ..models import LMM
 from ..statistics import Mean, bootstrap_mean, compare
 from .bertscore import BertJudge
 from .clipscore import ClipJudge
-from .judges import JudgedPictures
+from .judges import PictureScorer
 from .systems import NAMES, System, make_systems
 
 METRICS = {"clipscore": "CLIPScore", "bertscore": "BERTScore"}
@@ -140,17 +140,17 @@ def evaluate(
     _check(states, tested, seeds)
     dictionary = dictionary or SemiNMF()
     systems = make_systems(lmm, states, tested, dictionary, seeds, word_filter)
-    judged = JudgedPictures(tested.images, clip, bert)
+    judged = PictureScorer(tested.images, clip, bert)
     scores = pd.concat([_scores_of_systems(systems, judged), _scores_of_references(judged)], ignore_index=True)
     scores["picture"] = np.array(tested.images.ids, dtype=object)[scores["picture"]]
     concepts = pd.concat([_concepts(system) for system in systems], ignore_index=True)
     found = {"samples": len(states), "tested": len(tested), "judges": {"clip": clip.name, "bert": bert.name}}
     found |= {"dictionary": dictionary.get_params(), "seeds": list(map(int, seeds)), "layer": states.layer}
-    token = ", ".join(states.provenance["token"][:1])
+    token = ", ".join(states.spellings[:1])
     return Evaluation(token, scores, concepts, {**states.provenance, **found})
 
 
-def _scores_of_systems(systems: Sequence[System], judged: JudgedPictures) -> pd.DataFrame:
+def _scores_of_systems(systems: Sequence[System], judged: PictureScorer) -> pd.DataFrame:
     """A row for each system and picture; judged all together, so that nothing is judged twice."""
     said = [
         (system.name, system.seed, row, rank, words)
@@ -168,7 +168,7 @@ def _scores_of_systems(systems: Sequence[System], judged: JudgedPictures) -> pd.
     return pd.DataFrame(columns).reset_index()
 
 
-def _scores_of_references(judged: JudgedPictures) -> pd.DataFrame:
+def _scores_of_references(judged: PictureScorer) -> pd.DataFrame:
     """A row for each picture: GT-captions, whatever the number of concepts."""
     found = {"clipscore": judged.clip_of_references(), "bertscore": judged.bert_of_references()}
     columns = {_column(metric, top): values for metric, values in found.items() for top in TOP}
@@ -204,7 +204,7 @@ def _check(states: States, tested: States, seeds: Sequence[int]) -> None:
     if states.layer != tested.layer:
         raise ValueError(f"the states are of layer {states.layer}, those to test of layer {tested.layer}")
     if len(tested) < 2:
-        raise ValueError(f"there are {len(tested)} test samples of {states.provenance['token'][0]!r}: two at least")
+        raise ValueError(f"there are {len(tested)} test samples of {states.spellings[0]!r}: two at least")
     mine, theirs = states.images, tested.images
     alike = mine.source == theirs.source if mine.source else mine.open == theirs.open  # ids of two lists say nothing
     if alike and (seen := set(mine.ids) & set(theirs.ids)):

@@ -14,7 +14,7 @@ from ..images import CaptionedImages
 from ..models import LMM
 from .bertscore import BertJudge
 from .clipscore import ClipJudge
-from .judges import JudgedPictures
+from .judges import PictureScorer
 from .random_words import random_words
 
 
@@ -121,7 +121,7 @@ def grounding_quality(
     top = ground_pictures(dictionary.activations_, n_pictures)  # (concepts, n_pictures)
     said = {"": words, "_random": random}
     table = score_words_with_pictures(said, dictionary.activations_, top, states.images, clip, bert).reset_index()
-    table.insert(0, "token", states.provenance["token"][0])
+    table.insert(0, "token", states.spellings[0])
     table.insert(2, "words", [str(words[k]) for k in table["concept"]])
     return table
 
@@ -156,7 +156,7 @@ def score_words_with_pictures(
         that are active on no picture.
     """
     shown, row_of = np.unique(top, return_inverse=True)
-    judged = JudgedPictures(images[shown.tolist()], clip, bert)
+    judged = PictureScorer(images[shown.tolist()], clip, bert)
     concept = np.repeat(np.arange(len(top)), top.shape[1])
     pairs = pd.DataFrame({"concept": concept, "row": row_of.ravel()})
     pairs = pairs[activations[top.ravel(), concept] > 0]

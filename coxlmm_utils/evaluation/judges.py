@@ -18,7 +18,7 @@ PICTURES_AT_ONCE = 64
 WORDLESS = 0.0  # BERTScore of no words: what the library gives, and after rescaling that of an unrelated text
 
 
-class JudgedPictures:
+class PictureScorer:
     """Pictures as the judges see them, and the captions that they ought to have.
 
     Parameters

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..concepts import numbered_title, token_shares
-from ..plots import INK, QUIET, new_figure, quiet_axes
+from ..concepts import token_shares
+from ..plots import INK, QUIET, new_figure, style_axes
 from .paper import FIG6_CLIPSCORE, FIG6_LAYERS
 from .selection import MEASURES, Choice
 
@@ -48,7 +48,7 @@ def curves(
     for axes, measure in zip(panels, measures):
         for colour, (token, rows) in zip(COLOURS, _by_token(table)):
             _line(axes, rows, setting, measure, places, colour, token)
-        quiet_axes(axes, MEASURES[measure], NAMES[setting])
+        style_axes(axes, MEASURES[measure], NAMES[setting])
         if log:
             axes.set_xscale("log")
         if setting == "layer":
@@ -84,7 +84,7 @@ def layers_beside_the_paper(table: pd.DataFrame, measure: str = "auc") -> Figure
     paper = figure.add_subplot(grid[2])
     for colour, (name, scores) in zip((*COLOURS[:2], QUIET), FIG6_CLIPSCORE.items()):
         paper.plot(FIG6_LAYERS, scores, color=colour, linewidth=1.6, label=name)
-    quiet_axes(paper, "CLIPScore", "layer of OPT-6.7B (32 blocks)")
+    style_axes(paper, "CLIPScore", "layer of OPT-6.7B (32 blocks)")
     paper.set_title("paper, Fig 6 · CLIPScore", loc="left", fontsize=10, color=INK)
     paper.legend(frameon=False, fontsize=8)
     return figure
@@ -113,9 +113,9 @@ def shares(bank, n_words: int = 4) -> Figure:
         width = table[token].to_numpy()[order]
         axes.barh(range(len(table)), width, left=left, color=colour, height=0.78, label=token)
         left += width
-    labels = [numbered_title(bank, k, n_words) for k in order]
+    labels = [bank.label(k, n_words) for k in order]
     axes.set_yticks(range(len(table)), labels, fontsize=8.5, parse_math=False)
-    quiet_axes(axes, "", "share of a concept's activation")
+    style_axes(axes, "", "share of a concept's activation")
     axes.set(xlim=(0, 1), ylim=(-0.6, len(table) - 0.4))
     axes.grid(False)
     axes.spines[:].set_visible(False)

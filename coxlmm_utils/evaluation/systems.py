@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from ..concepts import WordFilter, Words, ground_words
 from ..dictionaries import PCA, Dictionary, KMeans, SemiNMF, Simple
-from ..extraction import States, read_again
+from ..extraction import States, reread
 from ..images import noise_images
 from ..models import LMM
 from .random_words import random_words
@@ -149,4 +149,4 @@ def _of_noise(lmm: LMM, states: States) -> States:
     """The states of noise in the place of the pictures, at the same words of the same captions."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*unlike a page of the picture book")  # it is meant to be
-        return read_again(lmm, states, states.layer, noise_images(states.images))
+        return reread(lmm, states, states.layer, noise_images(states.images))

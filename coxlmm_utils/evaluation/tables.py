@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..files import write_whole
+from ..files import atomic_write
 from ..statistics import Mean, holm
 from .evaluate import METRICS, Evaluation
 from .paper import TABLE1, TABLE1_SYSTEMS, TABLE2, TABLE2_SYSTEMS
@@ -182,8 +182,8 @@ def save_table(table: pd.DataFrame, path: str | Path, caption: str = "") -> None
         hrules=True, multirow_align="naive", caption=_latex(caption) or None, position_float="centering"
     )
     plain = table.map(lambda value: value.replace(SPACE, " ") if isinstance(value, str) else value)
-    write_whole(path.with_name(path.name + ".csv"), lambda file: plain.to_csv(file))
-    write_whole(path.with_name(path.name + ".tex"), lambda file: file.write_text(latex, encoding="utf-8"))
+    atomic_write(path.with_name(path.name + ".csv"), lambda file: plain.to_csv(file))
+    atomic_write(path.with_name(path.name + ".tex"), lambda file: file.write_text(latex, encoding="utf-8"))
 
 
 def _numbers(mean: Mean | None, values: pd.Series) -> dict:

@@ -1,7 +1,7 @@
 """TODO explanation"""
 
 from .concept_maps import PatchMap, patch_map
-from .explain import Explanation, explain, explain_many, explanation_of, words_that_follow, written_for
+from .explain import Explanation, explain, explain_many, explanation_of, generated_for, next_words
 from .localization import mask_scores
 from .map_figures import MAPS, concept_maps, explanation_maps, maps_figure, token_maps
 
@@ -14,10 +14,10 @@ __all__ = [
     "explain_many",
     "explanation_maps",
     "explanation_of",
+    "generated_for",
     "maps_figure",
     "mask_scores",
+    "next_words",
     "patch_map",
     "token_maps",
-    "words_that_follow",
-    "written_for",
 ]

@@ -136,13 +136,13 @@ def patch_map(lmm: LMM, explanation: Explanation, concept: int, way: str = "proj
     bank.check_model(lmm)
     _check(bank, concept, way)
     ids = explanation.ids[: explanation.step + 1]
-    batch = lmm.inputs([explanation.picture], bank.provenance["prompt"], continuations=[ids])
+    batch = lmm.inputs([explanation.picture], bank.prompt, continuations=[ids])
     grid = image_grid(lmm, batch)
     of_image = image_tokens(lmm, batch)[0].nonzero()[:, 0]  # (image tokens,)
     if way == "projection":
         values = _projections(lmm, bank, batch, of_image)[:, concept]
     else:
-        position = batch["input_ids"].shape[1] - len(ids) - 1 + state_of(explanation.step, bank.provenance["position"])
+        position = batch["input_ids"].shape[1] - len(ids) - 1 + state_of(explanation.step, bank.position)
         values = _gradients(lmm, bank, batch, position, concept)[of_image.cpu()]
     box = seen_box(lmm, explanation.picture.size)
     return PatchMap(concept, way, values.reshape(grid).astype(np.float32), explanation.picture, box)

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..concepts import ConceptBank, figures
 from ..images import CaptionedImages, as_rgb, open_picture
-from ..models import LMM, Written, decode, find_token, last_logits, write_captions
+from ..models import LMM, GeneratedCaption, decode, find_token, generate_captions, last_logits
 from ..text import whole_word
 
 
@@ -96,8 +96,8 @@ def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str
     """
     bank.check_model(lmm)
     picture = open_picture(picture) if isinstance(picture, (str, Path)) else as_rgb(picture)
-    lmm.warn_if_strange([picture])
-    written = written_for(lmm, bank, [picture])[0]
+    lmm.warn_if_out_of_domain([picture])
+    written = generated_for(lmm, bank, [picture])[0]
     explained = explanation_of(lmm, bank, picture, written)
     if explained is None:
         raise ValueError(
@@ -106,7 +106,7 @@ def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str
     return explained
 
 
-def explanation_of(lmm: LMM, bank: ConceptBank, picture: Image.Image, written: Written) -> Explanation | None:
+def explanation_of(lmm: LMM, bank: ConceptBank, picture: Image.Image, written: GeneratedCaption) -> Explanation | None:
     """The explanation of a caption that the model wrote for a picture (paper section 3.5, arXiv 2406.08074).
 
     Parameters
@@ -123,10 +123,10 @@ def explanation_of(lmm: LMM, bank: ConceptBank, picture: Image.Image, written: W
     Explanation or None
         None if the caption does not have the token.
     """
-    step = find_token(lmm, written.ids, bank.provenance["token"])
+    step = find_token(lmm, written.ids, bank.spellings)
     if step is None:
         return None
-    state = written.state(bank.layer, step, bank.provenance["position"])  # (width,)
+    state = written.state(bank.layer, step, bank.position)  # (width,)
     tokens = [lmm.tokenizer.decode([token]).strip() for token in written.ids]
     return Explanation(bank, picture, written.caption, written.ids, tokens, step, bank.project(state[None])[0])
 
@@ -171,10 +171,10 @@ def explain_many(
     return table.astype({f"concept_{r + 1}": "Int64" for r in range(n_concepts)})
 
 
-def written_for(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[Written]:
+def generated_for(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[GeneratedCaption]:
     """Captions written just as those that the bank was learned from."""
     settings = bank.provenance
-    return write_captions(lmm, pictures, [bank.layer], settings["prompt"], settings["max_new_tokens"])
+    return generate_captions(lmm, pictures, [bank.layer], settings["prompt"], settings["max_new_tokens"])
 
 
 def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts: int) -> list[dict]:
@@ -183,8 +183,8 @@ def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts:
     rows = [{"id": id, "problem": problems.get(id, "")} for id in batch.ids]
     if not pictures:
         return rows
-    lmm.warn_if_strange(pictures)
-    for number, picture, written in zip(readable, pictures, written_for(lmm, bank, pictures)):
+    lmm.warn_if_out_of_domain(pictures)
+    for number, picture, written in zip(readable, pictures, generated_for(lmm, bank, pictures)):
         row = rows[number]
         row["caption"] = written.caption
         explained = explanation_of(lmm, bank, picture, written)
@@ -202,7 +202,7 @@ def _columns(explained: Explanation, n: int) -> dict:
 
 
 @torch.inference_mode()
-def words_that_follow(lmm: LMM, explanation: Explanation, n: int = 5) -> list[tuple[str, float]]:
+def next_words(lmm: LMM, explanation: Explanation, n: int = 5) -> list[tuple[str, float]]:
     """The most probable next words after the explained token, with the caption up to it as it was written (ours).
 
     Parameters
@@ -226,7 +226,7 @@ def words_that_follow(lmm: LMM, explanation: Explanation, n: int = 5) -> list[tu
     """
     explanation.bank.check_model(lmm)
     ids = explanation.ids[: _end_of_token(lmm, explanation)]
-    batch = lmm.inputs([explanation.picture], explanation.bank.provenance["prompt"], continuations=[ids])
+    batch = lmm.inputs([explanation.picture], explanation.bank.prompt, continuations=[ids])
     probabilities = last_logits(lmm, batch, 1)[0, 0].float().softmax(dim=0)  # (vocabulary,)
     best = probabilities.topk(min(n, len(probabilities)))
     return [(_as_next(lmm, ids, token), p) for token, p in zip(best.indices.tolist(), best.values.tolist())]
@@ -234,7 +234,7 @@ def words_that_follow(lmm: LMM, explanation: Explanation, n: int = 5) -> list[tu
 
 def _end_of_token(lmm: LMM, explanation: Explanation) -> int:
     """How many tokens the caption has up to the end of the explained word, which may be of several pieces."""
-    found = whole_word(*explanation.bank.provenance["token"]).search(explanation.caption)
+    found = whole_word(*explanation.bank.spellings).search(explanation.caption)
     ids = explanation.ids
     return next(n for n in range(1, len(ids) + 1) if len(decode(lmm, ids[:n])) >= found.end())
 

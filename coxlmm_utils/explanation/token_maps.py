@@ -53,7 +53,7 @@ def attention(lmm: LMM, explained: Explanation) -> np.ndarray:
         output = lmm.model(**batch, use_cache=False, output_attentions=True)
     blocks = getattr(output, "language_model_outputs", output).attentions  # of BLIP; (1, heads, queries, keys) each
     blocks = blocks[: lmm.n_layers if layer == "norm" else layer]
-    place = -2 if explained.bank.provenance["position"] == "predicts" else -1  # the last one is the token's own
+    place = -2 if explained.bank.position == "predicts" else -1  # the last one is the token's own
     weights = torch.stack([block[0, :, place].float().mean(0) for block in blocks]).mean(0)  # (keys,)
     return _on_grid(weights, image_tokens(lmm, batch), grid)
 
@@ -143,7 +143,7 @@ def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int =
 
 def _inputs(lmm: LMM, explained: Explanation, pictures: list[Image.Image], ids: list[int]) -> BatchFeature:
     """The model's inputs for pictures with the beginning of the caption."""
-    return lmm.inputs(pictures, explained.bank.provenance["prompt"], continuations=[ids] * len(pictures))
+    return lmm.inputs(pictures, explained.bank.prompt, continuations=[ids] * len(pictures))
 
 
 @torch.inference_mode()

@@ -2,12 +2,14 @@
 
 from . import blocks
 from .__main__ import main
-from .extract import extract, extract_many, read_again
+from .extract import extract, extract_many, reread
 from .inspection import Inspection, inspect
+from .provenance import HasProvenance, require_same
 from .states import States, join_states
 from .suggest_tokens import suggest_tokens
 
 __all__ = [
+    "HasProvenance",
     "Inspection",
     "States",
     "blocks",
@@ -16,6 +18,7 @@ __all__ = [
     "inspect",
     "join_states",
     "main",
-    "read_again",
+    "require_same",
+    "reread",
     "suggest_tokens",
 ]

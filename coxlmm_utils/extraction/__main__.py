@@ -14,7 +14,7 @@ from ..images import load_images
 from ..models import POSITIONS, load_lmm
 from .estimate import estimate
 from .loop import make_blocks
-from .plan import REFERENCE_RULES, planned
+from .plan import REFERENCE_RULES, make_plan
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lmm = load_lmm(options.model, device=_own_device(), dtype=options.dtype)
     images = load_images(options.data, split=options.split, limit=options.limit)
     settings = options.references, options.prompt, options.max_new_tokens, None, options.stop_early
-    reading = planned(lmm, images, tokens, layers, options.position or POSITIONS, *settings)
+    reading = make_plan(lmm, images, tokens, layers, options.position or POSITIONS, *settings)
     folder = reading.folder(options.folder or cache_folder() / "states")
     shard, n_shards = _share()
     if shard == 0 and folder.missing():

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..files import digest, write_whole
+from ..files import atomic_write, digest
 
 BLOCK = 128  # pictures
 
@@ -89,8 +89,8 @@ class BlockFolder:
         for left_behind in self.folder.glob(f".{self.names[number]}.*"):  # by a process that was killed
             shutil.rmtree(left_behind, ignore_errors=True)
         states = {name: state.contiguous() for name, state in block.states.items()}
-        write_whole(f"{place}.safetensors", lambda path: save_file(states, path))
-        write_whole(f"{place}.json", lambda path: path.write_text(json.dumps(record)))
+        atomic_write(f"{place}.safetensors", lambda path: save_file(states, path))
+        atomic_write(f"{place}.json", lambda path: path.write_text(json.dumps(record)))
 
     def read(self, numbers: Sequence[int] | None = None, states: bool = True) -> Iterator[Block]:
         """The blocks in order; without states only what json holds of them.
@@ -128,7 +128,7 @@ class BlockFolder:
         for folder, settings in ((self.captions_folder, self.captioning), (self.folder, self.reading)):
             if not (folder / "settings.json").exists():
                 text = json.dumps(settings, indent=1)
-                write_whole(folder / "settings.json", lambda path: path.write_text(text))
+                atomic_write(folder / "settings.json", lambda path: path.write_text(text))
 
 
 def block_name(number: int, content: Sequence) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ..models import LMM, write_batch
+from ..models import LMM, generate_batch
 from .blocks import BlockFolder
-from .plan import Reading
+from .plan import ExtractionPlan
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Estimate:
         )
 
 
-def estimate(lmm: LMM, reading: Reading, folder: BlockFolder, batch_size: int, n_shards: int = 1) -> Estimate | None:
+def estimate(
+    lmm: LMM, reading: ExtractionPlan, folder: BlockFolder, batch_size: int, n_shards: int = 1
+) -> Estimate | None:
     """Time one batch of captions; None if nothing is missing.
 
     Parameters
@@ -70,12 +72,12 @@ def estimate(lmm: LMM, reading: Reading, folder: BlockFolder, batch_size: int, n
     return Estimate(n_pictures, max(needed, 1e-9), _memory_in_use(lmm), int(samples * share) * per_sample)
 
 
-def _seconds_of(lmm: LMM, reading: Reading, pictures: list) -> float:
+def _seconds_of(lmm: LMM, reading: ExtractionPlan, pictures: list) -> float:
     """The time of one batch; of the second run, since a first one also warms up."""
     settings = reading.captioning["prompt"], reading.captioning["max_new_tokens"]
-    write_batch(lmm, pictures[:1], reading.layers, *settings)
+    generate_batch(lmm, pictures[:1], reading.layers, *settings)
     begin = time.perf_counter()
-    write_batch(lmm, pictures, reading.layers, *settings).states([0], [0])  # which waits for the GPU
+    generate_batch(lmm, pictures, reading.layers, *settings).states([0], [0])  # which waits for the GPU
     return time.perf_counter() - begin
 
 

@@ -12,7 +12,7 @@ from ..models import LMM, POSITIONS, Layer
 from .blocks import BLOCK
 from .estimate import estimate
 from .loop import make_blocks
-from .plan import planned
+from .plan import make_plan
 from .samples import gathered
 from .states import States
 
@@ -131,7 +131,9 @@ def extract_many(
         If a token has no sample (the message suggests words that do occur), or for a layer, position or rule that
         there is not.
     """
-    reading = planned(lmm, images, tokens, layers, positions, references, prompt, max_new_tokens, captions, stop_early)
+    reading = make_plan(
+        lmm, images, tokens, layers, positions, references, prompt, max_new_tokens, captions, stop_early
+    )
     if folder is not None and not reading.lasting:
         raise ValueError("pictures in memory cannot be kept apart in a folder: save them as files, or leave folder out")
     with tempfile.TemporaryDirectory() as scratch:
@@ -143,7 +145,7 @@ def extract_many(
         return gathered(lmm, images, reading, list(blocks.read()))
 
 
-def read_again(lmm: LMM, states: States, layer: Layer, images: CaptionedImages | None = None, **options) -> States:
+def reread(lmm: LMM, states: States, layer: Layer, images: CaptionedImages | None = None, **options) -> States:
     """Read the states of the same words in the same captions, forced, with all settings as they were (ours).
 
     Parameters

@@ -12,7 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from ..images import as_rgb
-from ..models import LMM, POSITIONS, Layer, Written, find_token, folded, last_logits, write_captions
+from ..models import (
+    LMM,
+    POSITIONS,
+    GeneratedCaption,
+    Layer,
+    collapse_repeats,
+    find_token,
+    generate_captions,
+    last_logits,
+)
 from ..text import FUNCTION_WORDS, words_in
 from .inspection_html import page
 
@@ -133,7 +142,7 @@ def inspect(
     """
     layers = _spread(lmm.n_layers) if layers is None else list(layers)
     picture = as_rgb(picture)
-    [written] = write_captions(lmm, [picture], list(dict.fromkeys([*layers, "norm"])), prompt, max_new_tokens)
+    [written] = generate_captions(lmm, [picture], list(dict.fromkeys([*layers, "norm"])), prompt, max_new_tokens)
     spellings = _spellings(written.caption, token)
     step = _step(lmm, written, spellings)
     batch = lmm.inputs([picture], prompt, continuations=[written.ids])
@@ -147,7 +156,7 @@ def inspect(
     return Inspection(
         token=spellings[0],
         caption=written.caption,
-        prompt=folded(lmm.tokenizer, sequence[:length]),
+        prompt=collapse_repeats(lmm.tokenizer, sequence[:length]),
         prompt_length=length,
         ids=tuple(written.ids),
         pieces=_pieces(lmm, written.ids),
@@ -177,7 +186,7 @@ def _spellings(caption: str, token: str | Sequence[str] | None) -> list[str]:
     return [next((word for word in words if len(word) > 1 and word not in FUNCTION_WORDS), words[0])]
 
 
-def _step(lmm: LMM, written: Written, spellings: Sequence[str]) -> int:
+def _step(lmm: LMM, written: GeneratedCaption, spellings: Sequence[str]) -> int:
     """Where the target begins in the caption."""
     step = find_token(lmm, written.ids, spellings)
     if step is None:
@@ -186,7 +195,9 @@ def _step(lmm: LMM, written: Written, spellings: Sequence[str]) -> int:
     return step
 
 
-def _problems(lmm: LMM, written: Written, step: int, positions: dict[str, int], logits: Tensor) -> tuple[str, ...]:
+def _problems(
+    lmm: LMM, written: GeneratedCaption, step: int, positions: dict[str, int], logits: Tensor
+) -> tuple[str, ...]:
     """What does not fit: the token that is predicted, or the states that were read."""
     found = [_not_the_target(lmm, written.ids[step], positions["predicts"], logits[step])]
     for name, row in zip(POSITIONS, (step, step + 1)):
@@ -222,7 +233,7 @@ def _correlation(a: Tensor, b: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([a, b.to(a.device)]))[0, 1])
 
 
-def _top_words(lmm: LMM, written: Written, step: int, layer: Layer) -> dict[str, tuple[str, ...]]:
+def _top_words(lmm: LMM, written: GeneratedCaption, step: int, layer: Layer) -> dict[str, tuple[str, ...]]:
     """The most probable tokens at both positions."""
     states = torch.stack([written.state(layer, step, position) for position in POSITIONS])  # (2, width)
     best = lmm.unembed(states, layer).topk(N_WORDS, dim=1).indices.tolist()

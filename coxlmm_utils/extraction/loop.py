@@ -10,15 +10,15 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..models import LMM, Layer, decode, read_batch, state_of, write_batch
+from ..models import LMM, Layer, decode, generate_batch, state_of, teacher_forced_batch
 from .blocks import Block, BlockFolder
-from .plan import Reading
+from .plan import ExtractionPlan
 
 LOOKED_AT = 8  # of the first pictures, to see whether the model knows such pictures at all
 
 
 def make_blocks(
-    lmm: LMM, reading: Reading, folder: BlockFolder, batch_size: int, shard: int = 0, n_shards: int = 1
+    lmm: LMM, reading: ExtractionPlan, folder: BlockFolder, batch_size: int, shard: int = 0, n_shards: int = 1
 ) -> None:
     """Make the blocks that are missing; of every `n_shards` blocks one, so that processes share the work."""
     own = [number for number in folder.missing() if number % n_shards == shard]
@@ -29,19 +29,19 @@ def make_blocks(
     with bar, ThreadPoolExecutor(max_workers=1) as opener:  # opens the next block's pictures while the model runs
         for number, opened in zip(own, _ahead(opener, reading.images.opened, [rows[number] for number in own])):
             if number == own[0]:
-                lmm.warn_if_strange(opened[1][:LOOKED_AT])
+                lmm.warn_if_out_of_domain(opened[1][:LOOKED_AT])
             block = _made(lmm, reading, opened, known, batch_size, bar)
             folder.write(number, block)
             kept += sum(bool(picture["steps"]) for picture in block.pictures)
             bar.set_postfix(kept=kept)
 
 
-def _title(reading: Reading, shard: int, n_shards: int) -> str:
+def _title(reading: ExtractionPlan, shard: int, n_shards: int) -> str:
     tokens = ", ".join(reading.targets.spellings)
     return f"states of {tokens}" + (f" ({shard + 1} of {n_shards})" if n_shards > 1 else "")
 
 
-def _known(lmm: LMM, reading: Reading, folder: BlockFolder) -> dict[tuple[str, str], list[int]]:
+def _known(lmm: LMM, reading: ExtractionPlan, folder: BlockFolder) -> dict[tuple[str, str], list[int]]:
     """Token ids of captions that need not be written."""
     if reading.captions is None:
         return folder.known_captions()
@@ -60,7 +60,7 @@ def _ahead(opener: ThreadPoolExecutor, call, arguments: Sequence) -> Iterator:
         yield result
 
 
-def _made(lmm: LMM, reading: Reading, opened: tuple, known: dict, batch_size: int, bar: tqdm) -> Block:
+def _made(lmm: LMM, reading: ExtractionPlan, opened: tuple, known: dict, batch_size: int, bar: tqdm) -> Block:
     """One block of pictures that were opened."""
     rows, pictures, unreadable = opened
     ids = [reading.images.ids[row] for row in rows]
@@ -82,7 +82,9 @@ def _made(lmm: LMM, reading: Reading, opened: tuple, known: dict, batch_size: in
     return block
 
 
-def _read(lmm: LMM, reading: Reading, ids: list[str], pictures: list[Image.Image], known: dict) -> tuple[dict, dict]:
+def _read(
+    lmm: LMM, reading: ExtractionPlan, ids: list[str], pictures: list[Image.Image], known: dict
+) -> tuple[dict, dict]:
     """A batch: what json keeps of each picture, and the states, (id, "token/position/layer") to (width,)."""
     versions = [reading.version(id) for id in ids]
     if all((id, version) in known for id, version in zip(ids, versions)):
@@ -98,7 +100,7 @@ def _read(lmm: LMM, reading: Reading, ids: list[str], pictures: list[Image.Image
     return entries, states
 
 
-def _written(lmm: LMM, reading: Reading, ids: list[str], pictures: list) -> tuple[list, list, dict]:
+def _written(lmm: LMM, reading: ExtractionPlan, ids: list[str], pictures: list) -> tuple[list, list, dict]:
     """Captions that the model writes, the tokens' steps in them, and their states."""
     enough = None
     if reading.rules["stop_early"]:
@@ -107,14 +109,16 @@ def _written(lmm: LMM, reading: Reading, ids: list[str], pictures: list) -> tupl
             return reading.targets.all_out(lmm, ids[row], caption)
 
     settings = reading.captioning["prompt"], reading.captioning["max_new_tokens"]
-    batch = write_batch(lmm, pictures, reading.layers, *settings, enough)
+    batch = generate_batch(lmm, pictures, reading.layers, *settings, enough)
     steps = [reading.targets.steps(lmm, id, caption) for id, caption in zip(ids, batch.ids)]
     wanted = _wanted(reading, steps)
     states = batch.states([row for row, *_ in wanted], [state_of(step, position) for _, step, _, position in wanted])
     return batch.ids, steps, _named(ids, wanted, states)
 
 
-def _forced(lmm: LMM, reading: Reading, ids: list[str], pictures: list, captions: list, steps: list[dict]) -> dict:
+def _forced(
+    lmm: LMM, reading: ExtractionPlan, ids: list[str], pictures: list, captions: list, steps: list[dict]
+) -> dict:
     """The states behind captions that are known: one pass, and only for pictures with a token."""
     rows = [row for row, found in enumerate(steps) if found]
     if not rows:
@@ -127,12 +131,12 @@ def _forced(lmm: LMM, reading: Reading, ids: list[str], pictures: list, captions
         places[row].append(state_of(step, position))
     longest = max(map(len, places))
     padded = torch.tensor([each + each[-1:] * (longest - len(each)) for each in places])  # (rows, states)
-    read = read_batch(lmm, pictures, captions, padded, reading.layers, reading.captioning["prompt"])
+    read = teacher_forced_batch(lmm, pictures, captions, padded, reading.layers, reading.captioning["prompt"])
     picked = {layer: stream[[row for row, *_ in wanted], columns] for layer, stream in read.items()}
     return _named(ids, wanted, picked)
 
 
-def _wanted(reading: Reading, steps: Sequence[dict[str, int]]) -> list[tuple[int, int, str, str]]:
+def _wanted(reading: ExtractionPlan, steps: Sequence[dict[str, int]]) -> list[tuple[int, int, str, str]]:
     """(row, step, token, position) of every state to keep."""
     return [
         (row, step, token, position)
@@ -151,7 +155,7 @@ def _named(ids: list[str], wanted: list[tuple], states: dict[Layer, Tensor]) -> 
     }
 
 
-def _names(reading: Reading) -> list[tuple[str, str]]:
+def _names(reading: ExtractionPlan) -> list[tuple[str, str]]:
     """(token, "token/position/layer") of everything that a block keeps."""
     return [
         (token, f"{token}/{position}/{layer}")

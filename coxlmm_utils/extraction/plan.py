@@ -18,7 +18,7 @@ from .blocks import BlockFolder, block_name
 REFERENCE_RULES = ("word", "substring")
 
 
-def planned(
+def make_plan(
     lmm: LMM,
     images: CaptionedImages,
     tokens,
@@ -29,7 +29,7 @@ def planned(
     max_new_tokens,
     captions,
     stop_early,
-) -> Reading:
+) -> ExtractionPlan:
     """What is to be read, of which pictures."""
     spellings = tokens if isinstance(tokens, Mapping) else {token: [token] for token in tokens}
     spellings = {token: [each] if isinstance(each, str) else list(each) for token, each in spellings.items()}
@@ -48,7 +48,7 @@ def planned(
         "versions": {"coxlmm_utils": __version__} | {name: version(name) for name in ("torch", "transformers")},
     }
     layers = [layer if isinstance(layer, str) else int(layer) for layer in layers]  # json knows no numpy
-    return Reading(
+    return ExtractionPlan(
         images.with_ids([id for id in images.ids if id in wanted]),
         targets,
         layers,
@@ -126,7 +126,7 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ExtractionPlan:
     """One extraction: of which pictures what is read, under which settings.
 
     Attributes

@@ -9,11 +9,11 @@ from ..images import CaptionedImages, warn_of_unreadable
 from ..models import LMM
 from ..text import common_words, quoted, words_in
 from .blocks import Block, stacked
-from .plan import Reading
+from .plan import ExtractionPlan
 from .states import States
 
 
-def gathered(lmm: LMM, images: CaptionedImages, reading: Reading, blocks: list[Block]) -> dict:
+def gathered(lmm: LMM, images: CaptionedImages, reading: ExtractionPlan, blocks: list[Block]) -> dict:
     """The samples of each token and position as States; ValueError for a token without any."""
     found = {}
     for token in reading.targets.spellings:
@@ -30,7 +30,7 @@ def gathered(lmm: LMM, images: CaptionedImages, reading: Reading, blocks: list[B
     return found
 
 
-def _none_written(token: str, reading: Reading, blocks: list[Block]) -> str:
+def _none_written(token: str, reading: ExtractionPlan, blocks: list[Block]) -> str:
     """Why there is no sample of a token, and which words would have some."""
     eligible = reading.targets.eligible[token]
     words = Counter(word for block in blocks for picture in block.pictures for word in words_in(picture["caption"]))
@@ -42,7 +42,7 @@ def _none_written(token: str, reading: Reading, blocks: list[Block]) -> str:
 
 
 def _provenance(
-    lmm, images: CaptionedImages, reading: Reading, blocks: list[Block], token: str, pictures: list
+    lmm, images: CaptionedImages, reading: ExtractionPlan, blocks: list[Block], token: str, pictures: list
 ) -> dict:
     """All that decides the states of one token, and counts."""
     eligible = reading.targets.eligible[token]

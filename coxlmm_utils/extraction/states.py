@@ -11,13 +11,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..files import write_whole
+from ..files import atomic_write
 from ..images import CaptionedImages, load_images
 from ..models import Layer
+from .provenance import HasProvenance
 
 
 @dataclass(frozen=True)
-class States:
+class States(HasProvenance):
     """States of one token and what they were taken from.
 
     Attributes
@@ -44,8 +45,8 @@ class States:
         counts = self.provenance["counts"]
         bare = f", {counts['without_references']:,} have none" if counts["without_references"] else ""
         return (
-            f"States of {self.provenance['token'][0]!r} at layer {', '.join(map(str, self.vectors))}, position "
-            f"{self.provenance['position']!r}: {counts['kept']:,} of {counts['pictures']:,} pictures kept "
+            f"States of {self.spellings[0]!r} at layer {', '.join(map(str, self.vectors))}, position "
+            f"{self.position!r}: {counts['kept']:,} of {counts['pictures']:,} pictures kept "
             f"({counts['mentioned']:,} mention it in a reference{bare})"
         )
 
@@ -91,7 +92,7 @@ class States:
             record = {"provenance": self.provenance, "ids": list(self.images.ids), "captions": self.captions}
             (scratch / "states.json").write_text(json.dumps(record, indent=1))
 
-        write_whole(folder, write)
+        atomic_write(folder, write)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, images: CaptionedImages | None = None) -> States:
@@ -166,10 +167,10 @@ def _joined_images(several: Sequence[States]) -> CaptionedImages:
     """The samples' pictures under the names "token/id"."""
     opened = {}
     for states in several:
-        token = states.provenance["token"][0]
+        token = states.spellings[0]
         opened |= {f"{token}/{id}": (states.images, id) for id in states.images.ids}
     if len(opened) < sum(map(len, several)):
-        raise ValueError(f"a token comes twice: {[states.provenance['token'][0] for states in several]}")
+        raise ValueError(f"a token comes twice: {[states.spellings[0] for states in several]}")
     references = tuple(references for states in several for references in states.images.references)
     first = several[0].images
 
@@ -186,8 +187,8 @@ def _joined_provenance(several: Sequence[States]) -> dict:
     counts = {name: sum(states.provenance["counts"][name] for states in several) for name in first["counts"]}
     return {
         **first,
-        "token": [spelling for states in several for spelling in states.provenance["token"]],
-        "tokens": {states.provenance["token"][0]: len(states) for states in several},
+        "token": [spelling for states in several for spelling in states.spellings],
+        "tokens": {states.spellings[0]: len(states) for states in several},
         "data": {**first["data"], "source": ""},
         "counts": counts,
     }

@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..images import CaptionedImages, warn_of_unreadable
-from ..models import LMM, write_captions
+from ..models import LMM, generate_captions
 from ..statistics import wilson_interval
 from ..text import FUNCTION_WORDS
 
@@ -139,8 +139,8 @@ def _captioned(
             unreadable |= failed
             if pictures:
                 if not rows:
-                    lmm.warn_if_strange(pictures)
-                captions += [written.caption for written in write_captions(lmm, pictures, prompt=prompt)]
+                    lmm.warn_if_out_of_domain(pictures)
+                captions += [written.caption for written in generate_captions(lmm, pictures, prompt=prompt)]
                 rows += opened
             bar.update(len(chosen[start : start + BATCH]))
     warn_of_unreadable(list(unreadable))

@@ -234,8 +234,8 @@ def _check(lmm: LMM, bank: ConceptBank, states: States, **counts: int) -> None:
     """Refuse states that the bank's concepts cannot be read from, and counts below 1."""
     bank.check_model(lmm)
     for name, own, given in (
-        ("model", bank.provenance["model"]["fingerprint"], states.provenance["model"]["fingerprint"]),
-        ("position", bank.provenance["position"], states.provenance["position"]),
+        ("model", bank.fingerprint, states.fingerprint),
+        ("position", bank.position, states.position),
     ):
         if own != given:
             raise ValueError(

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..concepts import numbered_title
-from ..plots import BAR, INK, QUIET, new_figure, quiet_axes
+from ..plots import BAR, INK, QUIET, new_figure, style_axes
 from ..statistics import bootstrap_mean
 from .ablation_summary import RemovalSummary
 
@@ -49,9 +48,9 @@ def removal(summary: RemovalSummary, bank, n_words: int = 4) -> Figure:
         axes.plot(table[name][~sure], places[~sure] + lift, **style)
         axes.plot(table[name][sure], places[sure] + lift, **{**style, "markerfacecolor": colour}, label=label)
     axes.axvline(0, color=INK, linewidth=0.9)
-    labels = [numbered_title(bank, k, n_words) for k in table.index]
+    labels = [bank.label(k, n_words) for k in table.index]
     axes.set_yticks(places, labels, fontsize=8.5, parse_math=False)
-    quiet_axes(
+    style_axes(
         axes,
         f"“{bank.token}”, {bank.where}",
         "change in log-probability when it, or a random direction, is removed, nats",
@@ -91,7 +90,7 @@ def deletion_insertion(table: pd.DataFrame, measure: str = "caption", seed: int 
             ends = [mean.low for mean in means], [mean.high for mean in means]
             axes.fill_between(SHARES, *ends, color=colour, alpha=0.2, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.9)
-        quiet_axes(axes, curve, f"share of the active concepts {done}")
+        style_axes(axes, curve, f"share of the active concepts {done}")
         axes.set_xlim(0, 1)
     panels[0].set_ylabel(f"change of the {measure}'s\nlog-probability, nats", fontsize=9, color=QUIET)
     panels[1].legend(frameon=False, fontsize=8.5, loc="lower right")

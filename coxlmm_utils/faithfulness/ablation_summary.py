@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..statistics import Mean, bootstrap_mean, share_of
 
-FEWEST = 10  # samples that a concept is judged from; with fewer the bootstrap's intervals are too narrow
+MIN_SAMPLES = 10  # samples that a concept is judged from; with fewer the bootstrap's intervals are too narrow
 SUFFIXES = {"words": "", "later": "_later", "mentions": "_mentions"}  # of the columns of `remove_concepts`
 EFFECTS = ("own", "random", "others", "minus_random", "beyond_others")
 
@@ -88,10 +88,10 @@ def removal_summary(table: pd.DataFrame, measure: str = "words", level: float = 
         raise ValueError(f"there is no measure {measure!r} of words: choose one of {', '.join(SUFFIXES)}.")
     cases = _cases(table, SUFFIXES[measure])
     counts = cases.groupby("concept").size()
-    judged = counts.index[counts >= FEWEST]
+    judged = counts.index[counts >= MIN_SAMPLES]
     if len(judged) < 2:
         raise ValueError(
-            f"{len(judged)} concepts were removed from at least {FEWEST} samples, and a share takes two: "
+            f"{len(judged)} concepts were removed from at least {MIN_SAMPLES} samples, and a share takes two: "
             "give more samples, or remove more concepts of each."
         )
     rows = [_judged(concept, cases[cases["concept"] == concept], level, seed) for concept in judged]

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..plots import BAR, INK, QUIET, new_figure, quiet_axes
+from ..plots import BAR, INK, QUIET, new_figure, style_axes
 from .agreement import Agreement
 
 BLUE, GREY = "#3d7ea6", "#9aa3b2"
@@ -111,7 +111,7 @@ def _rows(axes: Axes, labels: list[str], title: str) -> None:
 
 def _quiet_rows(axes: Axes, below: str) -> None:
     """A quiet chart whose rows are named."""
-    quiet_axes(axes, "", below)
+    style_axes(axes, "", below)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0, colors=INK)
     axes.spines["left"].set_visible(False)

@@ -114,10 +114,10 @@ class TrustCard:
 
 def trust_card(
     bank,
-    known= None,
+    known=None,
     visual: VisualDependence | None = None,
     removal: pd.DataFrame | None = None,
-    redrawn = None,
+    redrawn=None,
     agreement: Agreement | None = None,
 ) -> TrustCard:
     """What was measured of a bank on one page, and what was not (ours).
@@ -125,7 +125,7 @@ def trust_card(
     Parameters
     ----------
     bank : ConceptBank
-    known : KnownAnswers, optional
+    known : FactorRecovery, optional
         From `score_against_factors`; on the picture book.
     visual : VisualDependence, optional
         From `visual_dependence`, with the condition "blank".
@@ -225,7 +225,7 @@ def _redrawn(bank, found) -> Check:
         "moves",
         "Does its own factor move it most?",
         "of all factors changed in the picture its own moves it most, by more than its interval",
-        "diagonal of factor_changes, on the picture book",
+        "diagonal of counterfactual_edits, on the picture book",
     )
     if found is None:
         return moves

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from ..concepts import ConceptBank
-from ..evaluation import BertJudge, ClipJudge, JudgedPictures, System
-from ..extraction import States, read_again
+from ..evaluation import BertJudge, ClipJudge, PictureScorer, System
+from ..extraction import States, reread
 from ..images import CaptionedImages, blank_images, blurred_images, masked_images, noise_images
-from ..models import LMM, decode, find_token, state_of, without_image_tokens
+from ..models import LMM, attention_knockout, decode, find_token, state_of
 from ..statistics import Mean, bootstrap_mean
 
 ORIGINAL = "original"
@@ -120,7 +120,7 @@ def visual_dependence(
     alterations : mapping of str to callable, default `ALTERATIONS`
         Each makes altered captioned images of captioned images.
     cut_from : sequence of int, optional
-        Layers; see `without_image_tokens`. Default: 0 to the one before the bank's. Give () for a model with
+        Layers; see `attention_knockout`. Default: 0 to the one before the bank's. Give () for a model with
         which that does not work.
     batch_size : int
 
@@ -137,17 +137,17 @@ def visual_dependence(
     _check_position(bank, states)
     if cut_from is None:
         cut_from = range(lmm.n_layers if bank.layer == "norm" else bank.layer)
-    lmm = replace(lmm, familiarity=None)  # altered pictures are strange on purpose
-    original = read_again(lmm, states, bank.layer, batch_size=batch_size)
+    lmm = replace(lmm, ood=None)  # altered pictures are strange on purpose
+    original = reread(lmm, states, bank.layer, batch_size=batch_size)
     activations = {ORIGINAL: bank.project(original.Z)}
     for name, alter in alterations.items():
-        altered = read_again(lmm, states, bank.layer, alter(states.images), batch_size=batch_size)
+        altered = reread(lmm, states, bank.layer, alter(states.images), batch_size=batch_size)
         activations[name] = bank.project(altered.Z)
     for layer in cut_from:
-        with without_image_tokens(lmm, layer):
-            cut = read_again(lmm, states, bank.layer, batch_size=batch_size, cache=False)
+        with attention_knockout(lmm, layer):
+            cut = reread(lmm, states, bank.layer, batch_size=batch_size, cache=False)
         activations[cut_name(layer)] = bank.project(cut.Z)
-    prefixes = words_before(lmm, original.captions, states.provenance["token"], states.provenance["position"])
+    prefixes = words_before(lmm, original.captions, states.spellings, states.position)
     return VisualDependence(bank, list(original.images.ids), prefixes, activations, tuple(cut_from))
 
 
@@ -177,7 +177,7 @@ def words_before(lmm: LMM, captions: Sequence[str], spellings: Sequence[str], po
 
 def _check_position(bank: ConceptBank, states: States) -> None:
     """Refuse states of another position."""
-    mine, theirs = bank.provenance["position"], states.provenance["position"]
+    mine, theirs = bank.position, states.position
     if mine != theirs:
         raise ValueError(f"the bank is of position {mine!r}, the states of {theirs!r}: extract with position={mine!r}.")
 
@@ -247,7 +247,7 @@ def words_without_picture(
         concepts, as in the paper's section 4), and same_words: of the words that its concepts say with the picture, the
         share that they still say; NaN where they said none.
     """
-    judged = JudgedPictures(images.with_ids(found.ids), clip, bert)
+    judged = PictureScorer(images.with_ids(found.ids), clip, bert)
     activations = {**found.activations, ANOTHER: found.activations[ORIGINAL][_others(len(found.ids), seed)]}
     said = {name: System("", 0, found.bank.words, each).said(n_concepts) for name, each in activations.items()}
     each = [

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..concepts import numbered_title
-from ..plots import BAR, INK, PALE, QUIET, new_figure, quiet_axes
+from ..plots import BAR, INK, PALE, QUIET, new_figure, style_axes
 from .visual_dependence import MEASURES, ORIGINAL, VisualDependence, cut_name, means_by_condition
 
 VERDICT_COLOURS = {
@@ -70,7 +69,7 @@ def unchanged(found: VisualDependence, condition: str = "blank", n_words: int = 
             "image tokens cut from layer" if layers else "picture altered", loc="left", fontsize=10, color=INK
         )
     verdicts = found.verdicts(condition)
-    labels = [numbered_title(found.bank, k, n_words) for k in order]
+    labels = [found.bank.label(k, n_words) for k in order]
     panels[0].set_yticks(range(len(order)), labels, fontsize=9, color=INK, parse_math=False)
     for row, k in enumerate(order):
         style = dict(va="center", fontsize=9, color=VERDICT_COLOURS[verdicts[k]], clip_on=False)
@@ -141,7 +140,7 @@ def words_fall(table: pd.DataFrame) -> Figure:
             axes.plot([mean.low, mean.high], [row, row], color=colour, linewidth=2, solid_capstyle="round")
             axes.plot(mean.value, row, "o", color=colour, markersize=5)
         axes.axvline(means[ORIGINAL].value, color=BAR, linewidth=0.9, linestyle=":", zorder=0)
-        quiet_axes(axes, title, "")
+        style_axes(axes, title, "")
         axes.grid(visible=False, axis="y")
         axes.tick_params(length=0)
         axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -11,12 +11,12 @@ import pandas as pd
 
 from ..concepts import ground_words
 from ..dictionaries import PCA, Dictionary, KMeans, RandomDictionary, SemiNMF, Simple, largest_useful_lam
-from ..extraction import States, extract_many, read_again
+from ..extraction import States, extract_many, reread
 from ..images import CaptionedImages
-from ..models import LMM, POSITIONS, Layer, untrained
+from ..models import LMM, POSITIONS, Layer, randomly_initialised
 from ..picturebook import Factors, factors_of
-from .factor_recovery import KnownAnswers, score_against_factors
-from .word_accuracy import TrueWords, words_true
+from .factor_recovery import FactorRecovery, score_against_factors
+from .word_accuracy import WordAccuracy, word_accuracy
 
 SYSTEMS = {  # in the order of tables and figures
     "semi_nmf": "Semi-NMF",
@@ -37,18 +37,18 @@ class Answers:
     ----------
     activations, held_out : numpy.ndarray
         (pages, concepts): on the pages that it was learned from, and on held-out ones.
-    known : KnownAnswers
-    words : TrueWords
+    known : FactorRecovery
+    words : WordAccuracy
         Of its words, on held-out pages.
     """
 
     activations: np.ndarray
     held_out: np.ndarray
-    known: KnownAnswers
-    words: TrueWords
+    known: FactorRecovery
+    words: WordAccuracy
 
 
-def known_answers(
+def factor_recovery(
     lmm: LMM, states: States, held_out: States, n_concepts: int = 16, seed: int = 0
 ) -> dict[str, Answers]:
     """Score Semi-NMF and its controls on the same held-out pages (ours).
@@ -89,7 +89,7 @@ def known_answers(
     }
     found = {name: score.fitted(dictionary, states, held_out) for name, dictionary in rivals.items()}
     found["shuffled"] = score.shuffled(ours, found["semi_nmf"])
-    found["untrained"] = score.untrained(states, held_out, n_concepts)
+    found["untrained"] = score.randomly_initialised(states, held_out, n_concepts)
     return {name: found[name] for name in SYSTEMS}
 
 
@@ -99,7 +99,7 @@ def comparison(found: dict[str, Answers]) -> pd.DataFrame:
     Parameters
     ----------
     found : dict of str to Answers
-        From `known_answers`.
+        From `factor_recovery`.
 
     Returns
     -------
@@ -107,9 +107,9 @@ def comparison(found: dict[str, Answers]) -> pd.DataFrame:
         A row for each system, by its name; each mean with the ends of its interval (`covered`, `covered_low`, ...):
 
         - n_concepts, n_values; n_unjudged: concepts without an AUC;
-        - covered, mean_auc: see `KnownAnswers`;
+        - covered, mean_auc: see `FactorRecovery`;
         - covered_less, mean_auc_less: Semi-NMF's minus the system's, on the same resamples of the same pages;
-        - words_true, words_chance: see `TrueWords`, on held-out pages; n_wordless: concepts without an answer.
+        - word_accuracy, words_chance: see `WordAccuracy`, on held-out pages; n_wordless: concepts without an answer.
     """
     ours, rows = found["semi_nmf"].known, {}
     for name, answers in found.items():
@@ -118,7 +118,7 @@ def comparison(found: dict[str, Answers]) -> pd.DataFrame:
         row |= known.covered.named("covered") | known.mean_auc.named("mean_auc")
         for measure, mean in ours.minus(known).items():
             row |= mean.named(f"{measure}_less")
-        row |= words.true.named("words_true") | words.chance.named("words_chance")
+        row |= words.true.named("word_accuracy") | words.chance.named("words_chance")
         rows[name] = row | {"n_wordless": words.true.n_missing}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
@@ -194,21 +194,21 @@ class _Scorer:
         rng = np.random.default_rng(self.seed)
         return rng.permutation(activations), rng.permutation(held_out)
 
-    def untrained(self, states: States, held_out: States, n_concepts: int) -> Answers:
+    def randomly_initialised(self, states: States, held_out: States, n_concepts: int) -> Answers:
         """Of Semi-NMF on what an untrained LMM makes of the same pages and captions, as sparse as lambda 1 on these."""
-        fresh = untrained(self.lmm, self.seed)
+        fresh = randomly_initialised(self.lmm, self.seed)
         lam = min(1.0 / largest_useful_lam(states.Z), 0.99)
         dictionary = SemiNMF(n_concepts, relative_lam=lam, random_state=self.seed, verbose=False)
-        read = (read_again(fresh, each, self.layer) for each in (states, held_out))
+        read = (reread(fresh, each, self.layer) for each in (states, held_out))
         return replace(self, lmm=fresh).fitted(dictionary, *read)
 
     def scored(self, dictionary: Dictionary, activations: np.ndarray, held_out: np.ndarray) -> Answers:
         """Of activations, with the words of the dictionary's concepts."""
         words = ground_words(self.lmm, dictionary.components_, self.layer, n_kept=self.lmm.words_kept)
-        true = words_true(words, held_out, self.held_out_pages, seed=self.seed)
+        true = word_accuracy(words, held_out, self.held_out_pages, seed=self.seed)
         return Answers(activations, held_out, self.known(activations, held_out), true)
 
-    def known(self, activations: np.ndarray, held_out: np.ndarray) -> KnownAnswers:
+    def known(self, activations: np.ndarray, held_out: np.ndarray) -> FactorRecovery:
         """Of activations alone, without words."""
         return score_against_factors(activations, self.pages, held_out, self.held_out_pages, seed=self.seed)
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from ..plots import INK, QUIET, new_figure
-from .counterfactuals import FactorChanges, diagonal
+from .counterfactuals import Counterfactuals, diagonal
 from .factor_matching import Value
 
 CELL = (0.42, 0.235)  # inches
@@ -20,12 +20,12 @@ NARROWEST = 7.8  # inches, for the lines of text
 LABELS = 62  # points that the names of values take
 
 
-def redrawn(changes: FactorChanges, values: Sequence[Value | None]) -> Figure:
+def redrawn(changes: Counterfactuals, values: Sequence[Value | None]) -> Figure:
     """Factor values against concepts: how much each value adds to each concept when it is drawn (ours).
 
     Parameters
     ----------
-    changes : FactorChanges
+    changes : Counterfactuals
     values : sequence of (factor, value) or None
         What each concept is matched with; see `diagonal`.
 
@@ -57,7 +57,7 @@ def redrawn(changes: FactorChanges, values: Sequence[Value | None]) -> Figure:
     return figure
 
 
-def _name(axes: Axes, changes: FactorChanges, order: list[int]) -> None:
+def _name(axes: Axes, changes: Counterfactuals, order: list[int]) -> None:
     """Concepts below, values at the side, and their factors beside these, set apart by white lines."""
     titles = [f"{_short(changes.bank.title(k))}  {k}" for k in order]
     style = dict(rotation=50, ha="right", rotation_mode="anchor", parse_math=False)

@@ -26,7 +26,7 @@ LEVELS = ("factor", "value")
 
 
 @dataclass(frozen=True)
-class FactorChanges:
+class Counterfactuals:
     """Activations of a bank's concepts on pages that are redrawn with every other value of each factor.
 
     Attributes
@@ -109,7 +109,7 @@ class FactorChanges:
 
 
 @dataclass(frozen=True)
-class Diagonal:
+class Selectivity:
     """For how many concepts the matched factor, or factor value, moves them most.
 
     Attributes
@@ -144,7 +144,7 @@ class Diagonal:
         return f"{n} of {matched} concepts {done}, {self.chance * matched:.1f} by chance{unmatched}"
 
 
-def factor_changes(lmm: LMM, bank: ConceptBank, numbers: Sequence[int], batch_size: int = 32) -> FactorChanges:
+def counterfactual_edits(lmm: LMM, bank: ConceptBank, numbers: Sequence[int], batch_size: int = 32) -> Counterfactuals:
     """Redraw pages with every other value of one factor at a time, and read the state of their kind again (ours).
 
     The caption "a dog" is forced, whatever the picture shows.
@@ -161,7 +161,7 @@ def factor_changes(lmm: LMM, bank: ConceptBank, numbers: Sequence[int], batch_si
 
     Returns
     -------
-    FactorChanges
+    Counterfactuals
 
     Raises
     ------
@@ -182,21 +182,21 @@ def factor_changes(lmm: LMM, bank: ConceptBank, numbers: Sequence[int], batch_si
     different = list(dict.fromkeys(sum(names, [])))
     found = _activations(lmm, bank, CAPTION.format(kind=kind), different, batch_size)
     activations = np.array([[found[name] for name in row] for row in names])
-    return FactorChanges(bank, numbers, values, shown, activations)
+    return Counterfactuals(bank, numbers, values, shown, activations)
 
 
 def diagonal(
-    changes: FactorChanges,
+    changes: Counterfactuals,
     values: Sequence[Value | None],
     by: str = "factor",
     level: float = 0.95,
     seed: int = 0,
-) -> Diagonal:
+) -> Selectivity:
     """Say which concepts are moved most by the factor that they are matched with, and which are not (ours).
 
     Parameters
     ----------
-    changes : FactorChanges
+    changes : Counterfactuals
     values : sequence of (factor, value) or None
         What each of the bank's concepts is matched with, chosen on other pages; None for a concept that is left over.
     by : {"factor", "value"}, default "factor"
@@ -230,13 +230,13 @@ def diagonal(
     tops = [_top(names, each[:, :, k].mean(0)) for k in matched]
     chance = np.mean([[top == own for own in owns] for top in tops])
     shares = (share_of(table[name], level) for name in ("largest", "sure"))
-    return Diagonal(by, table, *shares, float(chance), len(values) - len(matched))
+    return Selectivity(by, table, *shares, float(chance), len(values) - len(matched))
 
 
 def _kind(bank: ConceptBank, numbers: Sequence[int]) -> str:
     """The kind of all the pages."""
     kinds = {factors_of(number).kind for number in numbers}
-    if len(kinds) != 1 or not kinds <= set(bank.provenance["token"]):
+    if len(kinds) != 1 or not kinds <= set(bank.spellings):
         raise ValueError(f"the pages are of {sorted(kinds)}, the bank of {bank.token!r}: give numbers of its pages.")
     if len(set(numbers)) < len(numbers):
         raise ValueError("a page number comes twice: give each once.")
@@ -258,7 +258,7 @@ def _redrawn(id: str) -> Image.Image:
     return page(int(number)).with_(**dict([change] if change else [])).picture
 
 
-def _check(changes: FactorChanges, values: Sequence[Value | None]) -> None:
+def _check(changes: Counterfactuals, values: Sequence[Value | None]) -> None:
     """Refuse what cannot be judged."""
     unknown = [value for value in values if value is not None and value not in changes.values]
     if len(values) != len(changes.bank):

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from ..concepts import numbered_title
 from ..picturebook import Factors, allowed_values
 from ..plots import new_figure
 
-FEWEST = 5  # pages that show a factor value, and pages that do not, for an AUC
+MIN_SAMPLES = 5  # pages that show a factor value, and pages that do not, for an AUC
 
 
 def factor_labels(pages: Sequence[Factors]) -> dict[tuple[str, str], np.ndarray]:
@@ -112,7 +111,7 @@ def heatmap(bank, pages: Sequence[Factors]) -> Figure:
     axes = figure.subplots()
     image = axes.imshow(scores[order], cmap="PuOr_r", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(labels)), [value for _, value in labels], rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(bank)), [numbered_title(bank, k) for k in order], parse_math=False)
+    axes.set_yticks(range(len(bank)), [bank.label(k) for k in order], parse_math=False)
     factors = [factor for factor, _ in labels]
     for place in (i for i in range(1, len(factors)) if factors[i] != factors[i - 1]):
         axes.axvline(place - 0.5, color="white", linewidth=3)
@@ -192,10 +191,12 @@ def checked_rows(activations: np.ndarray, pages: Sequence[Factors]) -> np.ndarra
 
 def judged_labels(pages: Sequence[Factors]) -> dict[Value, np.ndarray]:
     """Which pages show which value, bool (pages,), for values that enough of them show and enough do not."""
-    shown = {value: has for value, has in factor_labels(pages).items() if FEWEST <= has.sum() <= len(has) - FEWEST}
+    shown = {
+        value: has for value, has in factor_labels(pages).items() if MIN_SAMPLES <= has.sum() <= len(has) - MIN_SAMPLES
+    }
     if not shown:
         raise ValueError(
-            f"no factor value is on at least {FEWEST} of the {len(pages)} pages and off {FEWEST}: give more."
+            f"no factor value is on at least {MIN_SAMPLES} of the {len(pages)} pages and off {MIN_SAMPLES}: give more."
         )
     return shown
 

@@ -25,7 +25,7 @@ COLUMNS += ["best_factor", "best_value", "best_auc"]
 
 
 @dataclass(frozen=True)
-class KnownAnswers:
+class FactorRecovery:
     """How well concepts tell the factor values that they were matched to.
 
     Attributes
@@ -76,7 +76,7 @@ class KnownAnswers:
             f"AUC above {TOLD} by {len(self.table)} concepts; mean AUC {self.mean_auc}{unjudged}"
         )
 
-    def minus(self, other: KnownAnswers) -> dict[str, Mean]:
+    def minus(self, other: FactorRecovery) -> dict[str, Mean]:
         """Differences from other concepts on the same resamples of the same held-out pages: a paired bootstrap.
 
         Returns
@@ -110,7 +110,7 @@ def score_against_factors(
     level: float = 0.95,
     n_resamples: int = RESAMPLES,
     seed: int = 0,
-) -> KnownAnswers:
+) -> FactorRecovery:
     """Match concepts to factor values on some pages, and score them on others (ours).
 
     Parameters
@@ -130,7 +130,7 @@ def score_against_factors(
 
     Returns
     -------
-    KnownAnswers
+    FactorRecovery
 
     Raises
     ------
@@ -152,7 +152,7 @@ def score_against_factors(
     auc, kept = table["auc"].to_numpy(dtype=float), tuple(held_out_pages)
     covered, mean_auc = (_mean(of(auc[None])[0], of(draws), len(kept), level) for of in MEASURES.values())
     unjudged = int(np.isnan(auc).sum())
-    return KnownAnswers(table, covered, mean_auc, len(matching.names), unjudged, draws, kept, level, seed)
+    return FactorRecovery(table, covered, mean_auc, len(matching.names), unjudged, draws, kept, level, seed)
 
 
 def _answer(matching: Matching, k: int, held_out: np.ndarray, shown: dict[Value, np.ndarray]) -> dict:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from ..concepts import ConceptBank
-from ..explanation import MAPS, concept_maps, explanation_of, mask_scores, token_maps, written_for
+from ..explanation import MAPS, concept_maps, explanation_of, generated_for, mask_scores, token_maps
 from ..models import LMM
 from ..picturebook import Factors, page
-from ..plots import BAR, EDGE, INK, new_figure, quiet_axes
+from ..plots import BAR, EDGE, INK, new_figure, style_axes
 from ..statistics import bootstrap_mean
 from .factor_matching import Value
 
@@ -79,7 +79,7 @@ def score_maps(
         found = {thing: concept for thing, concept in found.items() if concept is not None and shown.masks[thing].any()}
         if not found:
             continue
-        [written] = written_for(lmm, bank, [shown.picture])
+        [written] = generated_for(lmm, bank, [shown.picture])
         explained = explanation_of(lmm, bank, shown.picture, written)
         if explained is None:
             continue
@@ -133,7 +133,7 @@ def map_scores_figure(table: pd.DataFrame) -> Figure:
                     f"concept of the {thing} ({means.loc[(thing, name), ('n', '')]:.0f} pages)" if place == 0 else None
                 )
                 axes.plot(mean["value"], place + lift, "o", color=colour, markersize=5, label=label)
-        quiet_axes(axes, title, "share of pages" if score == "pointing" else "mean over pages")
+        style_axes(axes, title, "share of pages" if score == "pointing" else "mean over pages")
         axes.grid(visible=False, axis="y")
         for place in (2.5, 4.5):  # between maps of the token, of the concept, and chance
             axes.axhline(place, color=EDGE, linewidth=0.8)

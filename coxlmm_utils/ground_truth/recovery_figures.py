@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..plots import BAR, INK, QUIET, new_figure, quiet_axes
+from ..plots import BAR, INK, QUIET, new_figure, style_axes
 from .controls import SYSTEMS
 from .factor_matching import Value, judged_labels
-from .factor_recovery import TOLD, KnownAnswers
+from .factor_recovery import TOLD, FactorRecovery
 
 BLUE, GREY = "#3d7ea6", "#9aa3b2"
 POSITION_STYLES = {  # colour, marker, label
@@ -49,7 +49,7 @@ def systems_compared(table: pd.DataFrame, title: str = "") -> Figure:
             colour = BAR if name == "semi_nmf" else GREY
             axes.hlines(place, row[f"{measure}_low"], row[f"{measure}_high"], color=colour, linewidth=3, alpha=0.6)
             axes.plot(row[measure], place, "o", color=colour, markersize=6.5)
-        quiet_axes(axes, "", below)
+        style_axes(axes, "", below)
         axes.grid(visible=False, axis="y")
     panels[0].set_yticks(places, [SYSTEMS[name] for name in table.index], fontsize=9, color=INK)
     panels[0].set_xlim(-0.4, table["n_concepts"].max() + 0.4)
@@ -92,7 +92,7 @@ def over_layers(table: pd.DataFrame, measure: str = "covered") -> Figure:
     for axes, (token, rows) in zip(figure.axes, tokens):
         _layer_lines(axes, rows, measure, places)
         _limit(axes, rows, measure)
-        quiet_axes(axes, f"“{token}”", "layer")
+        style_axes(axes, f"“{token}”", "layer")
         axes.set_xticks(list(places.values()), [str(layer) for layer in places])
     for axes in figure.axes[len(tokens) :]:
         axes.set_visible(False)
@@ -104,12 +104,12 @@ def over_layers(table: pd.DataFrame, measure: str = "covered") -> Figure:
     return figure
 
 
-def values_told(known: KnownAnswers, titles: Sequence[str], title: str = "") -> Figure:
+def values_told(known: FactorRecovery, titles: Sequence[str], title: str = "") -> Figure:
     """Every factor value with the concept that was matched to it, and its held-out AUC with interval (ours).
 
     Parameters
     ----------
-    known : KnownAnswers
+    known : FactorRecovery
     titles : sequence of str
         What each concept is called: `[bank.title(k) for k in range(len(bank))]`.
     title : str
@@ -127,7 +127,7 @@ def values_told(known: KnownAnswers, titles: Sequence[str], title: str = "") -> 
     axes, places = figure.subplots(), np.arange(len(values))[::-1]
     for place, value in zip(places, values):
         _told_value(axes, place, by_value.get(value), titles)
-    quiet_axes(axes, f"{title}: {_counts(known)}" if title else _counts(known), "AUC, one value against the rest")
+    style_axes(axes, f"{title}: {_counts(known)}" if title else _counts(known), "AUC, one value against the rest")
     axes.axvline(TOLD, color=INK, linewidth=0.9, linestyle=":")
     axes.set_yticks(places, [value for _, value in values], fontsize=9)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
@@ -193,7 +193,7 @@ def _factor_names(axes: Axes, values: Sequence[Value]) -> None:
             axes.axhline(place - 0.5, color="#c8ccd4", linewidth=0.8)
 
 
-def _counts(known: KnownAnswers) -> str:
+def _counts(known: FactorRecovery) -> str:
     """How many values are covered."""
     covered = known.covered
     told = f"{covered.value:.0f} [{covered.low:.0f}, {covered.high:.0f}] of {known.n_values} values told"

@@ -21,9 +21,9 @@ from ..dictionaries import SemiNMF
 from ..evaluation import METRICS, evaluate, load_judges
 from ..extraction import States, extract
 from ..faithfulness import removal_summary, remove_concepts, visual_dependence, words_before
-from ..files import write_whole
+from ..files import atomic_write
 from ..images import blank_images, load_images, noise_images
-from ..models import LMM, Layer, load_lmm, write_captions
+from ..models import LMM, Layer, generate_captions, load_lmm
 from ..picturebook import (
     ASKED_NOUNS,
     QUESTION_TOPICS,
@@ -38,8 +38,8 @@ from ..picturebook import (
     present_nouns,
 )
 from ..statistics import Mean, bootstrap_mean
-from .controls import known_answers
-from .counterfactuals import diagonal, factor_changes
+from .controls import factor_recovery
+from .counterfactuals import counterfactual_edits, diagonal
 from .factor_matching import best_aucs, matched_values, shuffled_auc
 from .without_picture import best_values, known_truth
 
@@ -115,7 +115,7 @@ def share_answered(lmm: LMM, images, asked: Sequence[tuple[int, Question]]) -> f
             for start in range(0, len(cases), BATCH):
                 batch = cases[start : start + BATCH]
                 pictures = [images.picture(row) for row, _ in batch]
-                written = write_captions(lmm, pictures, prompt=text, max_new_tokens=6)
+                written = generate_captions(lmm, pictures, prompt=text, max_new_tokens=6)
                 right += [one.caption == answer for one, (_, answer) in zip(written, batch)]
                 bar.update(len(batch))
     return float(np.mean(right))
@@ -128,7 +128,7 @@ def model_scores(lmm: LMM) -> dict:
     captions = []
     for start in tqdm(range(0, len(images), BATCH), desc="captioning"):
         pictures = [images.picture(row) for row in range(start, min(start + BATCH, len(images)))]
-        captions += [one.caption for one in write_captions(lmm, pictures)]
+        captions += [one.caption for one in generate_captions(lmm, pictures)]
     scores = caption_scores(captions, pages)
     scores["yes_no"] = share_answered(lmm, images, yes_no_questions(pages))
     scores["questions"] = share_answered(lmm, images, topic_questions(pages))
@@ -225,7 +225,7 @@ def main() -> None:
     options = parser.parse_args()
     scores = measure(load_lmm(options.model), options.subjects)
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
-    write_whole(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
+    atomic_write(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
     print(model_table(scores["picturebook"]), dictionary_table(scores["dictionary"]), sep="\n\n")
     print("", evaluation_table(scores["evaluation"]), "", truth_table(scores.get("truth", {})), sep="\n")
     print(f"\nwritten to {options.out}")
@@ -274,7 +274,7 @@ def _at(lmm: LMM, subject: str, layer: Layer, position: str) -> dict:
         extract(lmm, images, subject, layer, position) for images in (train, test, test[:N_TESTED])
     )
     bank = ConceptBank.learn(lmm, states, SemiNMF(K_TRUTH, verbose=False))
-    covered = {name: found.known.covered for name, found in known_answers(lmm, states, held_out, K_TRUTH).items()}
+    covered = {name: found.known.covered for name, found in factor_recovery(lmm, states, held_out, K_TRUTH).items()}
     means = {"covered": covered["semi_nmf"]} | _used(lmm, bank, few)
     means |= _without_picture(lmm, bank, few, subject, position) | _redrawn(lmm, bank, test.ids[:N_REDRAWN])
     scores = {name: mean.value for name, mean in means.items()}
@@ -303,7 +303,7 @@ def _without_picture(lmm: LMM, bank: ConceptBank, few: States, subject: str, pos
 def _redrawn(lmm: LMM, bank: ConceptBank, ids) -> dict[str, Mean]:
     """Concepts that their own factor moves most."""
     values = matched_values(bank.activations, _pages(bank.ids))
-    found = diagonal(factor_changes(lmm, bank, [int(id) for id in ids]), values)
+    found = diagonal(counterfactual_edits(lmm, bank, [int(id) for id in ids]), values)
     return {"diagonal": found.share, "diagonal_sure": found.share_sure}
 
 

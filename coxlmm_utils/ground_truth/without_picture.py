@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..faithfulness import ORIGINAL, VisualDependence
 from ..picturebook import Factors, facts_in
-from .factor_matching import FEWEST, Value, aucs, factor_labels
+from .factor_matching import MIN_SAMPLES, Value, aucs, factor_labels
 
 
 def best_values(activations: np.ndarray, prefixes: Sequence[str], pages: Sequence[Factors]) -> list[Value]:
@@ -68,6 +68,6 @@ def _unnamed_aucs(
     for (factor, value), shown in factor_labels(pages).items():
         unnamed = np.array([factor not in factors for factors in named])
         shown = shown[unnamed]
-        if min(shown.sum(), (~shown).sum()) >= FEWEST:
+        if min(shown.sum(), (~shown).sum()) >= MIN_SAMPLES:
             scores[factor, value] = aucs(activations[unnamed], shown[:, None])[:, 0], len(shown)
     return scores

@@ -14,7 +14,7 @@ from ..statistics import Mean, bootstrap_mean
 
 
 @dataclass(frozen=True)
-class TrueWords:
+class WordAccuracy:
     """How often concepts' words are true of their most active pages.
 
     Attributes
@@ -36,14 +36,14 @@ class TrueWords:
         return f"{self.true} of words true of their concept's pictures, {self.chance} of all pages"
 
 
-def words_true(
+def word_accuracy(
     words: Sequence[Words],
     activations: np.ndarray,
     pages: Sequence[Factors],
     n_pictures: int = 5,
     level: float = 0.95,
     seed: int = 0,
-) -> TrueWords:
+) -> WordAccuracy:
     """Check each concept's words against the pages that it is most active on (ours).
 
     Parameters
@@ -65,7 +65,7 @@ def words_true(
 
     Returns
     -------
-    TrueWords
+    WordAccuracy
 
     Raises
     ------
@@ -82,7 +82,7 @@ def words_true(
     for k, top in enumerate(ground_pictures(activations.clip(min=0), n_pictures)):
         rows.append({"concept": k} | _row(words[k], pages, top[activations[top, k] > 0]))
     table = pd.DataFrame(rows)
-    return TrueWords(table, *(_mean(table[name], level, seed) for name in ("true", "chance", "beyond")))
+    return WordAccuracy(table, *(_mean(table[name], level, seed) for name in ("true", "chance", "beyond")))
 
 
 def _row(words: Words, pages: Sequence[Factors], top: np.ndarray) -> dict:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..files import cache_folder, write_whole
+from ..files import atomic_write, cache_folder
 from .caption_files import captions_of, read_json
 from .captioned_images import CaptionedImages
 from .in_memory import Dataset, from_dataset, from_list
@@ -145,7 +145,7 @@ def _open_page(id: str) -> Image.Image:
 
     path = cache_folder() / f"picturebook-{drawing_version()}" / f"{id}.png"
     if not path.exists():
-        write_whole(path, page(number=int(id)).picture.save)
+        atomic_write(path, page(number=int(id)).picture.save)
     return open_picture(path)
 
 

@@ -1,50 +1,50 @@
 """TODO models"""
 
-from .attention import eager_attention, without_image_tokens
+from .attention import attention_knockout, eager_attention
 from .captioning import (
     POSITIONS,
-    Written,
+    GeneratedCaption,
     decode,
     find_token,
-    forced_states,
+    generate_batch,
+    generate_captions,
     last_logits,
-    read_batch,
     state_of,
-    write_batch,
-    write_captions,
+    teacher_forced_batch,
+    teacher_forced_states,
 )
 from .hooks import capture, changed_at, hook
 from .image_tokens import Box, image_grid, image_tokens, seen_box
-from .lmm import LMM, Layer, folded
+from .lmm import LMM, Layer, collapse_repeats
 from .loading import load_lmm
-from .out_of_domain import Familiarity, vision_features
-from .random_init import untrained
+from .out_of_domain import OODDetector, vision_features
+from .random_init import randomly_initialised
 
 __all__ = [
     "Box",
-    "Familiarity",
+    "GeneratedCaption",
     "LMM",
     "Layer",
+    "OODDetector",
     "POSITIONS",
-    "Written",
+    "attention_knockout",
     "capture",
     "changed_at",
+    "collapse_repeats",
     "decode",
     "eager_attention",
     "find_token",
-    "folded",
-    "forced_states",
+    "generate_batch",
+    "generate_captions",
     "hook",
     "image_grid",
     "image_tokens",
     "last_logits",
     "load_lmm",
-    "read_batch",
+    "randomly_initialised",
     "seen_box",
     "state_of",
-    "untrained",
+    "teacher_forced_batch",
+    "teacher_forced_states",
     "vision_features",
-    "without_image_tokens",
-    "write_batch",
-    "write_captions",
 ]

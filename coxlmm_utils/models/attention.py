@@ -14,7 +14,7 @@ from .lmm import LMM
 
 
 @contextmanager
-def without_image_tokens(lmm: LMM, layer: int) -> Iterator[None]:
+def attention_knockout(lmm: LMM, layer: int) -> Iterator[None]:
     """From a layer on, let no position but image tokens attend to image tokens, whenever the model runs (ours).
 
     With layer 0, states at all other positions depend on the picture only by how many image tokens it has; with

@@ -19,7 +19,7 @@ POSITIONS = ("predicts", "own")
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedCaption:
     """What the LMM wrote for one picture, and the states behind it.
 
     Attributes
@@ -41,7 +41,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class WrittenBatch:
+class GeneratedBatch:
     """What the LMM wrote for several pictures; the states behind it are still where the model is.
 
     Attributes
@@ -71,14 +71,14 @@ def state_of(step: int, position: str) -> int:
 
 
 @torch.inference_mode()
-def write_batch(
+def generate_batch(
     lmm: LMM,
     pictures: Sequence[Image.Image],
     layers: Sequence[Layer] = (),
     prompt: str | None = None,
     max_new_tokens: int = 40,
     enough: Callable[[int, list[int]], bool] | None = None,
-) -> WrittenBatch:
+) -> GeneratedBatch:
     """Write a caption for each picture, greedily, and keep the last position's state at every step.
 
     Paper section 3 (arXiv 2406.08074): h^p_(L) at the position p from which each caption token is predicted.
@@ -99,7 +99,7 @@ def write_batch(
 
     Returns
     -------
-    WrittenBatch
+    GeneratedBatch
     """
     batch = lmm.inputs(pictures, prompt)
     prompt_width = batch["input_ids"].shape[1]
@@ -114,7 +114,7 @@ def write_batch(
             stopping_criteria=stopping,
         )
     new = sequences[:, prompt_width:].tolist()
-    return WrittenBatch([without_ending(lmm, ids)[:max_new_tokens] for ids in new], captured)
+    return GeneratedBatch([without_ending(lmm, ids)[:max_new_tokens] for ids in new], captured)
 
 
 class _Enough(StoppingCriteria):
@@ -129,27 +129,27 @@ class _Enough(StoppingCriteria):
         return torch.tensor([self.ended[row] for row in range(len(input_ids))], device=input_ids.device)
 
 
-def write_captions(
+def generate_captions(
     lmm: LMM,
     pictures: Sequence[Image.Image],
     layers: Sequence[Layer] = (),
     prompt: str | None = None,
     max_new_tokens: int = 40,
-) -> list[Written]:
-    """`write_batch`, with all states of every caption on the CPU as float32; one Written for each picture."""
-    batch = write_batch(lmm, pictures, layers, prompt, max_new_tokens)
+) -> list[GeneratedCaption]:
+    """`generate_batch`, with all states of every caption on the CPU as float32; one Written for each picture."""
+    batch = generate_batch(lmm, pictures, layers, prompt, max_new_tokens)
     lengths = [len(ids) + 1 for ids in batch.ids]
     rows = [row for row, length in enumerate(lengths) for _ in range(length)]
     steps = [step for length in lengths for step in range(length)]
     split = {layer: states.float().split(lengths) for layer, states in batch.states(rows, steps).items()}
     return [
-        Written(decode(lmm, ids), ids, {layer: states[row] for layer, states in split.items()})
+        GeneratedCaption(decode(lmm, ids), ids, {layer: states[row] for layer, states in split.items()})
         for row, ids in enumerate(batch.ids)
     ]
 
 
 @torch.inference_mode()
-def read_batch(
+def teacher_forced_batch(
     lmm: LMM,
     pictures: Sequence[Image.Image],
     captions: Sequence[Sequence[int]],
@@ -157,7 +157,7 @@ def read_batch(
     layers: Sequence[Layer],
     prompt: str | None = None,
 ) -> dict[Layer, Tensor]:
-    """Some states behind given captions, by one teacher-forced pass (ours; equal to those of `write_batch`).
+    """Some states behind given captions, by one teacher-forced pass (ours; equal to those of `generate_batch`).
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def last_logits(lmm: LMM, batch: BatchFeature, n: int) -> Tensor:
     return lmm.model(**batch, **options).logits[:, -n:]
 
 
-def forced_states(
+def teacher_forced_states(
     lmm: LMM,
     pictures: Sequence[Image.Image],
     captions: Sequence[Sequence[int]],
@@ -205,7 +205,7 @@ def forced_states(
         For each picture, (tokens + 1, width) at each layer as float32 on the CPU, laid out as in `Written.states`.
     """
     every = torch.arange(max(map(len, captions)) + 1).expand(len(captions), -1)  # (batch, states)
-    states = read_batch(lmm, pictures, captions, every, layers, prompt)
+    states = teacher_forced_batch(lmm, pictures, captions, every, layers, prompt)
     return [
         {layer: stream[row, : len(ids) + 1].float() for layer, stream in states.items()}
         for row, ids in enumerate(captions)

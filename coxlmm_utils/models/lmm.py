@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import ModelOutput
 
-from .out_of_domain import Familiarity
+from .out_of_domain import OODDetector
 
 Layer = int | str  # 0..n_layers, or "norm"
 
@@ -61,7 +61,7 @@ class LMM:
     fingerprint: str
     lens: str = "exact"
     words_kept: int | None = None
-    familiarity: Familiarity | None = None
+    ood: OODDetector | None = None
 
     def __repr__(self) -> str:
         return f"LMM({self.name!r}, {self.n_layers} layers, width {self.width}, on {self.device})"
@@ -106,10 +106,10 @@ class LMM:
             f"(the last block's output), or \"norm\" (the final norm's output)."
         )
 
-    def warn_if_strange(self, pictures: Sequence[Image.Image]) -> None:
+    def warn_if_out_of_domain(self, pictures: Sequence[Image.Image]) -> None:
         """Warn of pictures that the model knows nothing of, if it can tell: only the bundled one can (ours)."""
-        if self.familiarity is not None:
-            self.familiarity.warn_if_strange(self, pictures)
+        if self.ood is not None:
+            self.ood.warn_if_out_of_domain(self, pictures)
 
     def inputs(
         self,
@@ -168,7 +168,7 @@ class LMM:
             A special token that repeats is written once with its count, "<image> x 576". Where the number of image tokens
             depends on the picture's size, it is that of a grey picture of 224 x 224 pixels.
         """
-        return " ".join(folded(self.tokenizer, self.inputs([GREY], prompt)["input_ids"][0].tolist()))
+        return " ".join(collapse_repeats(self.tokenizer, self.inputs([GREY], prompt)["input_ids"][0].tolist()))
 
     def _chat(self, pictures: Sequence[Image.Image], prompt: str) -> BatchFeature:
         """One user turn for each picture, by the model's chat template."""
@@ -251,7 +251,7 @@ def _next_columns(model: PreTrainedModel, batch: BatchFeature) -> dict[str, Tens
     }
 
 
-def folded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
+def collapse_repeats(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
     """Token ids as text: each run of one special token as "<image> x 64", ordinary tokens in between as one text.
 
     Rows of image tokens, as Pixtral has them, become "([IMG] x 16 [IMG_BREAK]) x 11".

@@ -22,9 +22,9 @@ from transformers import (
 from transformers.utils import is_accelerate_available
 
 from ..files import bundled_folder
-from . import out_of_domain as familiarity
+from . import out_of_domain as ood
 from .lmm import GREY, LMM, PAPER_PROMPT
-from .out_of_domain import Familiarity
+from .out_of_domain import OODDetector
 from .structure import check_lens, find_parts, fingerprint
 
 PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
@@ -142,9 +142,9 @@ def _hub_has_an_address() -> bool:
 
 def _picturebook_settings(folder: str) -> dict:
     """What only a model of the picture book has; its folder is known by the measure of what its pages look like."""
-    if not (Path(folder) / familiarity.FILE).is_file():
+    if not (Path(folder) / ood.FILE).is_file():
         return {}
-    return {"words_kept": PICTUREBOOK_WORDS_KEPT, "familiarity": Familiarity.load(Path(folder))}
+    return {"words_kept": PICTUREBOOK_WORDS_KEPT, "ood": OODDetector.load(Path(folder))}
 
 
 def _best_device() -> str:

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from ..files import write_whole
+from ..files import atomic_write
 
-FILE = "familiarity.safetensors"
+FILE = "out_of_domain.safetensors"
 MARGIN = 1.15  # how much farther than the farthest page a picture may lie
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class OODDetector:
     """The spread of pages in the vision tower, as a Gaussian (ours).
 
     Attributes
@@ -36,7 +36,7 @@ class Familiarity:
     limit: float
 
     @classmethod
-    def learn(cls, learned: torch.Tensor, held_out: torch.Tensor) -> Familiarity:
+    def learn(cls, learned: torch.Tensor, held_out: torch.Tensor) -> OODDetector:
         """Fit to the features of some pages; the limit is the farthest of other pages, with a margin."""
         learned = learned.double()
         values, vectors = torch.linalg.eigh(torch.cov(learned.T))
@@ -52,7 +52,7 @@ class Familiarity:
         """Distances over the limit, (pictures,): above 1, a picture is unlike every page."""
         return self.distances(vision_features(lmm, pictures)) / self.limit
 
-    def warn_if_strange(self, lmm, pictures: Sequence[Image.Image]) -> None:
+    def warn_if_out_of_domain(self, lmm, pictures: Sequence[Image.Image]) -> None:
         """Warn if some of the pictures are unlike a page of the book."""
         strange = int((self.strangeness(lmm, pictures) > 1).sum())
         if strange:
@@ -69,11 +69,11 @@ class Familiarity:
             "whitener": self.whitener.contiguous(),
             "limit": torch.tensor(self.limit),
         }
-        write_whole(Path(folder) / FILE, lambda path: save_file(tensors, path))
+        atomic_write(Path(folder) / FILE, lambda path: save_file(tensors, path))
         (Path(folder) / FILE).chmod(0o644)  # safetensors writes for the owner alone
 
     @classmethod
-    def load(cls, folder: Path) -> Familiarity:
+    def load(cls, folder: Path) -> OODDetector:
         """Read from the model's folder."""
         tensors = load_file(Path(folder) / FILE)
         return cls(tensors["mean"], tensors["whitener"], tensors["limit"].item())

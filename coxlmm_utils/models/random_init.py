@@ -12,7 +12,7 @@ from .structure import fingerprint
 PARTS = ("layers", "final_norm", "unembedding")  # of an LMM, modules of its model
 
 
-def untrained(lmm: LMM, seed: int = 0) -> LMM:
+def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
     """The same architecture with freshly drawn weights, as they are before training (ours).
 
     Parameters
@@ -33,4 +33,4 @@ def untrained(lmm: LMM, seed: int = 0) -> LMM:
     names = {module: name for name, module in lmm.model.named_modules()}
     parts = {part: model.get_submodule(names[getattr(lmm, part)]) for part in PARTS}
     name = f"{lmm.name}, untrained {seed}"
-    return replace(lmm, name=name, model=model, fingerprint=fingerprint(model), familiarity=None, **parts)
+    return replace(lmm, name=name, model=model, fingerprint=fingerprint(model), ood=None, **parts)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..files import cache_folder, write_whole
+from ..files import atomic_write, cache_folder
 from .drawing import PICTURE_SIDE, draw
 from .factors import factors_of
 
@@ -47,7 +47,7 @@ def drawn_pages(numbers: range) -> np.ndarray:
     name = f"picturebook-{drawing_version()}-{numbers.start}-{numbers.stop}.npy"
     path = cache_folder() / "drawn" / name
     if not path.exists():
-        write_whole(path, lambda scratch: _draw_all(numbers, scratch))
+        atomic_write(path, lambda scratch: _draw_all(numbers, scratch))
     return np.load(path, mmap_mode="r")
 
 

@@ -10,11 +10,11 @@ from PIL import Image
 
 from ..concepts import ConceptBank
 from ..explanation import Explanation, explanation_of
-from ..models import LMM, Layer, write_captions
+from ..models import LMM, Layer, generate_captions
 
 
 @dataclass(frozen=True)
-class Reading:
+class PictureExplanation:
     """One picture as the LMM and some banks have it (ours).
 
     Attributes
@@ -34,7 +34,7 @@ class Reading:
     remarks: tuple[str, ...] = ()
 
 
-def read_picture(lmm: LMM, banks: Sequence[ConceptBank], picture: Image.Image) -> Reading:
+def explain_picture(lmm: LMM, banks: Sequence[ConceptBank], picture: Image.Image) -> PictureExplanation:
     """Caption a picture once and explain it by every bank whose token the caption has (ours).
 
     Parameters
@@ -53,23 +53,23 @@ def read_picture(lmm: LMM, banks: Sequence[ConceptBank], picture: Image.Image) -
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        lmm.warn_if_strange([picture])
-    written = {run: write_captions(lmm, [picture], layers, *run)[0] for run, layers in _runs(banks).items()}
+        lmm.warn_if_out_of_domain([picture])
+    written = {run: generate_captions(lmm, [picture], layers, *run)[0] for run, layers in _runs(banks).items()}
     explanations = [explanation_of(lmm, bank, picture, written[_run(bank)]) for bank in banks]
     said = {number: explained for number, explained in enumerate(explanations) if explained is not None}
     captions = dict.fromkeys(one.caption for one in written.values())
-    return Reading(picture, tuple(captions), said, tuple(str(warning.message) for warning in caught))
+    return PictureExplanation(picture, tuple(captions), said, tuple(str(warning.message) for warning in caught))
 
 
 def covered(banks: Sequence[ConceptBank]) -> list[str]:
     """The words that banks explain, each once, by its first spelling."""
-    words = [word for bank in banks for word in bank.provenance.get("tokens", bank.provenance["token"][:1])]
+    words = [word for bank in banks for word in bank.tokens]
     return list(dict.fromkeys(words))
 
 
 def _run(bank: ConceptBank) -> tuple[str, int]:
     """What a bank's captions are written with: prompt, most new tokens."""
-    return bank.provenance["prompt"], bank.provenance["max_new_tokens"]
+    return bank.prompt, bank.provenance["max_new_tokens"]
 
 
 def _runs(banks: Sequence[ConceptBank]) -> dict[tuple[str, int], list[Layer]]:

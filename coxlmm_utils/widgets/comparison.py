@@ -52,7 +52,7 @@ def compare_banks(bank, other, cards: Sequence[Card], other_cards: Sequence[Card
     partners, cosines = match(bank.concepts, other.concepts)
     pairs = [(cards[k], other_cards[partners[k]], float(cosines[k])) for k in range(len(bank)) if partners[k] >= 0]
     found = set(partners.tolist())
-    models = [each.provenance["model"]["fingerprint"] for each in (bank, other)]
+    models = [each.fingerprint for each in (bank, other)]
     return Comparison(
         tuple(sorted(pairs, key=lambda pair: -pair[2])),
         tuple(cards[k] for k in range(len(bank)) if partners[k] < 0),

@@ -9,11 +9,11 @@ import ipywidgets as widgets
 from PIL import Image
 
 from ..concepts import ConceptBank
-from ..explanation import Explanation, PatchMap, patch_map, words_that_follow
+from ..explanation import Explanation, PatchMap, next_words, patch_map
 from ..images import CaptionedImages, load_images, read_upload
 from ..models import LMM
 from ..picturebook import Page, page
-from .caption_and_explain import Reading, covered, read_picture
+from .caption_and_explain import PictureExplanation, covered, explain_picture
 from .controls import PageSwitches, PictureChoice
 from .explainer_html import answer_page, notice, shown_concepts, silent_page
 from .html import Thumbnails, style
@@ -80,8 +80,8 @@ class Explainer(widgets.VBox):
 
     def __init__(self, lmm: LMM, banks: Sequence[ConceptBank], images: CaptionedImages | None, problem: str) -> None:
         self.lmm, self.banks = lmm, banks
-        self.reading: Reading | None = None
-        self._before: Reading | None = None  # a switch was moved
+        self.reading: PictureExplanation | None = None
+        self._before: PictureExplanation | None = None  # a switch was moved
         self._row: int | None = None
         self._closer: dict[tuple, PatchMap | list] = {}  # what was asked of this reading besides, kept
         self._acting = False
@@ -178,10 +178,10 @@ class Explainer(widgets.VBox):
         picture: Image.Image,
         row: int | None = None,
         of_book: Page | None = None,
-        before: Reading | None = None,
+        before: PictureExplanation | None = None,
     ) -> None:
         """Run the model once and show what comes of it."""
-        self.reading, self._before = read_picture(self.lmm, self.banks, picture), before
+        self.reading, self._before = explain_picture(self.lmm, self.banks, picture), before
         self._row, self._closer = row, {}
         self.pictures.choose(row)
         self.switches.show(of_book)
@@ -235,7 +235,7 @@ class Explainer(widgets.VBox):
         explained = self._explained(self.reading)
         if explained is None or not self.following.value:
             return None
-        return self._once((self.bank.value, "words"), lambda: words_that_follow(self.lmm, explained))
+        return self._once((self.bank.value, "words"), lambda: next_words(self.lmm, explained))
 
     def _once(self, key: tuple, make: Callable):
         """What was made for this reading before, or is made now."""
@@ -243,7 +243,7 @@ class Explainer(widgets.VBox):
             self._closer[key] = make()
         return self._closer[key]
 
-    def _explained(self, reading: Reading | None) -> Explanation | None:
+    def _explained(self, reading: PictureExplanation | None) -> Explanation | None:
         """A reading's explanation by the chosen bank, if there is one."""
         return reading.explanations.get(self.bank.value) if reading else None
 
@@ -262,5 +262,5 @@ def _test_pictures(banks: Sequence[ConceptBank]) -> tuple[CaptionedImages | None
         images = load_images(source, split="test")
     except (ValueError, OSError) as error:
         return None, f"the test pictures cannot be shown: {error}"
-    mentioned = images.mentioning(*(spelling for bank in banks for spelling in bank.provenance["token"]))
+    mentioned = images.mentioning(*(spelling for bank in banks for spelling in bank.spellings))
     return (mentioned if len(mentioned) else images), ""

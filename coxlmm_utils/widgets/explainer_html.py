@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..explanation import Explanation, PatchMap
 from ..text import whole_word
-from .caption_and_explain import Reading
+from .caption_and_explain import PictureExplanation
 from .html import Thumb, Thumbnails, data_uri, render
 
 N_BARS = 5  # concepts
@@ -121,7 +121,7 @@ def answer_page(
     return render(
         "ask_answer.html",
         picture=data_uri(explained.picture, SIDE),
-        caption=marked(explained.caption, explained.bank.provenance["token"]),
+        caption=marked(explained.caption, explained.bank.spellings),
         token=_said(explained),
         bars=bars(explained, thumbnails, before),
         changed=before is not None,
@@ -131,7 +131,7 @@ def answer_page(
     )
 
 
-def silent_page(reading: Reading, words: Sequence[str]) -> str:
+def silent_page(reading: PictureExplanation, words: Sequence[str]) -> str:
     """What to say where no bank explains a word of the caption.
 
     Parameters
@@ -193,7 +193,7 @@ def percent(probability: float) -> str:
 
 def _said(explained: Explanation) -> str:
     """The token as the caption has it."""
-    return marked(explained.caption, explained.bank.provenance["token"])[1] or explained.bank.token
+    return marked(explained.caption, explained.bank.spellings)[1] or explained.bank.token
 
 
 def _map(map: PatchMap, title: str) -> dict[str, str]:

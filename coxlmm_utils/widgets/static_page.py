@@ -6,7 +6,7 @@ import base64
 import hashlib
 from pathlib import Path
 
-from ..files import write_whole
+from ..files import atomic_write
 from ..images import CaptionedImages
 from .cards import card_pictures_html, card_text_html, in_order, make_cards, orders
 from .concept_details import open_concept
@@ -30,7 +30,7 @@ def to_html(bank, path: str | Path, images: CaptionedImages | None = None) -> No
         Where the pictures are that are not in the bank; see `Thumbnails`.
     """
     text = page_html(bank, images)
-    write_whole(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    atomic_write(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def page_html(bank, images: CaptionedImages | None = None) -> str:

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from coxlmm_utils.dictionaries.base import squared_norms
-from coxlmm_utils.dictionaries.initialization import starting_concepts
+from coxlmm_utils.dictionaries.initialization import initial_concepts
 
 
-def started(Z, n_concepts, n_starts, seed=0):
+def started(Z, n_concepts, n_init, seed=0):
     Z = torch.as_tensor(Z)
-    return starting_concepts(Z, squared_norms(Z), n_concepts, n_starts, seed).numpy()
+    return initial_concepts(Z, squared_norms(Z), n_concepts, n_init, seed).numpy()
 
 
 def test_first_come_the_singular_vectors_towards_most_of_the_energy():

@@ -45,7 +45,7 @@ def Z():
 @pytest.fixture(scope="module")
 def fitted(Z):
     """A dictionary fitted until nothing moves."""
-    return SemiNMF(n_concepts=3, tol=0.0, max_rounds=2000).fit(Z)
+    return SemiNMF(n_concepts=3, tol=0.0, max_iter=2000).fit(Z)
 
 
 # The fit
@@ -55,9 +55,9 @@ def fitted(Z):
 def test_objective_never_rises(Z, n_concepts, lam):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dictionary = SemiNMF(n_concepts, lam=lam, max_rounds=60).fit(Z)
+        dictionary = SemiNMF(n_concepts, lam=lam, max_iter=60).fit(Z)
     assert np.diff(dictionary.objective_).max() <= 0
-    assert dictionary.n_rounds_ == len(dictionary.objective_)
+    assert dictionary.n_iter_ == len(dictionary.objective_)
 
 
 def test_objective_is_the_papers(Z, fitted):
@@ -144,15 +144,15 @@ def test_ends_where_plain_projected_gradient_does(Z):
 
 
 def test_lowest_start_is_kept(Z):
-    fits = [SemiNMF(5, tol=1e-3, n_starts=n).fit(Z).objective_[-1] for n in (1, 2, 4, 8)]
+    fits = [SemiNMF(5, tol=1e-3, n_init=n).fit(Z).objective_[-1] for n in (1, 2, 4, 8)]
     assert fits == sorted(fits, reverse=True) and fits[-1] < fits[0]
 
 
 def test_a_given_start_is_one_more(Z, fitted):
-    again = SemiNMF(3, n_starts=1, max_rounds=5, tol=1e-3).fit(Z, start=torch.tensor(fitted.components_))
+    again = SemiNMF(3, n_init=1, max_iter=5, tol=1e-3).fit(Z, start=torch.tensor(fitted.components_))
     assert again.objective_[-1] <= fitted.objective_[-1] * (1 + 1e-3)
-    assert again.n_start_rounds_[0] == 2
-    larger = SemiNMF(5, n_starts=1).fit(Z, start=fitted.components_)  # the missing two are drawn
+    assert again.n_running_[0] == 2
+    larger = SemiNMF(5, n_init=1).fit(Z, start=fitted.components_)  # the missing two are drawn
     assert larger.objective_[-1] <= fitted.objective_[-1]
 
 
@@ -164,9 +164,9 @@ def test_a_start_must_fit(Z, start):
 
 def test_large_states_are_worked_on_in_their_own_type(monkeypatch):
     Z = planted(samples=200, width=40)[0].astype(np.float32)
-    precise = SemiNMF(3, n_starts=4).fit(Z)
+    precise = SemiNMF(3, n_init=4).fit(Z)
     monkeypatch.setattr("coxlmm_utils.dictionaries.semi_nmf.SMALL", 0)
-    own = SemiNMF(3, n_starts=4).fit(Z)
+    own = SemiNMF(3, n_init=4).fit(Z)
     assert np.diff(own.objective_).max() <= 0
     assert own.objective_[-1] == pytest.approx(precise.objective_[-1], rel=1e-6)
     value = objective(Z, own.activations_, own.components_, lam=1.0)
@@ -178,10 +178,10 @@ def test_memory_is_the_states_and_little_more():
     code = (
         "import resource, numpy as np\n"
         "from coxlmm_utils.dictionaries.semi_nmf import SemiNMF\n"
-        "SemiNMF(5, max_rounds=2).fit(np.random.default_rng(0).standard_normal((200, 50)))\n"
+        "SemiNMF(5, max_iter=2).fit(np.random.default_rng(0).standard_normal((200, 50)))\n"
         "Z = np.random.default_rng(0).standard_normal((5000, 4096), dtype=np.float32)\n"
         "def used(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
-        "before = used(); SemiNMF(5, max_rounds=5).fit(Z); print(used() - before)"
+        "before = used(); SemiNMF(5, max_iter=5).fit(Z); print(used() - before)"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 60
@@ -321,7 +321,7 @@ def test_duplicate_samples():
 def test_more_concepts_than_rank(width, rank):
     rng = np.random.default_rng(0)
     Z = rng.standard_normal((30, rank)) @ rng.standard_normal((rank, width))
-    dictionary = SemiNMF(6, lam=0.01, max_rounds=50, n_starts=1).fit(Z)
+    dictionary = SemiNMF(6, lam=0.01, max_iter=50, n_init=1).fit(Z)
     assert dictionary.reconstruction_error_ < 0.02  # two axes need four directions at the least
 
 
@@ -335,8 +335,8 @@ def test_one_sample_one_concept():
 
 
 def test_warns_when_it_has_not_settled(Z):
-    with pytest.warns(UserWarning, match=r"not settled in max_rounds=2: the last round .* \(tol=1.0e-06\)"):
-        SemiNMF(3, max_rounds=2).fit(Z)
+    with pytest.warns(UserWarning, match=r"not settled in max_iter=2: the last round .* \(tol=1.0e-06\)"):
+        SemiNMF(3, max_iter=2).fit(Z)
 
 
 def test_settled_fit_does_not_warn(Z):
@@ -350,8 +350,8 @@ def test_settled_fit_does_not_warn(Z):
     [
         ({"n_concepts": 0}, "n_concepts must be at least 1, not 0"),
         ({"n_concepts": 41}, "n_concepts=41 is more than the 40 samples"),
-        ({"max_rounds": 0}, "max_rounds must be at least 1, not 0"),
-        ({"n_starts": 0}, "n_starts must be at least 1, not 0"),
+        ({"max_iter": 0}, "max_iter must be at least 1, not 0"),
+        ({"n_init": 0}, "n_init must be at least 1, not 0"),
         ({"lam": -1.0}, "lam must be finite and at least 0, not -1.0"),
         ({"lam": float("nan")}, "lam must be finite and at least 0, not nan"),
         ({"relative_lam": 1.0}, "relative_lam must be at least 0 and below 1, not 1.0"),
@@ -398,5 +398,5 @@ def test_bad_components():
 
 
 def test_the_settings_are_shown():
-    shown = "SemiNMF(n_concepts=7, lam=0.5, max_rounds=2000, tol=1e-06, n_starts=4, random_state=0)"
-    assert repr(SemiNMF(7, lam=np.float32(0.5), n_starts=4)) == shown
+    shown = "SemiNMF(n_concepts=7, lam=0.5, max_iter=2000, tol=1e-06, n_init=4, random_state=0)"
+    assert repr(SemiNMF(7, lam=np.float32(0.5), n_init=4)) == shown

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from coxlmm_utils.dictionaries.base import squared_norms
-from coxlmm_utils.dictionaries.initialization import starting_concepts
-from coxlmm_utils.dictionaries.solver import Alternation, descend, into_ball, lowest_end
+from coxlmm_utils.dictionaries.initialization import initial_concepts
+from coxlmm_utils.dictionaries.solver import Alternation, best_of_restarts, descend, into_ball
 from tests.dictionaries.test_semi_nmf import objective, planted
 
 
@@ -16,7 +16,7 @@ def Z():
 
 @pytest.fixture(scope="module")
 def U(Z):
-    return starting_concepts(Z, squared_norms(Z), 4, 3, seed=1)
+    return initial_concepts(Z, squared_norms(Z), 4, 3, seed=1)
 
 
 def begun(Z, U, lam=1.0, tol=1e-9):
@@ -75,8 +75,8 @@ def test_select_goes_on_with_some(Z, U):
 
 
 def test_the_lowest_end_is_kept_and_every_round_counted(Z, U):
-    end, n_under_way = lowest_end(Z, squared_norms(Z), U.clone(), 1.0, 1e-6, 300)
-    ends = [lowest_end(Z, squared_norms(Z), start[None].clone(), 1.0, 1e-6, 300)[0] for start in U]
+    end, n_under_way = best_of_restarts(Z, squared_norms(Z), U.clone(), 1.0, 1e-6, 300)
+    ends = [best_of_restarts(Z, squared_norms(Z), start[None].clone(), 1.0, 1e-6, 300)[0] for start in U]
     assert end.objective[-1] == pytest.approx(min(one.objective[-1] for one in ends), rel=1e-9)
     assert end.settled
     assert sum(n_under_way) == pytest.approx(sum(len(one.objective) for one in ends), abs=3)
@@ -99,7 +99,7 @@ def test_a_concept_is_not_redrawn_where_nothing_is_left_to_explain():
     U = torch.tensor([[[1.0, 0], [-1, 0]]]).double()
     rounds = begun(Z, U, lam=0.5)  # the last state is shorter than lam / 2
     assert rounds.U[0, 1].tolist() == [-1, 0]
-    assert lowest_end(Z, squared_norms(Z), U, 0.5, 1e-6, 50)[0].settled
+    assert best_of_restarts(Z, squared_norms(Z), U, 0.5, 1e-6, 50)[0].settled
 
 
 def test_descend_ends_at_the_minimum_of_a_quadratic():

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from coxlmm_utils.evaluation import judges as judging
 from coxlmm_utils.evaluation.bertscore import BertJudge, load_bert_judge
 from coxlmm_utils.evaluation.clipscore import ClipJudge, load_clip_judge, words_as_text
-from coxlmm_utils.evaluation.judges import JudgedPictures
+from coxlmm_utils.evaluation.judges import PictureScorer
 from tests.conftest import in_memory
 from tests.evaluation.test_bertscore import PLACES, tiny_bert
 from tests.evaluation.test_clipscore import WEIGHTS, by_hand, tiny_clip
@@ -58,8 +58,8 @@ def judges(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(judges, pictures) -> JudgedPictures:
-    return JudgedPictures(in_memory(pictures[:5], REFERENCES), *judges)
+def judged(judges, pictures) -> PictureScorer:
+    return PictureScorer(in_memory(pictures[:5], REFERENCES), *judges)
 
 
 def test_clip_scores_are_those_of_open_clip_by_hand(judged, judges, pictures):
@@ -115,12 +115,12 @@ def test_bert_of_references_leaves_each_out_in_turn(judged, judges):
 
 
 def test_the_same_reference_twice_is_left_out_once(judges, pictures):
-    judged = JudgedPictures(in_memory(pictures[:1], [("a dog", "a dog")]), *judges)
+    judged = PictureScorer(in_memory(pictures[:1], [("a dog", "a dog")]), *judges)
     assert judged.bert_of_references() == pytest.approx([1])
 
 
 def test_no_references_at_all(judges, pictures):
-    judged = JudgedPictures(in_memory(pictures[:2], ()), *judges)
+    judged = PictureScorer(in_memory(pictures[:2], ()), *judges)
     for found in (judged.clip_of_references(), judged.bert_of_references()):
         assert found.shape == (2,) and np.isnan(found).all()
 
@@ -131,7 +131,7 @@ def test_no_references_at_all(judges, pictures):
 def test_neither_order_nor_batch_size_matters(judged, judges, pictures, monkeypatch):
     monkeypatch.setattr(judging, "PICTURES_AT_ONCE", 2)
     monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXTS_AT_ONCE", 2)
-    turned = JudgedPictures(in_memory(pictures[4::-1], REFERENCES[::-1]), *judges)
+    turned = PictureScorer(in_memory(pictures[4::-1], REFERENCES[::-1]), *judges)
     torch.testing.assert_close(turned.vectors.flip(0), judged.vectors, rtol=0, atol=1e-5)
     rows = [4 - row for row in ROWS]
     assert turned.clip_scores(rows[::-1], WORDS[::-1])[::-1] == pytest.approx(judged.clip_scores(ROWS, WORDS), abs=1e-5)
@@ -150,7 +150,7 @@ def test_each_picture_is_opened_and_encoded_once(judges, pictures, monkeypatch):
     monkeypatch.setattr(judging, "PICTURES_AT_ONCE", 2)
     monkeypatch.setattr(clip.model, "encode_image", lambda batch: encoded.append(len(batch)) or encode(batch))
     object.__setattr__(images, "open", lambda id, open=images.open: opened.append(id) or open(id))
-    judged = JudgedPictures(images, clip, bert)
+    judged = PictureScorer(images, clip, bert)
     judged.clip_scores([0, 0, 3, 3], [("dog",), ("cat",), ("dog",), ("dog",)])
     judged.clip_of_references()
     assert encoded == [2, 2, 1] and opened == list(images.ids)

@@ -16,7 +16,7 @@ from coxlmm_utils.dictionaries.baselines import PCA, KMeans
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.explanation.concept_maps import PatchMap, patch_map
 from coxlmm_utils.explanation.explain import Explanation, explain
-from coxlmm_utils.models.captioning import find_token, write_captions
+from coxlmm_utils.models.captioning import find_token, generate_captions
 from coxlmm_utils.models.image_tokens import image_grid
 from coxlmm_utils.models.lmm import LMM
 from coxlmm_utils.models.loading import load_lmm
@@ -42,7 +42,7 @@ def random_concepts() -> np.ndarray:
 
 def explained_by(lmm: LMM, dictionary: Dictionary, pictures: list[Image.Image], **where) -> Explanation:
     """Of the first caption that does not say one word only: of its first word that is not the first of all."""
-    for picture, written in zip(pictures, write_captions(lmm, pictures, max_new_tokens=MAX_NEW_TOKENS)):
+    for picture, written in zip(pictures, generate_captions(lmm, pictures, max_new_tokens=MAX_NEW_TOKENS)):
         words = written.caption.split()
         others = [word for word in words if word != words[0]]
         if others:
@@ -224,7 +224,7 @@ def test_the_gradient_points_at_the_companion():
 
     def mean_state(companion: str) -> np.ndarray:
         pictures = [page(8 * n, kind="dog", colour="golden", companion=companion).picture for n in range(8)]
-        every = ((one, find_token(lmm, one.ids, ["dog"])) for one in write_captions(lmm, pictures, [4]))
+        every = ((one, find_token(lmm, one.ids, ["dog"])) for one in generate_captions(lmm, pictures, [4]))
         return np.mean([one.state(4, step, "own").numpy() for one, step in every], axis=0)
 
     companions, without = ("tree", "child"), mean_state("none")

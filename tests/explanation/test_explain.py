@@ -18,7 +18,7 @@ from coxlmm_utils.explanation.explain import Explanation, explain, explain_many
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.pictures import as_rgb
-from coxlmm_utils.models.captioning import forced_states, write_captions
+from coxlmm_utils.models.captioning import generate_captions, teacher_forced_states
 from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import in_memory
 from tests.tiny_lmms import WORDS, tiny_llava
@@ -53,14 +53,14 @@ def test_an_explanation_is_the_projection_of_the_tokens_state(llava, pictures, t
         assert explained.caption == bank.captions[row] == " ".join(explained.tokens)
         assert explained.step == explained.tokens.index(token)
         ids = llava.tokenizer.convert_tokens_to_ids(explained.tokens)
-        [forced] = forced_states(llava, [explained.picture], [ids], [layer])
+        [forced] = teacher_forced_states(llava, [explained.picture], [ids], [layer])
         state = forced[layer][explained.step + (position == "own")]
         np.testing.assert_allclose(explained.activations, bank.project(state[None])[0], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(explained.activations, bank.activations[row], rtol=1e-3, atol=1e-3)
 
 
 def test_the_tokens_are_those_that_were_written(llava, pictures, bank, named):
-    [written] = write_captions(llava, [pictures[named]], max_new_tokens=bank.provenance["max_new_tokens"])
+    [written] = generate_captions(llava, [pictures[named]], max_new_tokens=bank.provenance["max_new_tokens"])
     explained = explain(llava, bank, pictures[named])
     assert explained.ids == written.ids
     assert llava.tokenizer.convert_ids_to_tokens(written.ids) == explained.tokens
@@ -163,8 +163,8 @@ def test_other_models_and_unreadable_pictures_are_refused(llava, pictures, bank,
 
 def test_the_model_may_warn_of_a_strange_picture(llava, pictures, bank, named, monkeypatch):
     seen = []
-    familiarity = SimpleNamespace(warn_if_strange=lambda lmm, pictures: seen.append((lmm, pictures[0].size)))
-    monkeypatch.setattr(llava, "familiarity", familiarity)
+    ood = SimpleNamespace(warn_if_out_of_domain=lambda lmm, pictures: seen.append((lmm, pictures[0].size)))
+    monkeypatch.setattr(llava, "ood", ood)
     explain(llava, bank, pictures[named])
     assert seen == [(llava, pictures[named].size)]
 

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 explain_module = import_module("coxlmm_utils.explanation.explain")
-from coxlmm_utils.explanation.explain import Explanation, explain, words_that_follow
-from coxlmm_utils.models.captioning import write_captions
+from coxlmm_utils.explanation.explain import Explanation, explain, next_words
+from coxlmm_utils.models.captioning import generate_captions
 from coxlmm_utils.models.lmm import LMM
 from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import MAX_NEW_TOKENS
@@ -37,10 +37,10 @@ def expected(lmm: LMM, explained: Explanation, step: int, n: int) -> tuple[list[
 
 def test_the_words_are_the_most_probable_after_the_token(llava, explained):
     words, probabilities = expected(llava, explained, explained.step, 5)
-    found = words_that_follow(llava, explained)
+    found = next_words(llava, explained)
     assert [word for word, _ in found] == words
     assert [p for _, p in found] == pytest.approx(probabilities, rel=1e-3)
-    assert words_that_follow(llava, explained, n=2) == found[:2]
+    assert next_words(llava, explained, n=2) == found[:2]
 
 
 def test_they_follow_the_end_of_a_token_of_several_pieces(llava, explained):
@@ -48,21 +48,21 @@ def test_they_follow_the_end_of_a_token_of_several_pieces(llava, explained):
     both = " ".join(explained.tokens[step : step + 2])
     bank = replace(explained.bank, provenance={**explained.bank.provenance, "token": [both]})
     words, _ = expected(llava, explained, step + 1, 5)
-    assert [word for word, _ in words_that_follow(llava, replace(explained, bank=bank))] == words
+    assert [word for word, _ in next_words(llava, replace(explained, bank=bank))] == words
 
 
 def test_the_prompt_is_the_banks(llava, pictures, bank):
     bank = replace(bank, provenance={**bank.provenance, "prompt": "Describe this picture."})
-    [written] = write_captions(llava, pictures[:1], prompt="Describe this picture.", max_new_tokens=MAX_NEW_TOKENS)
+    [written] = generate_captions(llava, pictures[:1], prompt="Describe this picture.", max_new_tokens=MAX_NEW_TOKENS)
     bank.provenance["token"] = [written.caption.split()[0]]
     explained = explain(llava, bank, pictures[0])
     ids = written.ids
     logits = llava.model(**llava.inputs(pictures[:1], "Describe this picture.", [ids])).logits[0, -len(ids)]
-    assert words_that_follow(llava, explained, 1)[0][1] == pytest.approx(logits.softmax(0).max().item(), rel=1e-3)
+    assert next_words(llava, explained, 1)[0][1] == pytest.approx(logits.softmax(0).max().item(), rel=1e-3)
 
 
 def test_all_words_together_have_probability_1(llava, explained):
-    words = words_that_follow(llava, explained, n=10**6)
+    words = next_words(llava, explained, n=10**6)
     assert len(words) == llava.unembedding.out_features
     assert sum(p for _, p in words) == pytest.approx(1, abs=1e-4)
 
@@ -79,12 +79,12 @@ def test_a_piece_that_goes_on_has_a_hyphen_and_a_special_token_is_named(monkeypa
 
 def test_they_follow_the_explanations_own_tokens_whatever_the_model_would_write(llava, explained):
     changed = replace(explained, picture=Image.new("RGB", (60, 60), "red"))
-    [written] = write_captions(llava, [changed.picture], max_new_tokens=MAX_NEW_TOKENS)
+    [written] = generate_captions(llava, [changed.picture], max_new_tokens=MAX_NEW_TOKENS)
     assert written.ids != changed.ids
-    assert [word for word, _ in words_that_follow(llava, changed)] == expected(llava, changed, changed.step, 5)[0]
+    assert [word for word, _ in next_words(llava, changed)] == expected(llava, changed, changed.step, 5)[0]
 
 
 def test_another_model_is_refused(llava, explained, tmp_path):
     other = load_lmm(tiny_llava(tmp_path / "other", seed=1), device="cpu")
     with pytest.raises(ValueError, match=f"'{llava.name}' .* '{other.name}'"):
-        words_that_follow(other, explained)
+        next_words(other, explained)

@@ -18,7 +18,7 @@ from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.perturbed import GREY
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.attention import eager_attention
-from coxlmm_utils.models.captioning import forced_states
+from coxlmm_utils.models.captioning import teacher_forced_states
 from coxlmm_utils.models.image_tokens import image_grid
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.picturebook.page import page
@@ -53,7 +53,7 @@ def ids_of(lmm, text=CAPTION):
 def log_probability(lmm, picture, caption=CAPTION, token="grey"):
     """Of the token where it stands in a caption, by the states behind the whole of it."""
     words = caption.split()
-    [states] = forced_states(lmm, [picture], [ids_of(lmm, caption)], [N_LAYERS])
+    [states] = teacher_forced_states(lmm, [picture], [ids_of(lmm, caption)], [N_LAYERS])
     logits = lmm.unembed(states[N_LAYERS][words.index(token)][None], N_LAYERS)
     return float(logits.log_softmax(-1)[0, ids_of(lmm, token)[0]])
 

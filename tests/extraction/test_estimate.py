@@ -4,14 +4,14 @@ import pytest
 
 from coxlmm_utils.extraction.estimate import Estimate, estimate
 from coxlmm_utils.extraction.loop import make_blocks
-from coxlmm_utils.extraction.plan import planned
+from coxlmm_utils.extraction.plan import make_plan
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 
 
 @pytest.fixture
 def reading(llava, pictures, token):
     settings = ("predicts", "own"), "word", None, MAX_NEW_TOKENS, None, False
-    return planned(llava, in_memory(pictures, (token,)), [token], [1, 2, "norm"], *settings)
+    return make_plan(llava, in_memory(pictures, (token,)), [token], [1, 2, "norm"], *settings)
 
 
 def test_is_of_all_pictures_at_the_speed_of_the_first_batch(llava, reading, tmp_path):

@@ -16,7 +16,12 @@ from coxlmm_utils.extraction.extract import extract, extract_many
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.pictures import open_picture
 from coxlmm_utils.images.sources import load_images
-from coxlmm_utils.models.captioning import forced_states, read_batch, write_batch, write_captions
+from coxlmm_utils.models.captioning import (
+    generate_batch,
+    generate_captions,
+    teacher_forced_batch,
+    teacher_forced_states,
+)
 from coxlmm_utils.text import FUNCTION_WORDS
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 from tests.tiny_lmms import N_LAYERS, WIDTH
@@ -27,7 +32,7 @@ QUICK = dict(max_new_tokens=MAX_NEW_TOKENS, cache=False)
 
 @pytest.fixture(scope="module")
 def written(llava, pictures):
-    return write_captions(llava, pictures, ALL_LAYERS, max_new_tokens=MAX_NEW_TOKENS)
+    return generate_captions(llava, pictures, ALL_LAYERS, max_new_tokens=MAX_NEW_TOKENS)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +128,7 @@ def test_states_are_those_of_a_teacher_forced_pass(llava, pictures, written, nam
     images = in_memory(pictures, (token,))
     states = extract(llava, images, token, ALL_LAYERS, position, batch_size=5, **QUICK)
     captions = [written[row].ids for row in naming]
-    forced = forced_states(llava, [pictures[row] for row in naming], captions, ALL_LAYERS)
+    forced = teacher_forced_states(llava, [pictures[row] for row in naming], captions, ALL_LAYERS)
     steps = [written[row].caption.split().index(token) + offset for row in naming]
     assert len(set(steps)) > 1
     for layer in ALL_LAYERS:
@@ -138,7 +143,7 @@ def test_the_last_allowed_token_has_its_own_state(llava, pictures, written):
     last = written[row].caption.split()[-1]
     images = in_memory(pictures, [(last,) if i == row else ("other",) for i in range(24)])
     states = extract(llava, images, last, 2, "own", **QUICK)
-    [forced] = forced_states(llava, [pictures[row]], [written[row].ids], [2])
+    [forced] = teacher_forced_states(llava, [pictures[row]], [written[row].ids], [2])
     torch.testing.assert_close(states.Z, forced[2][-1:], rtol=1e-3, atol=1e-3)
     with pytest.raises(ValueError, match="none of the 1 captions"):
         extract(llava, images, last, 2, "own", max_new_tokens=MAX_NEW_TOKENS - 1, cache=False)
@@ -214,8 +219,8 @@ def counted(monkeypatch, tmp_path) -> list:
     def count(name, function):
         monkeypatch.setattr(reading, function.__name__, lambda *args: calls.append(name) or function(*args))
 
-    count("written", write_batch)
-    count("read", read_batch)
+    count("written", generate_batch)
+    count("read", teacher_forced_batch)
     return calls
 
 
@@ -331,7 +336,7 @@ def test_given_captions_are_read_by_one_pass(llava, pictures, token, counted):
     assert counted == ["read"]
     assert states.images.ids == tuple(captions) and set(states.captions) == {f"a {token} dog"}
     ids = [llava.tokenizer(caption, add_special_tokens=False)["input_ids"] for caption in captions.values()]
-    expected = forced_states(llava, pictures[::2], ids, [2])
+    expected = teacher_forced_states(llava, pictures[::2], ids, [2])
     step = 1 + (len(ids[0]) - 3)  # pieces of "a" may be several
     assert torch.allclose(states.Z, torch.stack([each[2][step + 1] for each in expected]), atol=1e-5)
 

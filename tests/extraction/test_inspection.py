@@ -17,7 +17,7 @@ from PIL import Image
 import coxlmm_utils.extraction.inspection
 import coxlmm_utils.models.captioning
 from coxlmm_utils.extraction.inspection import Inspection, inspect
-from coxlmm_utils.models.captioning import Written, forced_states, write_captions
+from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, teacher_forced_states
 from coxlmm_utils.models.lmm import LMM
 from tests.conftest import MAX_NEW_TOKENS
 from tests.tiny_lmms import N_LAYERS
@@ -59,7 +59,7 @@ class Target(NamedTuple):
 
 def _new_word(lmm: LMM, pictures: list[Image.Image], steps: Iterable[int]) -> Target:
     """The first word at one of these steps that no earlier step has, nor the next."""
-    captions = [written.caption.split() for written in write_captions(lmm, pictures, **QUICK)]
+    captions = [written.caption.split() for written in generate_captions(lmm, pictures, **QUICK)]
     return next(
         Target(picture, words, step)
         for picture, words in zip(pictures, captions)
@@ -111,7 +111,7 @@ def test_greedy_decoding_makes_the_strip_a_staircase(seen):
 def test_words_are_those_of_the_states_at_both_positions(lmm, target):
     layers = [0, 2, N_LAYERS, "norm"]
     seen = inspect(lmm, target.picture, target.word, layers, **QUICK)
-    [forced] = forced_states(lmm, [target.picture], [seen.ids], layers)
+    [forced] = teacher_forced_states(lmm, [target.picture], [seen.ids], layers)
     assert list(seen.words().index) == layers and list(seen.words().columns) == ["predicts", "own"]
     for layer in layers:
         for name, state in (("predicts", target.step), ("own", target.step + 1)):
@@ -174,14 +174,16 @@ def test_layers_default_to_all_or_some_of_all_depths(lmm, pictures, monkeypatch)
 
 
 def test_a_token_that_is_not_said_is_an_error(lmm, pictures):
-    caption = write_captions(lmm, [pictures[0]], **QUICK)[0].caption
+    caption = generate_captions(lmm, [pictures[0]], **QUICK)[0].caption
     with pytest.raises(ValueError, match=f"the caption '{caption}' does not say 'zebra' or 'zebras': take"):
         inspect(lmm, pictures[0], ["zebra", "zebras"], **QUICK)
 
 
 def test_an_empty_caption_is_an_error(lmm, pictures, monkeypatch):
     states = {"norm": torch.zeros(1, lmm.width)}
-    monkeypatch.setattr(coxlmm_utils.extraction.inspection, "write_captions", lambda *_: [Written("", [], states)])
+    monkeypatch.setattr(
+        coxlmm_utils.extraction.inspection, "generate_captions", lambda *_: [GeneratedCaption("", [], states)]
+    )
     with pytest.raises(ValueError, match="wrote no words about the picture, only ''"):
         inspect(lmm, pictures[0], layers=["norm"])
 
@@ -208,11 +210,11 @@ def _shifted(shift: int):
 
 def test_states_off_by_one_are_said_loudly(lmm, target, monkeypatch):
     def late(*arguments):
-        [written] = write_captions(*arguments)
+        [written] = generate_captions(*arguments)
         states = {layer: rows.roll(1, dims=0) for layer, rows in written.states.items()}
         return [replace(written, states=states)]
 
-    monkeypatch.setattr(coxlmm_utils.extraction.inspection, "write_captions", late)
+    monkeypatch.setattr(coxlmm_utils.extraction.inspection, "generate_captions", late)
     with pytest.warns(UserWarning, match=r"NOT ITS STATE: the state that was read at 'predicts' .* at position \d+;"):
         seen = inspect(lmm, target.picture, target.word, **QUICK)
     assert [problem[:13] for problem in seen.problems] == ["NOT ITS STATE", "NOT ITS STATE"]
@@ -221,9 +223,9 @@ def test_states_off_by_one_are_said_loudly(lmm, target, monkeypatch):
 
 def test_what_overrules_the_model_is_named(lmm, target, monkeypatch):
     settings = lmm.model.generation_config
-    wanted = write_captions(lmm, [target.picture], **QUICK)[0].ids[0]
+    wanted = generate_captions(lmm, [target.picture], **QUICK)[0].ids[0]
     monkeypatch.setattr(settings, "suppress_tokens", [*settings.suppress_tokens, wanted])
-    [other] = write_captions(lmm, [target.picture], **QUICK)
+    [other] = generate_captions(lmm, [target.picture], **QUICK)
     with pytest.warns(UserWarning, match=r"only in place \d, .* overrule its logits \(suppress_tokens\)"):
         seen = inspect(lmm, target.picture, other.caption.split()[0], **QUICK)
     assert seen.predicted[seen.at("predicts")] == lmm.tokenizer.decode([wanted]) != seen.pieces[0]

@@ -5,13 +5,13 @@ import torch
 
 from coxlmm_utils.extraction.blocks import BlockFolder
 from coxlmm_utils.extraction.loop import make_blocks
-from coxlmm_utils.extraction.plan import Targets, planned
-from coxlmm_utils.models.captioning import state_of, write_captions
+from coxlmm_utils.extraction.plan import Targets, make_plan
+from coxlmm_utils.models.captioning import generate_captions, state_of
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 
 
 def plan(lmm, images, tokens, stop_early=False, captions=None):
-    return planned(
+    return make_plan(
         lmm, images, tokens, [1, "norm"], ("predicts", "own"), "word", None, MAX_NEW_TOKENS, captions, stop_early
     )
 
@@ -19,7 +19,7 @@ def plan(lmm, images, tokens, stop_early=False, captions=None):
 @pytest.fixture(scope="module")
 def words(llava, pictures) -> list[str]:
     """The two words that most captions have."""
-    written = write_captions(llava, pictures, max_new_tokens=MAX_NEW_TOKENS)
+    written = generate_captions(llava, pictures, max_new_tokens=MAX_NEW_TOKENS)
     found = [word for one in written for word in {*one.caption.split()}]
     return sorted({*found}, key=lambda word: (found.count(word), word))[-2:]
 
@@ -47,7 +47,7 @@ def test_every_state_is_that_of_its_picture(llava, pictures, reading, batch_size
     folder = reading.folder(tmp_path)
     make_blocks(llava, reading, folder, batch_size)
     (block,) = folder.read()
-    written = write_captions(llava, pictures, [1, "norm"], max_new_tokens=MAX_NEW_TOKENS)
+    written = generate_captions(llava, pictures, [1, "norm"], max_new_tokens=MAX_NEW_TOKENS)
     assert [picture["caption"] for picture in block.pictures] == [one.caption for one in written]
     for token in reading.targets.spellings:
         for place, picture in enumerate(block.having(token)):

@@ -16,7 +16,7 @@ from coxlmm_utils import load_images, load_lmm
 from coxlmm_utils.extraction import blocks
 from coxlmm_utils.extraction import loop as reading
 from coxlmm_utils.extraction.extract import extract_many
-from coxlmm_utils.models.captioning import write_captions
+from coxlmm_utils.models.captioning import generate_captions
 from tests.conftest import noise
 from tests.tiny_lmms import tiny_llava
 
@@ -55,7 +55,7 @@ def place(tmp_path_factory):
 def tokens(place):
     """Two words that the model writes."""
     lmm = load_lmm(place / "model", device="cpu")
-    written = write_captions(lmm, [noise(number) for number in range(8, 40)], max_new_tokens=8)
+    written = generate_captions(lmm, [noise(number) for number in range(8, 40)], max_new_tokens=8)
     words = [word for one in written for word in {*one.caption.split()} if word.isalpha()]
     return sorted({*words}, key=lambda word: (words.count(word), word))[-2:]  # in most captions
 
@@ -153,7 +153,7 @@ def test_a_resume_with_another_number_of_processes_is_right(place, tokens, undis
 
 def test_the_same_call_reads_what_processes_have_made(place, tokens, undisturbed, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", BLOCK)
-    monkeypatch.setattr(reading, "write_batch", lambda *_: pytest.fail("the model ran"))
+    monkeypatch.setattr(reading, "generate_batch", lambda *_: pytest.fail("the model ran"))
     images, lmm = load_images(f"folder:{place / 'pictures'}"), load_lmm(str(place / "model"), device="cpu")
     with pytest.warns(UserWarning):
         found = extract_many(lmm, images, tokens, [2, "norm"], max_new_tokens=8, folder=place / "undisturbed")

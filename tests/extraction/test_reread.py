@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from coxlmm_utils.extraction.extract import read_again
+from coxlmm_utils.extraction.extract import reread
 from tests.conftest import in_memory
 
 
 def test_the_same_pictures_give_the_same_states(llava, states):
-    again = read_again(llava, states, states.layer, cache=False)
+    again = reread(llava, states, states.layer, cache=False)
     assert (again.images.ids, again.captions) == (states.images.ids, states.captions)
     assert again.provenance["token"] == states.provenance["token"]
     np.testing.assert_allclose(again.Z, states.Z, rtol=1e-3, atol=1e-3)
@@ -18,7 +18,7 @@ def test_the_same_pictures_give_the_same_states(llava, states):
 def test_other_pictures_and_layers_under_the_same_captions(llava, states, pictures):
     others = in_memory(pictures[::-1], ())
     images = replace(states.images, open=others.open)
-    again = read_again(llava, states, 1, images, batch_size=4, cache=False)
+    again = reread(llava, states, 1, images, batch_size=4, cache=False)
     assert again.captions == states.captions and again.layer == 1 != states.layer
-    plain = read_again(llava, states, 1, cache=False)
+    plain = reread(llava, states, 1, cache=False)
     assert not np.allclose(again.Z, plain.Z, atol=1e-2)

@@ -12,7 +12,7 @@ from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.extraction.suggest_tokens import content_words, n_pieces, suggest_tokens
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.pictures import open_picture
-from coxlmm_utils.models.captioning import Written, write_captions
+from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions
 from coxlmm_utils.statistics import wilson_interval
 from coxlmm_utils.text import whole_word
 from tests.conftest import in_memory
@@ -27,9 +27,9 @@ def captions(monkeypatch):
 
     def say(captions):
         def written(lmm, pictures, prompt=None):
-            return [Written(captions[picture.getpixel((0, 0))[0]], [], {}) for picture in pictures]
+            return [GeneratedCaption(captions[picture.getpixel((0, 0))[0]], [], {}) for picture in pictures]
 
-        monkeypatch.setattr(suggest_tokens_module, "write_captions", written)
+        monkeypatch.setattr(suggest_tokens_module, "generate_captions", written)
 
     return say
 
@@ -144,9 +144,9 @@ def test_the_seed_and_the_number_choose_the_pictures(llava, monkeypatch):
 
     def written(lmm, pictures, prompt=None):
         seen.extend(picture.getpixel((0, 0))[0] for picture in pictures)
-        return [Written("dog", [], {}) for _ in pictures]
+        return [GeneratedCaption("dog", [], {}) for _ in pictures]
 
-    monkeypatch.setattr(suggest_tokens_module, "write_captions", written)
+    monkeypatch.setattr(suggest_tokens_module, "generate_captions", written)
     images, chosen = greys([("a dog",)] * 100), []
     for seed in (0, 0, 1):
         seen.clear()
@@ -184,7 +184,7 @@ def test_the_prompt_goes_to_the_model(llava, pictures):
     said = [suggest_tokens(images, llava, prompt=prompt)["said"] for prompt in (None, "dog")]
     assert not said[0].equals(said[1])
     for prompt, counts in zip((None, "dog"), said):
-        captions = [written.caption for written in write_captions(llava, pictures, prompt=prompt)]
+        captions = [written.caption for written in generate_captions(llava, pictures, prompt=prompt)]
         assert counts["grey"] == sum("grey" in caption.split() for caption in captions)
 
 
@@ -197,7 +197,7 @@ def test_numbers_below_one_are_an_error(llava, numbers):
 
 def test_the_model_looks_at_the_pictures_for_strange_ones(llava, captions, monkeypatch):
     looked = []
-    monkeypatch.setattr(type(llava), "warn_if_strange", lambda self, pictures: looked.append(len(pictures)))
+    monkeypatch.setattr(type(llava), "warn_if_out_of_domain", lambda self, pictures: looked.append(len(pictures)))
     captions({level: "dog" for level in range(40)})
     suggest_tokens(greys([("a dog",)] * 40), llava)
     assert looked == [32]

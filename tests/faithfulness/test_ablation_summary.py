@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from coxlmm_utils.faithfulness.ablation_summary import FEWEST, areas, removal_summary
+from coxlmm_utils.faithfulness.ablation_summary import MIN_SAMPLES, areas, removal_summary
 from coxlmm_utils.statistics import share_of
 
 N = 20
@@ -75,12 +75,12 @@ def test_the_difference_is_over_samples():
 
 
 def test_concepts_of_few_samples_or_without_words_are_not_judged():
-    few = removal_table({5: (-1, 0, 0)}, n=FEWEST - 1)
-    enough = removal_table({6: (-1, 0, 0)}, n=FEWEST)
+    few = removal_table({5: (-1, 0, 0)}, n=MIN_SAMPLES - 1)
+    enough = removal_table({6: (-1, 0, 0)}, n=MIN_SAMPLES)
     bare = removal_table({7: (np.nan, np.nan, 0)})
     summary = removal_summary(pd.concat([removal_table(), few, enough, bare]))
     assert summary.concepts.index.tolist() == [0, 1, 2, 3, 4, 6] and summary.n_unjudged == 2
-    assert summary.concepts["n"].tolist() == [N] * 5 + [FEWEST]
+    assert summary.concepts["n"].tolist() == [N] * 5 + [MIN_SAMPLES]
     assert str(summary).startswith("2 of 6 concepts") and str(summary).endswith("; 2 not judged")
     assert "not judged" not in str(removal_summary(removal_table()))
 

@@ -10,7 +10,7 @@ import torch
 
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.faithfulness.edited_forward import ForcedCaption, effects, token_ids
-from coxlmm_utils.models.captioning import forced_states, last_logits
+from coxlmm_utils.models.captioning import last_logits, teacher_forced_states
 from coxlmm_utils.models.hooks import capture, changed_at
 from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import in_memory
@@ -49,7 +49,7 @@ def test_a_change_of_nothing_changes_nothing(name, layer, request, pictures):
 def test_after_the_last_block_it_is_the_unembedding_of_the_changed_state(family, layer, tmp_path, pictures):
     lmm = load_lmm(FAMILIES[family](tmp_path / "lmm"), device="cpu")
     forced, changes = forced_on(lmm, pictures[1]), some_changes()
-    [states] = forced_states(lmm, [forced.picture], [forced.ids], [layer], forced.prompt)
+    [states] = teacher_forced_states(lmm, [forced.picture], [forced.ids], [layer], forced.prompt)
     before = by_hand(lmm, forced, states[layer][STEP], layer)
     found = effects(lmm, forced, layer, changes, SETS)
     for place, change in enumerate(changes):
@@ -139,7 +139,7 @@ def test_a_samples_caption_is_forced_up_to_its_own_state(llava, pictures, token,
         assert llava.tokenizer.decode(forced.ids) == states.captions[row]
         assert states.captions[row].split()[forced.step] == token
         assert forced.prompt == states.provenance["prompt"]
-        [found] = forced_states(llava, [forced.picture], [forced.ids], [2], forced.prompt)
+        [found] = teacher_forced_states(llava, [forced.picture], [forced.ids], [2], forced.prompt)
         torch.testing.assert_close(found[2][forced.state], states.Z[row], atol=1e-3, rtol=1e-3)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from coxlmm_utils.concepts.grounding import Words
-from coxlmm_utils.evaluation.judges import JudgedPictures, load_judges
+from coxlmm_utils.evaluation.judges import PictureScorer, load_judges
 from coxlmm_utils.faithfulness.visual_dependence import (
     ANOTHER,
     ORIGINAL,
@@ -67,7 +67,7 @@ def test_chance_is_what_another_sample_says(table):
 
 
 def test_scores_are_means_over_the_concepts_and_with_the_true_picture(table, images, judges):
-    judged = JudgedPictures(images, *judges)
+    judged = PictureScorer(images, *judges)
     expected = judged.clip_scores([3, 3], [WORDS[1], WORDS[3]]).mean()
     assert table["clipscore"][3] == pytest.approx(expected, abs=1e-6)
     expected = judged.bert_scores([3, 3], [WORDS[1], WORDS[3]]).mean()

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF, largest_useful_lam
-from coxlmm_utils.extraction.extract import extract, read_again
+from coxlmm_utils.extraction.extract import extract, reread
 from coxlmm_utils.extraction.states import States
 from coxlmm_utils.ground_truth import controls
-from coxlmm_utils.ground_truth.controls import SYSTEMS, comparison, known_answers, known_answers_over
+from coxlmm_utils.ground_truth.controls import SYSTEMS, comparison, factor_recovery, known_answers_over
 from coxlmm_utils.ground_truth.factor_recovery import score_against_factors
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm
-from coxlmm_utils.models.random_init import untrained
+from coxlmm_utils.models.random_init import randomly_initialised
 from coxlmm_utils.picturebook.factors import factors_of
 
 N = 6  # concepts
@@ -53,7 +53,7 @@ def halves(read) -> tuple[States, States]:
 
 @pytest.fixture(scope="module")
 def found(lmm, halves):
-    return known_answers(lmm, *halves, n_concepts=N)
+    return factor_recovery(lmm, *halves, n_concepts=N)
 
 
 def part(states: States, rows: range) -> States:
@@ -89,8 +89,8 @@ def test_the_systems_are_the_ones_they_are_called(found):
 
 
 def test_the_untrained_states_have_the_same_sparsity_and_their_own_scale(lmm, found, halves):
-    fresh = untrained(lmm)
-    learned, tested = (read_again(fresh, half, half.layer).Z for half in halves)
+    fresh = randomly_initialised(lmm)
+    learned, tested = (reread(fresh, half, half.layer).Z for half in halves)
     share = 1 / largest_useful_lam(halves[0].Z)
     dictionary = SemiNMF(N, relative_lam=share).fit(learned)
     assert dictionary.lam_ < 0.5  # its states are shorter
@@ -106,7 +106,7 @@ def test_comparison_is_beside_semi_nmf(found):
     row = table.loc["random"]
     assert row["mean_auc_less"] == difference.value and row["mean_auc_less_low"] == difference.low
     assert [row["covered"], row["covered_high"]] == [other.covered.value, other.covered.high]
-    assert row["words_true"] == found["random"].words.true.value
+    assert row["word_accuracy"] == found["random"].words.true.value
     assert (table["n_concepts"] == N).all() and table["n_values"].nunique() == 1
     assert table["mean_auc"]["semi_nmf"] > table["mean_auc"]["shuffled"]
 
@@ -114,13 +114,13 @@ def test_comparison_is_beside_semi_nmf(found):
 def test_states_read_in_another_way_are_refused(lmm, halves):
     elsewhere = replace(halves[1], provenance=halves[1].provenance | {"position": "predicts"})
     with pytest.raises(ValueError, match="'position': 'own'.*'position': 'predicts'.*: extract both in the same way"):
-        known_answers(lmm, halves[0], elsewhere, N)
+        factor_recovery(lmm, halves[0], elsewhere, N)
 
 
 def test_held_out_pages_that_were_learned_from_are_refused(lmm, halves, dogs):
     mixed = part(halves[0], range(2, len(halves[0])))
     with pytest.raises(ValueError, match=f"^{len(mixed)} of the held-out pages were learned from: hold out others"):
-        known_answers(lmm, halves[0], mixed, N)
+        factor_recovery(lmm, halves[0], mixed, N)
     learned = dogs.with_ids(halves[0].images.ids)
     with pytest.raises(ValueError, match=f"^{len(learned)} of the held-out pages were learned from"):
         known_answers_over(lmm, learned, learned, ["dog"], [4], ["own"], N)
@@ -128,11 +128,11 @@ def test_held_out_pages_that_were_learned_from_are_refused(lmm, halves, dogs):
 
 def test_an_untrained_lmm_has_fresh_weights_and_its_own_fingerprint(lmm):
     before = torch.random.get_rng_state()
-    fresh, again, other = untrained(lmm), untrained(lmm), untrained(lmm, seed=1)
+    fresh, again, other = randomly_initialised(lmm), randomly_initialised(lmm), randomly_initialised(lmm, seed=1)
     assert torch.equal(before, torch.random.get_rng_state())
     assert fresh.fingerprint == again.fingerprint
     assert len({lmm.fingerprint, fresh.fingerprint, other.fingerprint}) == 3
-    assert fresh.name == "picturebook, untrained 0" and fresh.familiarity is None
+    assert fresh.name == "picturebook, untrained 0" and fresh.ood is None
     shapes = [{name: p.shape for name, p in each.model.named_parameters()} for each in (lmm, fresh)]
     assert shapes[0] == shapes[1] and not fresh.model.training
     assert not any(parameter.requires_grad for parameter in fresh.model.parameters())
@@ -144,16 +144,16 @@ def test_an_untrained_lmm_has_fresh_weights_and_its_own_fingerprint(lmm):
 
 def test_an_untrained_lmm_reads_the_same_captions_on_the_same_pages(lmm, read, dogs):
     few = part(read, range(8))
-    fresh = read_again(untrained(lmm), few, few.layer)
+    fresh = reread(randomly_initialised(lmm), few, few.layer)
     assert fresh.images.ids == few.images.ids and fresh.captions == few.captions
     assert fresh.provenance["position"] == "own" and fresh.Z.shape == few.Z.shape
     assert not torch.allclose(fresh.Z, few.Z, atol=0.1)
-    trained = read_again(lmm, few, few.layer)  # after the other's states were kept: they are not taken for its own
+    trained = reread(lmm, few, few.layer)  # after the other's states were kept: they are not taken for its own
     torch.testing.assert_close(trained.Z, few.Z, atol=1e-3, rtol=1e-3)
 
 
 def test_answers_over_layers_and_positions(lmm, dogs, halves, monkeypatch):
-    for name in ("ground_words", "words_true"):  # whose answers are in no row
+    for name in ("ground_words", "word_accuracy"):  # whose answers are in no row
         monkeypatch.delattr(controls, name)
     learned, tested = (dogs.with_ids(half.images.ids) for half in halves)
     table = known_answers_over(lmm, learned, tested, ["dog"], [2, 4], n_concepts=N)

@@ -8,7 +8,7 @@ import pytest
 from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.extraction.extract import extract
-from coxlmm_utils.ground_truth.counterfactuals import CAPTION, FactorChanges, _redrawn, diagonal, factor_changes
+from coxlmm_utils.ground_truth.counterfactuals import CAPTION, Counterfactuals, _redrawn, counterfactual_edits, diagonal
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.picturebook.captions import facts_in
@@ -48,7 +48,7 @@ def made(*concepts, units=None, pages=SHOWN):
             drawn = (value, time) if value[0] == "colour" else (colour, value)
             found[number, place] = [concept(drawn, number) for concept in concepts]
     shown = np.array([[value in page for value in VALUES] for page in pages])
-    return FactorChanges(Bank([-spread, spread]), tuple(range(len(pages))), list(VALUES), shown, found)
+    return Counterfactuals(Bank([-spread, spread]), tuple(range(len(pages))), list(VALUES), shown, found)
 
 
 def is_(*values, height=1.0):
@@ -209,7 +209,7 @@ def dogs(lmm):
 
 def test_pages_are_redrawn_and_read_at_the_banks_layer_and_position(lmm, dogs):
     numbers = [1_000_000, 1_000_008]
-    changes = factor_changes(lmm, dogs, iter(numbers), batch_size=8)
+    changes = counterfactual_edits(lmm, dogs, iter(numbers), batch_size=8)
     assert changes.numbers == tuple(numbers) and changes.factors == [f for f in allowed_values("dog") if f != "kind"]
     assert changes.activations.shape == (2, len(changes.values), 6) and changes.shown.sum(1).tolist() == [6, 6]
     for number, row, shown in zip(numbers, changes.activations, changes.shown):
@@ -224,7 +224,7 @@ def test_pages_are_redrawn_and_read_at_the_banks_layer_and_position(lmm, dogs):
 
 def test_a_direction_from_day_to_night_is_found(lmm, dogs):
     numbers = list(range(1_000_000, 1_000_000 + 8 * 4, 8))
-    changes = factor_changes(lmm, dogs, numbers)
+    changes = counterfactual_edits(lmm, dogs, numbers)
     table = changes.by_factor()
     k = int(table.loc["time"].argmax())
     assert table[k].idxmax() == "time"
@@ -234,12 +234,12 @@ def test_a_direction_from_day_to_night_is_found(lmm, dogs):
 
 def test_pages_that_do_not_fit(lmm, llava, dogs):
     with pytest.raises(ValueError, match="learned on"):
-        factor_changes(llava, dogs, [0])
+        counterfactual_edits(llava, dogs, [0])
     with pytest.raises(ValueError, match=r"the pages are of \['cat'\], the bank of 'dog'"):
-        factor_changes(lmm, dogs, [1])
+        counterfactual_edits(lmm, dogs, [1])
     with pytest.raises(ValueError, match=r"the pages are of \['cat', 'dog'\]"):
-        factor_changes(lmm, dogs, [0, 1])
+        counterfactual_edits(lmm, dogs, [0, 1])
     with pytest.raises(ValueError, match=r"the pages are of \[\]"):
-        factor_changes(lmm, dogs, [])
+        counterfactual_edits(lmm, dogs, [])
     with pytest.raises(ValueError, match="comes twice"):
-        factor_changes(lmm, dogs, [0, 0])
+        counterfactual_edits(lmm, dogs, [0, 0])

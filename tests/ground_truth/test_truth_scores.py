@@ -32,7 +32,7 @@ def found(monkeypatch):
     given = {
         "load_images": lambda *args, **kwargs: SimpleNamespace(mentioning=lambda subject: images),
         "extract": lambda lmm, images, subject, layer, position: asked.append((len(images), position)) or bank,
-        "known_answers": lambda *args: covered,
+        "factor_recovery": lambda *args: covered,
         "remove_concepts": lambda *args: "table",
         "removal_summary": lambda table, measure="words": SimpleNamespace(
             share=mean(shares[measure]), minus_random=mean(-0.2 if measure == "words" else -0.1)
@@ -42,7 +42,7 @@ def found(monkeypatch):
         "visual_dependence": lambda lmm, bank, few, pictures, cut_from: asked.append(list(pictures)) or bank,
         "known_truth": lambda *args: table,
         "matched_values": lambda *args: [],
-        "factor_changes": lambda lmm, bank, numbers: asked.append(len(numbers)),
+        "counterfactual_edits": lambda lmm, bank, numbers: asked.append(len(numbers)),
         "diagonal": lambda *args: SimpleNamespace(share=mean(0.8), share_sure=mean(0.7)),
     }
     for name, fake in given.items():

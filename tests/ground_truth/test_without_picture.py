@@ -7,7 +7,7 @@ from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.faithfulness.visual_dependence import ALTERATIONS, ORIGINAL, cut_name, visual_dependence
-from coxlmm_utils.ground_truth.factor_matching import FEWEST
+from coxlmm_utils.ground_truth.factor_matching import MIN_SAMPLES
 from coxlmm_utils.ground_truth.without_picture import best_values, known_truth
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm
@@ -49,10 +49,10 @@ def test_samples_whose_words_name_the_factor_are_left_out(bank):
 def test_too_few_samples_that_the_words_leave_open(bank):
     white = np.flatnonzero(IS["white"])
     prefixes = np.array(["a"] * 40, dtype=object)
-    prefixes[white[FEWEST:]] = "a white"
+    prefixes[white[MIN_SAMPLES:]] = "a white"
     values = [("colour", "white")] * 3
     assert known_truth(made(bank, COLUMNS, prefixes=prefixes), PAGES, values)["auc"][0] == 1
-    prefixes[white[FEWEST - 1]] = "a white"
+    prefixes[white[MIN_SAMPLES - 1]] = "a white"
     table = known_truth(made(bank, COLUMNS, prefixes=prefixes), PAGES, values)
     assert table["auc"].isna().all() and set(table["samples"]) == {0}
 

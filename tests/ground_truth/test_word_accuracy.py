@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coxlmm_utils.concepts.grounding import Words
-from coxlmm_utils.ground_truth.word_accuracy import words_true
+from coxlmm_utils.ground_truth.word_accuracy import word_accuracy
 from coxlmm_utils.picturebook.page import page
 
 SNOW = page(kind="dog", colour="brown", place="snow", action="sleeping", time="day").factors
@@ -18,7 +18,7 @@ def words(*kept: str) -> Words:
 
 def test_words_are_checked_on_the_most_active_pages_and_on_all():
     activations = np.array([[3, 0], [2, 1], [1, 3], [0.5, 2]])
-    found = words_true([words("winter", "snowy", "with"), words("sand", "brown")], activations, PAGES, n_pictures=2)
+    found = word_accuracy([words("winter", "snowy", "with"), words("sand", "brown")], activations, PAGES, n_pictures=2)
     first, second = found.table.to_dict("records")
     assert first == {"concept": 0, "words": ("winter", "snowy"), "true": 1, "chance": 0.5, "beyond": 0.5}
     assert second == {"concept": 1, "words": ("sand", "brown"), "true": 0.5, "chance": 0.5, "beyond": 0}
@@ -27,28 +27,28 @@ def test_words_are_checked_on_the_most_active_pages_and_on_all():
 
 
 def test_synonyms_count_and_the_noun_is_true_everywhere():
-    found = words_true([words("napping"), words("puppy", "cat")], np.ones((4, 2)), PAGES)
+    found = word_accuracy([words("napping"), words("puppy", "cat")], np.ones((4, 2)), PAGES)
     assert found.table["true"].tolist() == found.table["chance"].tolist() == [0.5, 0.5]
 
 
 def test_only_pages_of_the_positive_direction_count():
     activations = np.array([[0, 0.1, -1], [0, 0, -1], [1, 0, -3], [0, -2.0, 0]])
-    found = words_true([words("beach")] * 3, activations, PAGES, n_pictures=3)
+    found = word_accuracy([words("beach")] * 3, activations, PAGES, n_pictures=3)
     np.testing.assert_array_equal(found.table["true"], [1, 0, np.nan])
-    signed = words_true([words("beach")], np.array([[-3.0], [-2], [0.5], [0.1]]), PAGES, n_pictures=2)
+    signed = word_accuracy([words("beach")], np.array([[-3.0], [-2], [0.5], [0.1]]), PAGES, n_pictures=2)
     assert signed.table["true"].tolist() == [1]  # though the others are larger
 
 
 def test_concepts_without_an_answer_are_counted():
     activations = np.column_stack([np.ones(4), np.ones(4), np.zeros(4), np.ones(4)])
-    found = words_true([words("beach"), words("with", "by"), words("beach"), words()], activations, PAGES)
+    found = word_accuracy([words("beach"), words("with", "by"), words("beach"), words()], activations, PAGES)
     assert found.table["true"].isna().tolist() == [False, True, True, True]
     assert (found.true.value, found.true.n, found.true.n_missing) == (0.5, 1, 3)
     assert np.isnan([found.true.low, found.beyond.high]).all()
-    three = words_true([words("beach"), words("day"), words()], np.ones((4, 3)), PAGES)
+    three = word_accuracy([words("beach"), words("day"), words()], np.ones((4, 3)), PAGES)
     assert (three.true.value, three.true.n, three.true.n_missing) == (0.75, 2, 1)
 
 
 def test_words_pages_and_activations_must_fit():
     with pytest.raises(ValueError, match=r"shape \(4, 2\) are not of 4 pages and the words of 1 concepts"):
-        words_true([words("beach")], np.ones((4, 2)), PAGES)
+        word_accuracy([words("beach")], np.ones((4, 2)), PAGES)

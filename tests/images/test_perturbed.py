@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from coxlmm_utils.images.perturbed import GREY, blank_images, blurred_images, masked_images
-from coxlmm_utils.models.attention import without_image_tokens
-from coxlmm_utils.models.captioning import forced_states
+from coxlmm_utils.models.attention import attention_knockout
+from coxlmm_utils.models.captioning import teacher_forced_states
 from coxlmm_utils.models.hooks import capture
 from coxlmm_utils.models.image_tokens import image_tokens
 from coxlmm_utils.models.loading import load_lmm
@@ -140,7 +140,7 @@ def lmm(family, request):
 
 
 def read(lmm, pictures):
-    return forced_states(lmm, pictures, [CAPTION] * len(pictures), LAYERS)
+    return teacher_forced_states(lmm, pictures, [CAPTION] * len(pictures), LAYERS)
 
 
 def equal(one, other, layers=LAYERS):
@@ -150,20 +150,20 @@ def equal(one, other, layers=LAYERS):
 def test_cut_from_the_first_layer_on_the_picture_makes_no_difference(lmm, alike):
     plain = read(lmm, alike)
     assert not equal(*plain, layers=[N_LAYERS])
-    with without_image_tokens(lmm, 0):
+    with attention_knockout(lmm, 0):
         assert equal(*read(lmm, alike))
     assert equal(read(lmm, alike)[0], plain[0])  # nothing of the cut is left
 
 
 def test_cut_from_after_the_last_block_nothing_changes(lmm, alike):
     plain = read(lmm, alike)[0]
-    with without_image_tokens(lmm, N_LAYERS):
+    with attention_knockout(lmm, N_LAYERS):
         assert equal(read(lmm, alike)[0], plain)
 
 
 def test_layers_before_the_cut_are_as_they_were(lmm, alike):
     plain = read(lmm, alike)
-    with without_image_tokens(lmm, 1):
+    with attention_knockout(lmm, 1):
         cut = read(lmm, alike)
     assert equal(cut[0], plain[0], [0, 1]) and not torch.allclose(cut[0][3], plain[0][3], atol=1e-3)
     assert not equal(*cut, layers=[3])  # what was read of the picture before is still there
@@ -172,8 +172,8 @@ def test_layers_before_the_cut_are_as_they_were(lmm, alike):
 def test_without_padding_the_same_is_cut(family, alike):
     """Then sdpa gets no mask at all."""
     longer = [CAPTION, CAPTION + CAPTION]  # the first is padded
-    with without_image_tokens(family, 1):
-        [alone], together = read(family, alike[:1]), forced_states(family, alike, longer, LAYERS)
+    with attention_knockout(family, 1):
+        [alone], together = read(family, alike[:1]), teacher_forced_states(family, alike, longer, LAYERS)
     for layer in LAYERS:
         torch.testing.assert_close(alone[layer], together[0][layer], rtol=1e-3, atol=1e-3)
 
@@ -182,7 +182,7 @@ def test_pictures_of_different_sizes_are_padded_as_ever(qwen):
     pictures = [noise(1), noise(2)]
     batch = qwen.inputs(pictures, continuations=[CAPTION] * 2)
     assert not batch["attention_mask"].all()
-    with without_image_tokens(qwen, 1):
+    with attention_knockout(qwen, 1):
         together, [alone] = read(qwen, pictures), read(qwen, pictures[:1])
     torch.testing.assert_close(together[0]["norm"], alone["norm"], rtol=1e-3, atol=1e-3)
 
@@ -193,7 +193,7 @@ def test_image_tokens_still_see_each_other(llava, alike):
     assert image.sum(1).tolist() == [16, 16]
     streams = []
     for layer in (0, N_LAYERS):
-        with without_image_tokens(llava, layer), capture(llava, [N_LAYERS], "all") as captured, torch.no_grad():
+        with attention_knockout(llava, layer), capture(llava, [N_LAYERS], "all") as captured, torch.no_grad():
             llava.model(**batch)
         streams.append(captured[N_LAYERS][0])
     assert torch.equal(streams[0][image], streams[1][image])
@@ -201,20 +201,20 @@ def test_image_tokens_still_see_each_other(llava, alike):
 
 
 def test_what_cannot_be_cut(llava, alike, tmp_path_factory, monkeypatch):
-    with pytest.raises(ValueError, match="no layer 9"), without_image_tokens(llava, 9):
+    with pytest.raises(ValueError, match="no layer 9"), attention_knockout(llava, 9):
         pass
-    with pytest.raises(ValueError, match="numbered layer"), without_image_tokens(llava, "norm"):
+    with pytest.raises(ValueError, match="numbered layer"), attention_knockout(llava, "norm"):
         pass
-    with pytest.raises(ValueError, match="whole inputs"), without_image_tokens(llava, 0):
+    with pytest.raises(ValueError, match="whole inputs"), attention_knockout(llava, 0):
         llava.model.generate(**llava.inputs(alike), max_new_tokens=3)
-    with pytest.raises(ValueError, match="no image tokens"), without_image_tokens(llava, 0):
+    with pytest.raises(ValueError, match="no image tokens"), attention_knockout(llava, 0):
         llava.model(input_ids=torch.tensor([CAPTION]))
     text = llava.model.config.get_text_config(decoder=True)
     monkeypatch.setattr(text, "_attn_implementation_internal", "flash_attention_2")
-    with pytest.raises(ValueError, match="flash_attention_2 attention takes no mask"), without_image_tokens(llava, 0):
+    with pytest.raises(ValueError, match="flash_attention_2 attention takes no mask"), attention_knockout(llava, 0):
         pass
     monkeypatch.undo()
     mllama = load_lmm(FAMILIES["Mllama"](tmp_path_factory.mktemp("mllama")), device="cpu")
-    with pytest.raises(ValueError, match="cannot be cut"), without_image_tokens(mllama, 0):
+    with pytest.raises(ValueError, match="cannot be cut"), attention_knockout(mllama, 0):
         read(mllama, alike)
     assert not equal(*read(llava, alike), layers=[N_LAYERS])  # no hook is left behind

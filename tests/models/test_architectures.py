@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from coxlmm_utils.models.captioning import Written, forced_states, write_captions
+from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, teacher_forced_states
 from coxlmm_utils.models.hooks import capture
 from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT
 from coxlmm_utils.models.loading import load_lmm
@@ -45,8 +45,8 @@ def some(pictures) -> list[Image.Image]:
 
 
 @pytest.fixture(scope="session")
-def written(lmm, some) -> list[Written]:
-    return write_captions(lmm, some, LAYERS, max_new_tokens=N_TOKENS)
+def written(lmm, some) -> list[GeneratedCaption]:
+    return generate_captions(lmm, some, LAYERS, max_new_tokens=N_TOKENS)
 
 
 def cosine(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -90,7 +90,7 @@ def test_a_batch_gives_what_single_pictures_give(lmm, family, some, written):
     mask = lmm.inputs(some)["attention_mask"]
     assert mask[:, -1].all() and mask.all() == (family in SAME_LENGTH)
     for together, picture in zip(written, some):
-        [alone] = write_captions(lmm, [picture], LAYERS, max_new_tokens=N_TOKENS)
+        [alone] = generate_captions(lmm, [picture], LAYERS, max_new_tokens=N_TOKENS)
         assert together.ids == alone.ids and len(alone.ids) == N_TOKENS
         for layer in LAYERS:
             assert cosine(together.states[layer], alone.states[layer]) > CLOSE
@@ -103,7 +103,7 @@ def test_pictures_make_a_difference(written):
 
 def test_given_captions_give_the_states_of_written_ones(lmm, some, written):
     ids = [one.ids[: 2 + row] for row, one in enumerate(written)]  # of different lengths
-    for one, kept, forced in zip(written, ids, forced_states(lmm, some, ids, LAYERS)):
+    for one, kept, forced in zip(written, ids, teacher_forced_states(lmm, some, ids, LAYERS)):
         for step in range(len(kept)):
             for layer in LAYERS:
                 predicts, own = forced[layer][step], forced[layer][step + 1]

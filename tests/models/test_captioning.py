@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from coxlmm_utils.models.captioning import decode, find_token, forced_states, write_captions
+from coxlmm_utils.models.captioning import decode, find_token, generate_captions, teacher_forced_states
 from tests.conftest import MAX_NEW_TOKENS
 from tests.tiny_lmms import N_LAYERS, WIDTH
 
@@ -22,7 +22,7 @@ def lmm(request):
 
 
 def write(lmm, pictures, layers=ALL_LAYERS):
-    return write_captions(lmm, pictures, layers, max_new_tokens=MAX_NEW_TOKENS)
+    return generate_captions(lmm, pictures, layers, max_new_tokens=MAX_NEW_TOKENS)
 
 
 # Writing
@@ -41,7 +41,7 @@ def test_states_equal_those_of_a_teacher_forced_pass(lmm, pictures):
     pictures = pictures[:5]
     written = write(lmm, pictures)
     ids = [one.ids[: 2 + row] for row, one in enumerate(written)]  # of different lengths
-    for one, kept, forced in zip(written, ids, forced_states(lmm, pictures, ids, ALL_LAYERS)):
+    for one, kept, forced in zip(written, ids, teacher_forced_states(lmm, pictures, ids, ALL_LAYERS)):
         for layer in ALL_LAYERS:
             assert forced[layer].shape == (len(kept) + 1, WIDTH)
             torch.testing.assert_close(one.states[layer][: len(kept) + 1], forced[layer], rtol=1e-3, atol=1e-3)
@@ -84,8 +84,8 @@ def test_a_caption_is_cut_at_its_end(lmm, pictures, monkeypatch):
 
 
 def test_the_prompt_matters_and_no_layer_is_needed(llava, pictures):
-    other = write_captions(llava, pictures[:3], prompt="dog", max_new_tokens=3)
-    usual = write_captions(llava, pictures[:3], max_new_tokens=3)
+    other = generate_captions(llava, pictures[:3], prompt="dog", max_new_tokens=3)
+    usual = generate_captions(llava, pictures[:3], max_new_tokens=3)
     assert [one.caption for one in other] != [one.caption for one in usual]
     assert all(one.states == {} for one in other)
 

@@ -8,33 +8,33 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from coxlmm_utils.models.loading import load_lmm
-from coxlmm_utils.models.out_of_domain import MARGIN, Familiarity
+from coxlmm_utils.models.out_of_domain import MARGIN, OODDetector
 from coxlmm_utils.picturebook.factors import page_numbers
 from coxlmm_utils.picturebook.page import page
 
 
 @pytest.fixture()
-def familiarity():
+def ood():
     """Learned from a long thin cloud: spread 10 along the first axis, 0.1 along the second."""
     cloud = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([10.0, 0.1]) + 5
-    return Familiarity.learn(cloud[:1000], cloud[1000:]), cloud
+    return OODDetector.learn(cloud[:1000], cloud[1000:]), cloud
 
 
-def test_distances_are_in_standard_deviations(familiarity):
-    measure, _ = familiarity
+def test_distances_are_in_standard_deviations(ood):
+    measure, _ = ood
     points = torch.tensor([[5.0, 5.0], [25.0, 5.0], [5.0, 5.2]])
     torch.testing.assert_close(measure.distances(points), torch.tensor([0.0, 2.0, 2.0]), atol=0.2, rtol=0)
 
 
-def test_the_limit_lies_beyond_all_held_out_pages(familiarity):
-    measure, cloud = familiarity
+def test_the_limit_lies_beyond_all_held_out_pages(ood):
+    measure, cloud = ood
     assert measure.limit == pytest.approx(MARGIN * measure.distances(cloud[1000:]).max().item())
 
 
-def test_saved_and_loaded(familiarity, tmp_path):
-    measure, cloud = familiarity
+def test_saved_and_loaded(ood, tmp_path):
+    measure, cloud = ood
     measure.save(tmp_path)
-    again = Familiarity.load(tmp_path)
+    again = OODDetector.load(tmp_path)
     assert again.limit == pytest.approx(measure.limit)
     assert torch.equal(again.distances(cloud), measure.distances(cloud))
 
@@ -45,9 +45,9 @@ def test_the_bundled_model_knows_its_pages_and_no_photographs():
     enlarged = page(8).picture.resize((640, 640))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        lmm.familiarity.warn_if_strange(lmm, [*pages, enlarged])
+        lmm.ood.warn_if_out_of_domain(lmm, [*pages, enlarged])
     photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
     with pytest.warns(UserWarning, match="2 of 4 pictures are unlike a page"):
-        lmm.familiarity.warn_if_strange(lmm, [*photographs, *pages[:2]])
+        lmm.ood.warn_if_out_of_domain(lmm, [*photographs, *pages[:2]])
     with pytest.warns(UserWarning, match="this picture is unlike a page"):
-        lmm.familiarity.warn_if_strange(lmm, [Image.new("RGB", (50, 80), "white")])
+        lmm.ood.warn_if_out_of_domain(lmm, [Image.new("RGB", (50, 80), "white")])

@@ -11,7 +11,7 @@ import pytest
 
 from coxlmm_utils.concepts.word_filter import WordFilter
 from coxlmm_utils.images.pictures import open_picture
-from coxlmm_utils.models.captioning import write_captions
+from coxlmm_utils.models.captioning import generate_captions
 from coxlmm_utils.models.lmm import LMM
 from coxlmm_utils.models.loading import load_lmm
 from notebooks.run import NOTEBOOKS, execute
@@ -47,7 +47,7 @@ def plain_llava(folder: Path) -> LMM:
 
 def favourite(lmm: LMM, paths: list[Path], n: int = 10) -> tuple[str, list[Path]]:
     """The word that the model writes about most pictures, of those that may ground a concept, and some of these."""
-    captions = [written.caption.split() for written in write_captions(lmm, [open_picture(path) for path in paths])]
+    captions = [written.caption.split() for written in generate_captions(lmm, [open_picture(path) for path in paths])]
     words = WordFilter().split(sorted({word for caption in captions for word in caption}))[0]
     word = max(words, key=lambda word: sum(word in caption for caption in captions))
     return word, [path for path, caption in zip(paths, captions) if word in caption][:n]

@@ -14,7 +14,7 @@ from coxlmm_utils.explanation.explain import explain
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm
-from coxlmm_utils.widgets.caption_and_explain import covered, read_picture
+from coxlmm_utils.widgets.caption_and_explain import covered, explain_picture
 from tests.conftest import MAX_NEW_TOKENS, in_memory, noise
 
 
@@ -37,7 +37,7 @@ def runs(llava, monkeypatch) -> list[int]:
 
 
 def test_a_reading_holds_what_explain_says(llava, bank, picture):
-    reading = read_picture(llava, [bank], picture)
+    reading = explain_picture(llava, [bank], picture)
     expected = explain(llava, bank, picture)
     assert reading.captions == (expected.caption,) and reading.picture is picture and reading.remarks == ()
     assert reading.explanations[0].step == expected.step and reading.explanations[0].bank is bank
@@ -50,21 +50,21 @@ def test_banks_of_several_layers_and_positions_share_one_run(llava, bank, pictur
     other = ConceptBank.learn(llava, extract(llava, images, token, 1, **options), SemiNMF(2, random_state=0))
     expected = explain(llava, other, picture).activations
     runs.clear()
-    reading = read_picture(llava, [bank, other, bank], picture)
+    reading = explain_picture(llava, [bank, other, bank], picture)
     assert len(runs) == 1 and list(reading.explanations) == [0, 1, 2]
     np.testing.assert_allclose(reading.explanations[1].activations, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_a_bank_whose_token_is_not_written_explains_nothing(llava, bank, picture):
     silent = altered(bank, token=["zebra", "zebras"])
-    reading = read_picture(llava, [silent, bank], picture)
+    reading = explain_picture(llava, [silent, bank], picture)
     assert list(reading.explanations) == [1]
-    assert read_picture(llava, [silent], picture).captions == reading.captions
+    assert explain_picture(llava, [silent], picture).captions == reading.captions
 
 
 def test_banks_of_other_prompts_have_captions_of_their_own(llava, bank, picture, runs):
     short = altered(bank, max_new_tokens=1)
-    reading = read_picture(llava, [bank, short], picture)
+    reading = explain_picture(llava, [bank, short], picture)
     assert len(runs) == 2 and len(reading.captions) == 2
     assert reading.captions[0].startswith(reading.captions[1])
 
@@ -81,7 +81,7 @@ def test_what_there_is_to_warn_of_is_a_remark():
     bank = ConceptBank.learn(book, extract(book, images, "dog", 4, cache=False), SemiNMF(2, random_state=0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        strange = read_picture(book, [bank], noise(3).resize((144, 144)))
-        usual = read_picture(book, [bank], images.picture(0))
+        strange = explain_picture(book, [bank], noise(3).resize((144, 144)))
+        usual = explain_picture(book, [bank], images.picture(0))
     assert len(strange.remarks) == 1 and "unlike a page" in strange.remarks[0]
     assert usual.remarks == ()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
-from coxlmm_utils.explanation.explain import explain, words_that_follow
+from coxlmm_utils.explanation.explain import explain, next_words
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.sources import load_images
@@ -59,7 +59,7 @@ def of_dogs(book) -> ConceptBank:
 @pytest.fixture
 def runs(monkeypatch) -> dict[str, int]:
     """How often the explainer asked for what needs the model."""
-    counted = dict.fromkeys(("read_picture", "patch_map", "words_that_follow"), 0)
+    counted = dict.fromkeys(("explain_picture", "patch_map", "next_words"), 0)
     for name in counted:
 
         def count(*given, _name=name, _real=getattr(asking, name)):
@@ -99,7 +99,7 @@ def test_the_first_picture_is_explained_at_once(explainer, llava, bank, images):
 def test_another_picture_is_read_once(explainer, images, runs):
     first = explainer.answer.value
     explainer.pictures.buttons.value = 2
-    assert runs == {"read_picture": 1, "patch_map": 0, "words_that_follow": 0}
+    assert runs == {"explain_picture": 1, "patch_map": 0, "next_words": 0}
     assert explainer.answer.value != first
     np.testing.assert_array_equal(np.asarray(explainer.reading.picture), np.asarray(images.picture(2)))
     assert "cox-bar-before" not in explainer.answer.value
@@ -116,7 +116,7 @@ def test_more_pictures_take_turns(llava, bank, states, runs):
         assert choice.buttons.value is None
     assert offered == [[*range(12)], [*range(12, 24)], [*range(24, 30)]]
     assert choice.buttons.options[0][1] == 0 and is_shown(choice.more)
-    assert explainer.answer.value == answer and runs["read_picture"] == 1
+    assert explainer.answer.value == answer and runs["explain_picture"] == 1
     choice.more.click()
     choice.buttons.value = 13
     np.testing.assert_array_equal(np.asarray(explainer.reading.picture), np.asarray(noise(13)))
@@ -172,10 +172,10 @@ def test_test_pictures_that_have_moved_are_said_to(llava, bank, tmp_path):
 
 def test_an_uploaded_picture_is_explained(explainer, images, runs):
     upload(explainer, as_png(images.picture(3)))
-    assert runs["read_picture"] == 1 and explainer.pictures.buttons.value is None
+    assert runs["explain_picture"] == 1 and explainer.pictures.buttons.value is None
     np.testing.assert_array_equal(np.asarray(explainer.reading.picture), np.asarray(images.picture(3)))
     explainer.pictures.buttons.value = 0  # which was chosen before
-    assert runs["read_picture"] == 2
+    assert runs["explain_picture"] == 2
 
 
 def test_what_is_no_picture_is_refused_and_nothing_lost(explainer, runs):
@@ -185,7 +185,7 @@ def test_what_is_no_picture_is_refused_and_nothing_lost(explainer, runs):
         assert said in explainer.status.value and "&lt;img" in explainer.status.value
         assert ATTACK not in explainer.status.value
         assert explainer.answer.value == answer and explainer.pictures.buttons.value == 0
-    assert runs["read_picture"] == 0
+    assert runs["explain_picture"] == 0
 
 
 def test_the_same_file_can_be_given_twice(explainer, images, runs):
@@ -193,7 +193,7 @@ def test_the_same_file_can_be_given_twice(explainer, images, runs):
     for _ in range(2):
         upload(explainer, content)
         assert explainer.upload.value == ()
-    assert runs["read_picture"] == 2
+    assert runs["explain_picture"] == 2
 
 
 # Several banks
@@ -211,7 +211,7 @@ def test_one_of_several_banks_is_chosen_without_a_run(llava, bank, images, runs)
     assert is_shown(explainer.bank) and [number for _, number in explainer.bank.options] == [0, 1]
     first = explainer.answer.value
     explainer.bank.value = 1
-    assert runs["read_picture"] == 1 and explainer.answer.value != first
+    assert runs["explain_picture"] == 1 and explainer.answer.value != first
     assert any(name in explainer.concept.label for name in other.names.values())
     explainer.pictures.buttons.value = 1
     assert explainer.bank.value == 1  # as chosen, for the next picture too
@@ -236,7 +236,7 @@ def test_a_patch_map_is_made_when_asked_for(explainer, runs):
     explainer.way.value = "gradient"
     assert "by gradient times input" in explainer.answer.value and runs["patch_map"] == 2
     explainer.way.value = "projection"
-    assert runs == {"read_picture": 0, "patch_map": 2, "words_that_follow": 0}  # the first is kept
+    assert runs == {"explain_picture": 0, "patch_map": 2, "next_words": 0}  # the first is kept
     explainer.way.value = ""
     assert explainer.answer.value == plain
 
@@ -251,11 +251,11 @@ def test_the_map_is_of_the_chosen_concept(explainer):
 
 
 def test_words_that_may_follow_are_shown_when_asked_for(explainer, llava, runs):
-    expected = words_that_follow(llava, explainer.reading.explanations[0])
+    expected = next_words(llava, explainer.reading.explanations[0])
     explainer.following.value = True
     assert all(f"<span>{escape(word)}</span>" in explainer.answer.value for word, _ in expected)
     explainer.pictures.buttons.value = 1
-    assert runs["words_that_follow"] == 2 and "What may follow" in explainer.answer.value
+    assert runs["next_words"] == 2 and "What may follow" in explainer.answer.value
     explainer.following.value = False
     assert "What may follow" not in explainer.answer.value
 
@@ -284,11 +284,11 @@ def test_a_switch_draws_the_page_anew_and_bars_move(book, of_dogs, runs):
     }
     before = explainer.reading.explanations[0]
     place = next(place for place in ("snow", "street") if place != was.place)
-    runs["read_picture"] = 0
+    runs["explain_picture"] = 0
     dropdowns["place"].value = place
     expected = explain(book, of_dogs, page(number).with_(place=place).picture)
     np.testing.assert_allclose(explainer.reading.explanations[0].activations, expected.activations, rtol=1e-4)
-    assert runs == {"read_picture": 1, "patch_map": 0, "words_that_follow": 0}
+    assert runs == {"explain_picture": 1, "patch_map": 0, "next_words": 0}
     assert not np.allclose(before.relative, expected.relative, atol=0.02)
     assert explainer.answer.value.count("cox-bar-before") >= 1
     assert f"was {before.relative[expected.top(1)[0]]:.2f}" in explainer.answer.value
@@ -323,8 +323,8 @@ def test_an_upload_has_no_switches_and_its_remark_is_shown(book, of_dogs, recwar
 
 def test_it_says_that_it_is_busy_while_the_model_runs(explainer, monkeypatch):
     seen = []
-    real = asking.read_picture
-    monkeypatch.setattr(asking, "read_picture", lambda *given: seen.append(explainer.status.value) or real(*given))
+    real = asking.explain_picture
+    monkeypatch.setattr(asking, "explain_picture", lambda *given: seen.append(explainer.status.value) or real(*given))
     explainer.pictures.buttons.value = 1
     assert len(seen) == 1 and "Reading the picture" in seen[0] and explainer.status.value == ""
 
@@ -333,7 +333,7 @@ def test_a_fault_of_ours_is_not_hidden(explainer, monkeypatch):
     def fail(*_):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(asking, "read_picture", fail)
+    monkeypatch.setattr(asking, "explain_picture", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         explainer.pictures.buttons.value = 1
     assert explainer.status.value == ""

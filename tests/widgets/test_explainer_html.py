@@ -13,7 +13,7 @@ from PIL import Image
 from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.explanation.concept_maps import PatchMap
 from coxlmm_utils.explanation.explain import Explanation
-from coxlmm_utils.widgets.caption_and_explain import Reading
+from coxlmm_utils.widgets.caption_and_explain import PictureExplanation
 from coxlmm_utils.widgets.explainer_html import (
     answer_page,
     bars,
@@ -185,7 +185,7 @@ def test_text_of_any_origin_is_escaped(bank):
     )
     assert seen.harmless() and ("mark", {}) in seen.tags
     assert seen.text.count(ATTACK) == 9  # three titles, other words of each, remark, map, word that follows
-    reading = Reading(PICTURE, (ATTACK, "b"), {}, (ATTACK,))
+    reading = PictureExplanation(PICTURE, (ATTACK, "b"), {}, (ATTACK,))
     silent = Seen(silent_page(reading, [ATTACK]))
     assert silent.harmless() and silent.text.count(ATTACK) == 3
     assert Seen(notice("problem", ATTACK)).text == f"{ATTACK}."
@@ -195,7 +195,7 @@ def test_text_of_any_origin_is_escaped(bank):
 
 
 def test_an_uncovered_caption_is_said_plainly():
-    seen = Seen(silent_page(Reading(PICTURE, ("a red bus",), {}, ("this is odd",)), ["dog", "cat"]))
+    seen = Seen(silent_page(PictureExplanation(PICTURE, ("a red bus",), {}, ("this is odd",)), ["dog", "cat"]))
     assert "This caption says none of the words that have concepts here: dog, cat." in seen.text
     assert "It says: “a red bus”" in seen.text and "This is odd." in seen.text
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from coxlmm_utils.evaluation import BASELINE_FILE, BertJudge, load_bert_judge
-from coxlmm_utils.files import write_whole
+from coxlmm_utils.files import atomic_write
 from coxlmm_utils.picturebook import FACTS_BY_WORD, Factors, references_for
 
 from .judge_texts import LONGEST, contrary, true_text, true_words
@@ -78,7 +78,7 @@ class BertLearner(nn.Module):
             for file in scratch.iterdir():
                 file.chmod(0o644)
 
-        write_whole(folder, write)
+        atomic_write(folder, write)
         self.bert.float()
 
     def _tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -107,7 +107,7 @@ def measure_baseline(folder: Path, captions: Sequence[str], seed: int = 0) -> No
         scorer = load_bert_judge(folder, layer, rescale=False, device="cpu").scorer
         means = [scores.mean().item() for scores in scorer.score(*map(list, zip(*pairs)))]
         lines.append(",".join([str(layer), *(f"{mean:.6f}" for mean in means)]))
-    write_whole(folder / BASELINE_FILE, lambda path: path.write_text("\n".join(lines) + "\n"))
+    atomic_write(folder / BASELINE_FILE, lambda path: path.write_text("\n".join(lines) + "\n"))
 
 
 def share_true_above_false(judge: BertJudge, pages: Sequence[Factors], seed: int = 0) -> float:

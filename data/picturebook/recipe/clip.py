@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from coxlmm_utils.evaluation import PREFIX
-from coxlmm_utils.files import write_whole
+from coxlmm_utils.files import atomic_write
 from coxlmm_utils.picturebook import PICTURE_SIDE, Factors
 
 from .architecture import PATCH_SIDE
@@ -80,7 +80,7 @@ class ClipLearner(nn.Module):
             for file in scratch.iterdir():
                 file.chmod(0o644)
 
-        write_whole(folder, write)
+        atomic_write(folder, write)
 
     def _tokens(self, texts: Sequence[str]) -> Tensor:
         """(texts, context)."""

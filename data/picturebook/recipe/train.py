@@ -20,9 +20,9 @@ from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 
-from coxlmm_utils.files import cache_folder, write_whole
+from coxlmm_utils.files import atomic_write, cache_folder
 from coxlmm_utils.ground_truth import model_scores, model_table
-from coxlmm_utils.models import LMM, Familiarity, load_lmm, vision_features
+from coxlmm_utils.models import LMM, OODDetector, load_lmm, vision_features
 from coxlmm_utils.picturebook import drawn_pages, factors_of, page_numbers
 
 from .architecture import make_processor, make_tokenizer
@@ -152,7 +152,7 @@ def train(out: Path, checkpoints: Path, recipe: Recipe) -> None:
         if (step + 1) % SAVE_EVERY == 0:
             save_checkpoint(checkpoints, recipe, learner, optimiser, step + 1)
     save_model(out, learner, tokenizer)
-    measure_familiarity(out)
+    measure_ood(out)
 
 
 def save_model(out: Path, learner: Learner, tokenizer) -> None:
@@ -164,16 +164,16 @@ def save_model(out: Path, learner: Learner, tokenizer) -> None:
         for file in folder.iterdir():
             file.chmod(0o644)
 
-    write_whole(out, write)
+    atomic_write(out, write)
     learner.lmm.float()
 
 
-def measure_familiarity(folder: Path) -> None:
+def measure_ood(folder: Path) -> None:
     """Save what pages look like to the trained vision tower, beside the model."""
     lmm = load_lmm(str(folder))
     learned = drawn_pages(page_numbers("train"))[:FAMILIAR_PAGES]
     held_out = drawn_pages(page_numbers("validation"))
-    Familiarity.learn(_features(lmm, learned), _features(lmm, held_out)).save(folder)
+    OODDetector.learn(_features(lmm, learned), _features(lmm, held_out)).save(folder)
 
 
 def _features(lmm: LMM, pictures: np.ndarray) -> torch.Tensor:

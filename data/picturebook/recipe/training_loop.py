@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from coxlmm_utils.files import write_whole
+from coxlmm_utils.files import atomic_write
 
 SHIFT = 6  # pixels that a training picture may be moved by
 RISE_STEPS = 150  # until the learning rate is full
@@ -59,7 +59,7 @@ def save_checkpoint(folder: Path, recipe, learner: nn.Module, optimiser: torch.o
         "learner": learner.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    write_whole(folder / "checkpoint.pt", lambda path: torch.save(state, path))
+    atomic_write(folder / "checkpoint.pt", lambda path: torch.save(state, path))
 
 
 def resume(folder: Path, recipe, learner: nn.Module, optimiser: torch.optim.Optimizer) -> int:

@@ -1,0 +1,48 @@
+"""Where states, and a bank learned from them, come from; and the refusal of two that do not belong together."""
+
+from __future__ import annotations
+
+
+class HasProvenance:
+    """Reads `provenance`, a dict that json can hold, by the names of what it tells."""
+
+    provenance: dict
+
+    @property
+    def spellings(self) -> list[str]:
+        """The target word's spellings; of joined states those of all words."""
+        return self.provenance["token"]
+
+    @property
+    def tokens(self) -> list[str]:
+        """The target words, each by its first spelling."""
+        return list(self.provenance.get("tokens", self.spellings[:1]))
+
+    @property
+    def position(self) -> str:
+        """ "predicts" or "own"."""
+        return self.provenance["position"]
+
+    @property
+    def prompt(self) -> str:
+        """The instruction that the LMM was given."""
+        return self.provenance["prompt"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights of the LMM."""
+        return self.provenance["model"]["fingerprint"]
+
+
+def require_same(ours: HasProvenance, theirs: HasProvenance, *fields: str, names: tuple[str, str]) -> None:
+    """Refuse two that differ in a field of their provenance; `names` says what they are.
+
+    Raises
+    ------
+    ValueError
+        Names the field and both values.
+    """
+    for field in fields:
+        a, b = (getattr(each, field, None) or each.provenance[field] for each in (ours, theirs))
+        if a != b:
+            raise ValueError(f"{names[0]} and {names[1]} differ in {field}: {a!r} and {b!r}; extract them alike")
