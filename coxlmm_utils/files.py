@@ -10,7 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Callable
 
-BUNDLED = Path(__file__).parents[1] / "data" / "picturebook"
+# An installed wheel carries the models inside the package; a clone, also an editable one, has them in its data folder.
+_INSTALLED = Path(__file__).parent / "bundled"
+BUNDLED = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "data" / "picturebook"
 
 
 def cache_folder() -> Path:
@@ -31,11 +33,11 @@ def bundled_folder(model: str) -> Path:
     Raises
     ------
     FileNotFoundError
-        If it is not there, as where only the package was installed.
+        If it is not there, as in a copy of the package's files alone.
     """
     folder = BUNDLED / model
     if not folder.is_dir():
-        raise FileNotFoundError(f"The bundled model is not at {folder}: run from a full clone of the repository.")
+        raise FileNotFoundError(f"The bundled model is not at {folder}: run from a full clone of the repository, or install the wheel.")
     return folder
 
 

@@ -28,7 +28,7 @@ from traitlets import default
 
 from coxlmm_utils.files import atomic_write
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).parent
 PAGES = Path(__file__).parents[1] / "build"
 SIZE_LIMIT = 1_000_000  # bytes of a committed notebook
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:home|root|work|tmp|Users)/[^\s\"'`),;]*")
@@ -258,7 +258,7 @@ def _texts(notebook: NotebookNode) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run every notebook; write its page, or with `--save` the committed notebook."""
-    parser = argparse.ArgumentParser(prog="python -m coxlmm_utils.notebooks", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python notebooks/run.py", description=main.__doc__)
     parser.add_argument("--save", action="store_true", help="overwrite the committed notebooks")
     save = parser.parse_args(arguments).save
     paths = sorted(NOTEBOOKS.glob("*.ipynb"))

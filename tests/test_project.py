@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -62,25 +63,41 @@ def test_environment_is_in_step_with_requirements():
     assert re.findall(r"^      - (.+)$", text, re.M) == [*_pins(), "-e ."]
 
 
-def test_every_third_party_import_is_a_need():
-    names = {name for path in SOURCES for name in _imported(path)}
-    third_party = names - set(sys.stdlib_module_names) - {"coxlmm_utils"}
+def _needs(*extras):
+    """The names that pyproject.toml asks for: of the package itself, and of its extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
+    names = (_normal(re.match(r"[\w-]+", need).group()) for needs in lists for need in needs)
+    return {name for name in names if name != "coxlmm-utils"}
+
+
+def test_the_pins_are_the_needs_of_package_notebooks_and_tests():
+    assert {_normal(pin.split("==")[0]) for pin in _pins()} == _needs("notebooks", "test")
+
+
+def _not_among(needs, paths):
+    """Third-party imports of files that no need brings."""
+    names = {name for path in paths for name in _imported(path)}
+    third_party = names - set(sys.stdlib_module_names) - {"coxlmm_utils", "data", "notebooks", "tests"}
     distributions = packages_distributions()
-    pinned = {_normal(pin.split("==")[0]) for pin in _pins()}
-    assert [
+    return [
         name
         for name in sorted(third_party)
-        if not pinned & {_normal(found) for found in distributions.get(name, [name])}
-    ] == []
+        if not needs & {_normal(distribution) for distribution in distributions.get(name, [name])}
+    ]
+
+
+def test_every_third_party_import_of_the_package_is_a_need():
+    assert _not_among(_needs(), SOURCES) == []
+
+
+def test_every_third_party_import_beside_the_package_is_in_an_extra():
+    others = [path for folder in ("data", "notebooks", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert _not_among(_needs("notebooks", "test"), others) == []
 
 
 def _normal(name):
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_file_is_under_400_lines(path):
-    assert len(path.read_text().splitlines()) < 400
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
