@@ -70,7 +70,7 @@ def updates(browser: Browser) -> dict[str, float]:
     searched = [seconds(lambda: setattr(browser.search, "value", text)) for text in ("b", "be", "beach", "zebra", "")]
     ordered = [seconds(lambda: setattr(browser.order, "value", order)) for order in reversed(browser.order.options)]
     compared = [seconds(lambda: setattr(browser.other, "value", other)) for _, other in reversed(browser.other.options)]
-    kinds = {"open_concept": opened, "search": searched, "sort": ordered, "compare": compared}
+    kinds = {"concept_details": opened, "search": searched, "sort": ordered, "compare": compared}
     return {f"{name}_ms": 1000 * max(taken) for name, taken in kinds.items()}
 
 

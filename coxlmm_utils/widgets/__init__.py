@@ -1,4 +1,4 @@
-"""TODO widgets"""
+"""Widgets for notebooks: browse the concepts of banks, explain a picture of one's own, write a bank as a static page."""
 
 from .browser import Browser, browse
 from .explainer import ask

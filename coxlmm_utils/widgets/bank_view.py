@@ -1,4 +1,4 @@
-"""One bank as widgets: a box for each concept, made once, and one concept opened."""
+"""One bank as widgets: a box per concept, made once, and the concept that is open."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ import ipywidgets as widgets
 
 from ..concepts import LONGEST
 from ..images import CaptionedImages
-from .cards import Card, card_pictures_html, card_text_html, in_order, make_cards, saying
-from .concept_details import open_concept, opened_html
+from .cards import Card, card_pictures_html, card_text_html, in_order, make_cards, matching
+from .concept_details import concept_details, details_html
 from .html import Thumbnails
 
 
 class BankView:
-    """The cards of a bank as widgets.
-
-    Parameters
-    ----------
-    bank : ConceptBank
-    images : CaptionedImages or None
-    on_open : callable
-        Called with a concept's number when its button is clicked.
-    """
+    """The cards of a bank as widgets."""
 
     def __init__(self, bank, images: CaptionedImages | None, on_open: Callable[[int], None]):
         self.bank, self.thumbnails = bank, Thumbnails(bank, images)
@@ -34,7 +26,7 @@ class BankView:
 
     def shown(self, order: str, text: str) -> list[int]:
         """The numbers of the concepts that say a text, in an order; their words are marked."""
-        numbers = [card.number for card in in_order(saying(self.cards, text), order)]
+        numbers = [card.number for card in in_order(matching(self.cards, text), order)]
         for number in numbers:
             if self._searched[number] != text:
                 self._searched[number] = text
@@ -42,16 +34,16 @@ class BankView:
         return numbers
 
     def renew(self) -> None:
-        """Read names again, as after one was given."""
+        """Show the concepts' names as they are now."""
         for number, card in enumerate(make_cards(self.bank, self.thumbnails)):
             if card != self.cards[number]:
                 self.cards[number] = card
                 self.texts[number].value = card_text_html(card, self._searched[number])
                 self.buttons[number].tooltip = f"Open {card.title}"
 
-    def opened(self, number: int) -> str:
-        """One concept opened, as HTML."""
-        return opened_html(open_concept(self.bank, self.thumbnails, self.cards, number))
+    def details(self, number: int) -> str:
+        """All that is known of one concept, as HTML."""
+        return details_html(concept_details(self.bank, self.thumbnails, self.cards, number))
 
     def _box(self, number: int) -> widgets.VBox:
         """A card: pictures, text and button, of which only the text ever changes."""
@@ -62,14 +54,7 @@ class BankView:
 
 
 class OpenedPanel(widgets.VBox):
-    """The concept that is open, with a box for its name.
-
-    Parameters
-    ----------
-    on_save : callable
-        Called when the name is to be saved.
-    on_close : callable
-    """
+    """The concept that is open, with a box for its name."""
 
     def __init__(self, on_save: Callable[[], None], on_close: Callable[[], None]):
         self.html = widgets.HTML()

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from ..concepts import ConceptBank
 from ..images import CaptionedImages
-from .bank_choice import FACETS, Shelf
+from .bank_choice import FACETS, BankCollection
 from .bank_view import BankView, OpenedPanel
 from .cards import orders
 from .comparison import compare_banks, comparison_html
@@ -43,21 +43,14 @@ def browse(
     ValueError
         If there is no bank at all, or a saved one is damaged.
     """
-    return Browser(Shelf(banks), images)
+    return Browser(BankCollection(banks), images)
 
 
 class Browser(widgets.VBox):
-    """Concepts as cards; see `browse`.
+    """Concepts as cards; see `browse`."""
 
-    Parameters
-    ----------
-    shelf : Shelf
-        The banks to choose from.
-    images : CaptionedImages or None
-    """
-
-    def __init__(self, shelf: Shelf, images: CaptionedImages | None):
-        self.shelf, self.images = shelf, images
+    def __init__(self, collection: BankCollection, images: CaptionedImages | None):
+        self.collection, self.images = collection, images
         self.views: dict[int, BankView] = {}
         self.number = self.opened = None  # of the bank, and of the concept, that are shown
         self._setting = False
@@ -100,7 +93,7 @@ class Browser(widgets.VBox):
     def _view(self, number: int) -> BankView:
         """A bank as widgets, made when it is first shown."""
         if number not in self.views:
-            self.views[number] = BankView(self.shelf.banks[number], self.images, self._open)
+            self.views[number] = BankView(self.collection.banks[number], self.images, self._open)
         return self.views[number]
 
     def _on(self, update):
@@ -114,7 +107,7 @@ class Browser(widgets.VBox):
 
     @contextmanager
     def _setting_controls(self) -> Iterator[None]:
-        """Change controls without being told of it."""
+        """Change controls without reacting to their change."""
         self._setting = True
         try:
             yield
@@ -122,13 +115,13 @@ class Browser(widgets.VBox):
             self._setting = False
 
     def _choose_bank(self) -> None:
-        """Show the bank that the dropdowns tell."""
+        """Show the bank that the dropdowns choose."""
         wanted = {name: dropdown.value for name, dropdown in self.facets.items()}
-        number, choices = self.shelf.choose(wanted)
+        number, choices = self.collection.choose(wanted)
         if number != self.number:
             self.opened = None
         self.number = number
-        labels, has = self.shelf.labels(), self.shelf.facets(number)
+        labels, has = self.collection.labels(), self.collection.facets(number)
         others = [(label, other) for other, label in enumerate(labels) if other != number]
         with self._setting_controls():
             for name, dropdown in self.facets.items():
@@ -163,10 +156,10 @@ class Browser(widgets.VBox):
     def _show_comparison(self, other: int) -> None:
         """Show the bank beside another."""
         with self._busy("comparing"):
-            mine, theirs, labels = self.view, self._view(other), self.shelf.labels()
+            view, other_view, labels = self.view, self._view(other), self.collection.labels()
             try:
-                found = compare_banks(mine.bank, theirs.bank, mine.cards, theirs.cards)
-                html = comparison_html(found, labels[self.number], labels[other])
+                comparison = compare_banks(view.bank, other_view.bank, view.cards, other_view.cards)
+                html = comparison_html(comparison, labels[self.number], labels[other])
             except ValueError as error:
                 html = render("problem.html", problem=str(error))
             self.comparison.value = html
@@ -175,7 +168,7 @@ class Browser(widgets.VBox):
     def _open(self, number: int) -> None:
         """Open a concept."""
         with self._busy("opening"):
-            self.panel.html.value = self.view.opened(number)
+            self.panel.html.value = self.view.details(number)
         self.panel.name.value, self.panel.message.value = self.view.bank.names.get(number, ""), ""
         self.opened = number
         self._show_cards()
@@ -195,20 +188,20 @@ class Browser(widgets.VBox):
             self.panel.message.value = render("problem.html", problem=str(error))
             return
         self.view.renew()
-        self.panel.html.value = self.view.opened(self.opened)
+        self.panel.html.value = self.view.details(self.opened)
         self.panel.message.value = render(
             "browser_named.html", name=bank.names.get(self.opened, ""), folder=bank.folder
         )
 
     def _put(self, shown: widgets.Widget) -> None:
-        """Let the cards or the comparison be what stands below the controls; neither is made anew."""
+        """Place the cards or the comparison below the controls; both widgets are kept."""
         *above, last = self.children
         if last is not shown:
             self.children = (*above, shown)
 
     @contextmanager
     def _busy(self, work: str) -> Iterator[None]:
-        """Say what takes its time."""
+        """Show what is being done meanwhile."""
         self.status.value = render("browser_busy.html", work=work)
         try:
             yield
@@ -224,7 +217,7 @@ def _dropdown(description: str) -> widgets.Dropdown:
 
 
 def _offer(dropdown: widgets.Dropdown, options: Sequence, value) -> None:
-    """Offer other options, and keep the value if it is among them; a single one is no choice, and not shown."""
+    """Offer other options, and keep the value if it is among them; a dropdown with a single option is hidden."""
     values = [option[1] if isinstance(option, tuple) else option for option in options]
     value = value if value in values else values[0]
     if dropdown.options != tuple(options):
@@ -234,7 +227,7 @@ def _offer(dropdown: widgets.Dropdown, options: Sequence, value) -> None:
 
 
 def _row(controls: Sequence[widgets.Widget]) -> widgets.HBox:
-    """Controls beside each other, as far as there is room."""
+    """Controls in a row that wraps."""
     row = widgets.HBox(controls)
     row.layout = widgets.Layout(flex_flow="row wrap", grid_gap="4px 18px", align_items="center", overflow="visible")
     return row

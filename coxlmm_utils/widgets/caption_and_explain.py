@@ -1,4 +1,4 @@
-"""What the LMM wrote about one picture, and what each of several banks says of it."""
+"""The caption that the LMM generates for one picture, and its explanation by each of several banks."""
 
 from __future__ import annotations
 
@@ -15,65 +15,41 @@ from ..models import LMM, Layer, generate_captions
 
 @dataclass(frozen=True)
 class PictureExplanation:
-    """One picture as the LMM and some banks have it (ours).
-
-    Attributes
-    ----------
-    picture : PIL.Image.Image
-    captions : tuple of str
-        What the LMM wrote: one caption, or several different ones if the banks have different prompts.
-    explanations : dict of int to Explanation
-        By the bank's place among the banks; only those whose token is in their caption.
-    remarks : tuple of str
-        What there is to warn of, such as a picture that the bundled model knows nothing of.
-    """
+    """One picture, captioned by the LMM and explained by some banks (ours)."""
 
     picture: Image.Image
+    # as generated: one, or several different ones if the banks have different prompts
     captions: tuple[str, ...]
+    # by the bank's index; only of banks whose token is in their caption
     explanations: dict[int, Explanation]
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # what there is to warn of, such as a picture that the bundled model knows nothing of
 
 
 def explain_picture(lmm: LMM, banks: Sequence[ConceptBank], picture: Image.Image) -> PictureExplanation:
-    """Caption a picture once and explain it by every bank whose token the caption has (ours).
-
-    Parameters
-    ----------
-    lmm : LMM
-        The model that the banks were learned on.
-    banks : sequence of ConceptBank
-        Those of one prompt and caption length share one run of the model.
-    picture : PIL.Image.Image
-        RGB.
-
-    Returns
-    -------
-    Reading
-        Its explanations are those of `explain`; its remarks are the warnings that `explain` gives.
-    """
+    """Caption a picture once and explain it by every bank whose token the caption has (ours)."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         lmm.warn_if_out_of_domain([picture])
-    written = {run: generate_captions(lmm, [picture], layers, *run)[0] for run, layers in _runs(banks).items()}
-    explanations = [explanation_of(lmm, bank, picture, written[_run(bank)]) for bank in banks]
-    said = {number: explained for number, explained in enumerate(explanations) if explained is not None}
-    captions = dict.fromkeys(one.caption for one in written.values())
-    return PictureExplanation(picture, tuple(captions), said, tuple(str(warning.message) for warning in caught))
+    generated = {run: generate_captions(lmm, [picture], layers, *run)[0] for run, layers in _runs(banks).items()}
+    explanations = [explanation_of(lmm, bank, picture, generated[_run(bank)]) for bank in banks]
+    by_bank = {number: explained for number, explained in enumerate(explanations) if explained is not None}
+    captions = dict.fromkeys(result.caption for result in generated.values())
+    return PictureExplanation(picture, tuple(captions), by_bank, tuple(str(warning.message) for warning in caught))
 
 
-def covered(banks: Sequence[ConceptBank]) -> list[str]:
-    """The words that banks explain, each once, by its first spelling."""
+def explained_words(banks: Sequence[ConceptBank]) -> list[str]:
+    """The words that the banks explain, without repeats, by their first spellings."""
     words = [word for bank in banks for word in bank.tokens]
     return list(dict.fromkeys(words))
 
 
 def _run(bank: ConceptBank) -> tuple[str, int]:
-    """What a bank's captions are written with: prompt, most new tokens."""
+    """How a bank's captions are generated: prompt and largest number of new tokens."""
     return bank.prompt, bank.provenance["max_new_tokens"]
 
 
 def _runs(banks: Sequence[ConceptBank]) -> dict[tuple[str, int], list[Layer]]:
-    """The runs of the model that the banks need, each with the layers to keep."""
+    """The captioning runs that the banks need, with the layers to capture in each."""
     runs: dict[tuple[str, int], list[Layer]] = {}
     for bank in banks:
         runs.setdefault(_run(bank), []).append(bank.layer)

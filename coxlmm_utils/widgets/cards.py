@@ -1,4 +1,4 @@
-"""Concepts as cards: what stands on each, in which order, and which of them say a word."""
+"""Concepts as cards: what a card shows, in which order cards come, and which of them contain a word."""
 
 from __future__ import annotations
 
@@ -17,66 +17,30 @@ ORDERS = ("most active overall", "active on most pictures", "most strongly activ
 
 @dataclass(frozen=True)
 class Shown:
-    """A sample as it is shown with a concept.
-
-    Attributes
-    ----------
-    thumb : Thumb
-    caption : str
-        What the LMM wrote.
-    activation : float
-        Of the concept.
-    """
+    """A sample as it is shown with a concept."""
 
     thumb: Thumb
-    caption: str
-    activation: float
+    caption: str  # as the LMM generated it
+    activation: float  # of the concept
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of one concept at a glance.
-
-    Attributes
-    ----------
-    number : int
-    title : str
-        Its user's name, else its first words.
-    name : str
-        Its user's name, or "".
-    words : tuple of str
-    often : float
-        Share of samples that it is active on.
-    strongly : float
-        Mean magnitude of its activation where it is active.
-    total : float
-        Sum of magnitudes over samples.
-    measures : dict of str to float
-        By their names for people; only those that were measured of it.
-    pictures : tuple of Shown
-        The most activating first.
-    """
+    """What is known of one concept at a glance."""
 
     number: int
-    title: str
-    name: str
+    title: str  # its user's name, else its first words
+    name: str  # its user's name, or ""
     words: tuple[str, ...]
-    often: float
-    strongly: float
-    total: float
-    measures: dict[str, float]
-    pictures: tuple[Shown, ...]
+    often: float  # share of samples that it is active on
+    strongly: float  # mean magnitude of its activation where it is active
+    total: float  # sum of magnitudes over samples
+    measures: dict[str, float]  # by their displayed names; only those that were measured
+    pictures: tuple[Shown, ...]  # the most activating first
 
 
 def make_cards(bank, thumbnails: Thumbnails) -> list[Card]:
-    """A card for each concept of a bank, by number.
-
-    Parameters
-    ----------
-    bank : ConceptBank
-    thumbnails : Thumbnails
-        Of the same bank.
-    """
+    """A card for each concept of a bank, by number."""
     often, strongly = active_share(bank.activations), active_mean(bank.activations)
     return [make_card(bank, thumbnails, k, float(often[k]), float(strongly[k])) for k in range(len(bank))]
 
@@ -109,24 +73,17 @@ def measured(bank) -> list[str]:
 
 
 def measure_label(name: str) -> str:
-    """What people call a measure."""
+    """The displayed name of a measure."""
     return MEASURES.get(name, name)
 
 
 def orders(bank) -> list[str]:
-    """In which orders the cards of a bank can be put, the default first; measures that it has among them."""
+    """The orders that the cards of a bank can be put in, the default first; its measures are among them."""
     return [*ORDERS[:3], *map(measure_label, measured(bank)), *ORDERS[3:]]
 
 
 def in_order(cards: Sequence[Card], order: str) -> list[Card]:
-    """Cards in an order, of equals the lower number first.
-
-    Parameters
-    ----------
-    cards : sequence of Card
-    order : str
-        One of `orders`. All but "name" and "number" put the largest first; cards without the measure come last.
-    """
+    """Cards in an order, of equals the lower number first."""
     keys = {
         "most active overall": lambda card: -card.total,
         "active on most pictures": lambda card: -card.often,
@@ -139,14 +96,14 @@ def in_order(cards: Sequence[Card], order: str) -> list[Card]:
 
 
 def terms_of(text: str) -> list[str]:
-    """The parts of what was typed into a search box, each of which a card must say."""
+    """The terms of a search, all of which a card must contain."""
     return text.casefold().replace(",", " ").split()
 
 
-def saying(cards: Sequence[Card], text: str) -> list[Card]:
+def matching(cards: Sequence[Card], text: str) -> list[Card]:
     """The cards with all parts of a text in their words or name, whatever the case; all cards if the text is blank."""
     terms = terms_of(text)
-    return [card for card in cards if all(any(term in said for said in _said(card)) for term in terms)]
+    return [card for card in cards if all(any(term in text for text in _searched(card)) for term in terms)]
 
 
 def card_pictures_html(card: Card) -> str:
@@ -155,19 +112,12 @@ def card_pictures_html(card: Card) -> str:
 
 
 def card_text_html(card: Card, text: str = "") -> str:
-    """Number, name, words and measures of a card as HTML.
-
-    Parameters
-    ----------
-    card : Card
-    text : str
-        What was searched for: words that have a part of it are marked.
-    """
+    """Number, name, words and measures of a card as HTML."""
     terms = terms_of(text)
     marked = {word for word in card.words if any(term in word.casefold() for term in terms)}
     return render("card_text.html", card=card, marked=marked)
 
 
-def _said(card: Card) -> list[str]:
-    """What a search looks into."""
+def _searched(card: Card) -> list[str]:
+    """The texts that a search looks into."""
     return [card.name.casefold(), *(word.casefold() for word in card.words)]

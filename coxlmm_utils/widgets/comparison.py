@@ -12,38 +12,16 @@ from .html import render
 
 @dataclass(frozen=True)
 class Comparison:
-    """Which concept of one bank is which of another.
+    """The concepts of two banks, matched one to one."""
 
-    Attributes
-    ----------
-    pairs : tuple of (Card, Card, float)
-        Concepts of both, with their cosine; the most alike first.
-    left_over, others_left_over : tuple of Card
-        Concepts of the first and of the second without a partner.
-    same_model : bool
-        Whether both banks are of one model; if not, their concepts lie in different spaces.
-    """
-
-    pairs: tuple[tuple[Card, Card, float], ...]
+    pairs: tuple[tuple[Card, Card, float], ...]  # concepts of both, with their cosine; the most alike first
     left_over: tuple[Card, ...]
     others_left_over: tuple[Card, ...]
-    same_model: bool
+    same_model: bool  # whether both banks are of one model; if not, their concepts lie in different spaces
 
 
 def compare_banks(bank, other, cards: Sequence[Card], other_cards: Sequence[Card]) -> Comparison:
-    """Match the concepts of two banks such that their cosines sum to the most; see `match`.
-
-    Parameters
-    ----------
-    bank, other : ConceptBank
-    cards, other_cards : sequence of Card
-        Of all concepts of each, by number.
-
-    Raises
-    ------
-    ValueError
-        If the banks differ in width.
-    """
+    """Match the concepts of two banks such that their cosines sum to the most; see `match`."""
     if bank.concepts.shape[1] != other.concepts.shape[1]:
         raise ValueError(
             f"these banks cannot be compared: the concepts of one have {bank.concepts.shape[1]:,} numbers, those of "
@@ -51,13 +29,12 @@ def compare_banks(bank, other, cards: Sequence[Card], other_cards: Sequence[Card
         )
     partners, cosines = match(bank.concepts, other.concepts)
     pairs = [(cards[k], other_cards[partners[k]], float(cosines[k])) for k in range(len(bank)) if partners[k] >= 0]
-    found = set(partners.tolist())
-    models = [each.fingerprint for each in (bank, other)]
+    matched = set(partners.tolist())
     return Comparison(
         tuple(sorted(pairs, key=lambda pair: -pair[2])),
         tuple(cards[k] for k in range(len(bank)) if partners[k] < 0),
-        tuple(other_cards[k] for k in range(len(other)) if k not in found),
-        models[0] == models[1],
+        tuple(other_cards[k] for k in range(len(other)) if k not in matched),
+        bank.fingerprint == other.fingerprint,
     )
 
 

@@ -1,4 +1,4 @@
-"""One concept opened: how its activation is spread, what the filter dropped, its neighbours, pictures from low to high."""
+"""One concept in detail: its histogram of activations, dropped words, nearest concepts, and pictures from low to high."""
 
 from __future__ import annotations
 
@@ -19,72 +19,38 @@ N_BINS = 24
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many samples a concept is how active on; those that it is not active on are left out.
+    """How many samples a concept is how active on; those that it is not active on are left out."""
 
-    Attributes
-    ----------
-    counts : tuple of int
-        Of bins of equal width.
-    low, high : float
-        Where the first bin begins and the last ends.
-    """
-
-    counts: tuple[int, ...]
+    counts: tuple[int, ...]  # of bins of equal width
     low: float
     high: float
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What is known of one concept.
-
-    Attributes
-    ----------
-    card : Card
-    more : tuple of Shown
-        The most activating pictures after the card's.
-    histogram : Histogram or None
-        None of a concept that is active on no sample.
-    n_samples : int
-    dropped : tuple of (str, str)
-        Words that the filter dropped, each with the reason.
-    nearest : tuple of (Card, float)
-        The concepts of the same bank of largest cosine with this one, and the cosine.
-    strip : tuple of Shown
-        Pictures at equal steps through the samples that it is active on, from low to high activation.
-    note : str
-        Why only the bank's own pictures are shown, if so.
-    """
+class ConceptDetails:
+    """All that is known of one concept."""
 
     card: Card
-    more: tuple[Shown, ...]
-    histogram: Histogram | None
+    more: tuple[Shown, ...]  # the most activating pictures after the card's
+    histogram: Histogram | None  # none of a concept that is active on no sample
     n_samples: int
-    dropped: tuple[tuple[str, str], ...]
+    dropped: tuple[tuple[str, str], ...]  # words that the filter dropped, each with the reason
+    # the concepts of the same bank of largest cosine with this one, and the cosine
     nearest: tuple[tuple[Card, float], ...]
+    # pictures at equal steps through the samples that it is active on, from low to high activation
     strip: tuple[Shown, ...]
-    note: str
+    note: str  # why only the bank's own pictures are shown, if so
 
 
-def open_concept(bank, thumbnails: Thumbnails, cards: Sequence[Card], number: int) -> Opened:
-    """All that is known of one concept.
-
-    Parameters
-    ----------
-    bank : ConceptBank
-    thumbnails : Thumbnails
-        Of the same bank.
-    cards : sequence of Card
-        Of all its concepts, by number.
-    number : int
-    """
+def concept_details(bank, thumbnails: Thumbnails, cards: Sequence[Card], number: int) -> ConceptDetails:
+    """All that is known of one concept."""
     values = bank.activations[:, number]  # (samples,)
     rising = np.flatnonzero(values)[np.argsort(values[values != 0], kind="stable")]
     shown = [int(row) for row in rising if thumbnails.can_look_for(int(row))]
-    on_card = {one.thumb.id for one in cards[number].pictures}
+    on_card = {shown.thumb.id for shown in cards[number].pictures}
     strongest = sorted(shown, key=lambda row: -abs(values[row]))[: N_MORE + len(on_card)]
     more = [row for row in strongest if bank.ids[row] not in on_card][:N_MORE]
-    return Opened(
+    return ConceptDetails(
         cards[number],
         tuple(show(bank, thumbnails, row, number) for row in more),
         histogram_of(values),
@@ -106,20 +72,7 @@ def histogram_of(values: np.ndarray, n_bins: int = N_BINS) -> Histogram | None:
 
 
 def nearest(concepts: np.ndarray, number: int, n: int = N_NEAREST) -> list[tuple[int, float]]:
-    """The other concepts of largest cosine with one.
-
-    Parameters
-    ----------
-    concepts : numpy.ndarray
-        (concepts, width).
-    number : int
-    n : int, default 5
-
-    Returns
-    -------
-    list of (int, float)
-        At most n numbers with their cosines, largest first.
-    """
+    """The numbers of the other concepts of largest cosine with this one, with their cosines, largest first."""
     cosines = cosine_similarity(concepts[number : number + 1], concepts)[0]  # (concepts,)
     order = [int(k) for k in np.argsort(-cosines, kind="stable") if k != number]
     return [(k, float(cosines[k])) for k in order[:n]]
@@ -127,10 +80,10 @@ def nearest(concepts: np.ndarray, number: int, n: int = N_NEAREST) -> list[tuple
 
 def at_steps(rows: Sequence[int], n: int) -> list[int]:
     """At most n of some rows, at equal steps from the first to the last."""
-    places = np.unique(np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int))
-    return [rows[place] for place in places]
+    indices = np.unique(np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int))
+    return [rows[index] for index in indices]
 
 
-def opened_html(opened: Opened) -> str:
-    """An opened concept as HTML."""
-    return render("opened.html", opened=opened)
+def details_html(details: ConceptDetails) -> str:
+    """A concept's details as HTML."""
+    return render("opened.html", details=details)

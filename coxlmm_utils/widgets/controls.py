@@ -1,4 +1,4 @@
-"""Choose one of some pictures by its thumbnail."""
+"""Controls of the explainer: pictures to choose by their thumbnails, and switches for the factors of a page."""
 
 from __future__ import annotations
 
@@ -17,25 +17,12 @@ THUMB_SIDE = 144  # pixels
 
 
 class PictureChoice(widgets.VBox):
-    """A strip of thumbnails that are buttons, and a button for the next ones (ours).
-
-    Parameters
-    ----------
-    images : CaptionedImages or None
-        Opened when their thumbnails are shown; hidden if None or empty.
-
-    Attributes
-    ----------
-    buttons : ipywidgets.ToggleButtons
-        Their values are rows of the images, or None where none is chosen.
-    more : ipywidgets.Button
-        Whoever holds this widget calls `show_more` when it is pressed.
-    """
+    """A strip of thumbnails that are buttons, and a button for the next ones (ours)."""
 
     def __init__(self, images: CaptionedImages | None) -> None:
         self.images = images
         self.first = 0
-        self._scope = f"cox-strip-{uuid4().hex}"  # two of them in one notebook have pictures of their own
+        self._scope = f"cox-strip-{uuid4().hex}"  # so that two strips in one notebook do not share pictures
         self._style = widgets.HTML(layout=widgets.Layout(display="none"))
         self.buttons = widgets.ToggleButtons(options=[])
         self.more = widgets.Button(description="More pictures")
@@ -74,15 +61,7 @@ FACTORS = ("colour", "size", "action", "place", "companion", "time")  # all but 
 
 
 class PageSwitches(widgets.HBox):
-    """A dropdown for each factor of one page; hidden where there is no page (ours).
-
-    Attributes
-    ----------
-    page : Page or None
-        The page as last shown.
-    dropdowns : dict of str to ipywidgets.Dropdown
-        By the factor's name.
-    """
+    """A dropdown for each factor of one page; hidden where there is no page (ours)."""
 
     def __init__(self) -> None:
         self.page: Page | None = None
@@ -114,5 +93,5 @@ def _dropdown(name: str) -> widgets.Dropdown:
 
 
 def _in_words(value: str, kind: str) -> str:
-    """A factor's value as people say it."""
+    """A factor's value in plain words."""
     return {"none": "alone", "friend": f"another {kind}"}.get(value, value)

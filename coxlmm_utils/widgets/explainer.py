@@ -1,4 +1,4 @@
-"""Question the model with a picture: choose or upload one, and see which concepts are behind what it writes."""
+"""Choose or upload a picture, and see which concepts are behind the caption that the model generates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..explanation import Explanation, PatchMap, next_words, patch_map
 from ..images import CaptionedImages, load_images, read_upload
 from ..models import LMM
 from ..picturebook import Page, page
-from .caption_and_explain import PictureExplanation, covered, explain_picture
+from .caption_and_explain import PictureExplanation, explain_picture, explained_words
 from .controls import PageSwitches, PictureChoice
-from .explainer_html import answer_page, notice, shown_concepts, silent_page
+from .explainer_html import answer_page, notice, shown_concepts, unexplained_page
 from .html import Thumbnails, style
 
 UPLOAD_NOTE = "Up to about 10 MB in plain JupyterLab; make lab raises the limit."
@@ -63,27 +63,17 @@ def ask(lmm: LMM, banks: ConceptBank | Sequence[ConceptBank], images: CaptionedI
 
 
 class Explainer(widgets.VBox):
-    """The widget that `ask` makes: its views are functions in `answers`, this is the wiring (ours).
+    """The widget that `ask` makes: it wires controls to the views of explainer_html.py.
 
-    One run of the model for each change, and more only for what is asked for besides: a patch map, words that follow.
-
-    Attributes
-    ----------
-    reading : Reading or None
-        What is shown; None before the first picture.
-    pictures, switches : PictureChoice, PageSwitches
-    upload, bank, way, concept, following : ipywidgets.Widget
-        The other controls.
-    status, answer : ipywidgets.HTML
-        One sentence on what goes on or went wrong, and all the rest.
+    Each change runs the model once; a patch map and the next words take further runs, only when they are asked for.
     """
 
     def __init__(self, lmm: LMM, banks: Sequence[ConceptBank], images: CaptionedImages | None, problem: str) -> None:
         self.lmm, self.banks = lmm, banks
-        self.reading: PictureExplanation | None = None
-        self._before: PictureExplanation | None = None  # a switch was moved
+        self.current: PictureExplanation | None = None
+        self._before: PictureExplanation | None = None  # what was shown before a switch was moved
         self._row: int | None = None
-        self._closer: dict[tuple, PatchMap | list] = {}  # what was asked of this reading besides, kept
+        self._extras: dict[tuple, PatchMap | list] = {}  # maps and next words of the current picture
         self._acting = False
         self._thumbnails = [Thumbnails(bank) for bank in banks]
         self.pictures, self.switches = PictureChoice(images), PageSwitches()
@@ -111,13 +101,22 @@ class Explainer(widgets.VBox):
         wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
         note = widgets.HTML(f'<span class="cox-note">{UPLOAD_NOTE}</span>')
         hidden = widgets.HTML(str(style()), layout=widgets.Layout(display="none"))
-        self._looking = widgets.HBox([self.concept, self.way, self.following], layout=wrap)
-        self._looking.add_class("cox-ask-closer")
+        self._extra_controls = widgets.HBox([self.concept, self.way, self.following], layout=wrap)
+        self._extra_controls.add_class("cox-ask-closer")
         choosing = widgets.HBox([self.pictures.more, self.upload, note], layout=wrap)
-        return [hidden, self.pictures, choosing, self.switches, self.bank, self._looking, self.status, self.answer]
+        return [
+            hidden,
+            self.pictures,
+            choosing,
+            self.switches,
+            self.bank,
+            self._extra_controls,
+            self.status,
+            self.answer,
+        ]
 
     def _listen(self) -> None:
-        """Let each control do what it is for."""
+        """Connect the controls with their actions."""
         acts = {self.pictures.buttons: self._choose, self.upload: self._receive, self.bank: self._look}
         acts |= {dropdown: self._redraw for dropdown in self.switches.dropdowns.values()}
         acts |= {control: self._show for control in (self.way, self.following)}
@@ -153,27 +152,27 @@ class Explainer(widgets.VBox):
 
     def _hint(self) -> str:
         """What to do where there is nothing to see yet."""
-        return "" if self.reading else notice("note", "upload a picture to begin")
+        return "" if self.current else notice("note", "upload a picture to begin")
 
     def _choose(self) -> None:
-        """Read the chosen picture."""
+        """Explain the chosen picture."""
         row, images = self.pictures.buttons.value, self.pictures.images
         if row is not None:
             of_book = page(int(images.ids[row])) if images.source == "picturebook" else None
-            self._read(images.picture(row), row, of_book)
+            self._explain(images.picture(row), row, of_book)
 
     def _receive(self) -> None:
-        """Read an uploaded picture."""
+        """Explain an uploaded picture."""
         if self.upload.value:
             file, self.upload.value = self.upload.value[0], ()  # so that the same file can be given again
-            self._read(read_upload(file["content"], file["name"]))
+            self._explain(read_upload(file["content"], file["name"]))
 
     def _redraw(self) -> None:
-        """Read the page as the switches now are, and keep what was before for comparison."""
+        """Explain the page as the switches now are, beside what was shown before."""
         changed = self.switches.changed()
-        self._read(changed.picture, self._row, changed, before=self.reading)
+        self._explain(changed.picture, self._row, changed, before=self.current)
 
-    def _read(
+    def _explain(
         self,
         picture: Image.Image,
         row: int | None = None,
@@ -181,20 +180,20 @@ class Explainer(widgets.VBox):
         before: PictureExplanation | None = None,
     ) -> None:
         """Run the model once and show what comes of it."""
-        self.reading, self._before = explain_picture(self.lmm, self.banks, picture), before
-        self._row, self._closer = row, {}
+        self.current, self._before = explain_picture(self.lmm, self.banks, picture), before
+        self._row, self._extras = row, {}
         self.pictures.choose(row)
         self.switches.show(of_book)
-        said, chosen = list(self.reading.explanations), self.bank.value
-        self.bank.options = [(self._label(number), number) for number in said]
-        self.bank.value = chosen if chosen in said else next(iter(said), None)
+        numbers, chosen = list(self.current.explanations), self.bank.value
+        self.bank.options = [(self._label(number), number) for number in numbers]
+        self.bank.value = chosen if chosen in numbers else next(iter(numbers), None)
         self._look()
 
     def _look(self) -> None:
         """Offer the chosen bank's concepts and show its explanation."""
-        explained = self._explained(self.reading)
+        explained = self._explained(self.current)
         self.bank.layout.display = None if len(self.bank.options) > 1 else "none"
-        self._looking.layout.display = None if explained else "none"
+        self._extra_controls.layout.display = None if explained else "none"
         concepts = shown_concepts(explained, self._explained(self._before)) if explained else []
         chosen = self.concept.value
         self.concept.options = [(f"{k}: {explained.bank.title(k)}", k) for k in concepts]
@@ -207,7 +206,7 @@ class Explainer(widgets.VBox):
         self._show()
 
     def _show(self) -> None:
-        """Show the reading, with what else is asked for; what fails of that is switched off again."""
+        """Show the explanation with the map and the next words, if asked for; what fails of these is switched off."""
         try:
             self.answer.value = self._page(self._map(), self._words())
         except (ValueError, OSError):
@@ -217,35 +216,35 @@ class Explainer(widgets.VBox):
 
     def _page(self, map: PatchMap | None, words: list[tuple[str, float]] | None) -> str:
         """The answer, or what to say instead."""
-        explained = self._explained(self.reading)
+        explained = self._explained(self.current)
         if explained is None:
-            return silent_page(self.reading, covered(self.banks))
-        before, remarks = self._explained(self._before), self.reading.remarks
+            return unexplained_page(self.current, explained_words(self.banks))
+        before, remarks = self._explained(self._before), self.current.remarks
         return answer_page(explained, self._thumbnails[self.bank.value], before, remarks, map, words)
 
     def _map(self) -> PatchMap | None:
         """The patch map that is asked for."""
-        explained, concept, way = self._explained(self.reading), self.concept.value, self.way.value
+        explained, concept, way = self._explained(self.current), self.concept.value, self.way.value
         if explained is None or concept is None or not way:
             return None
         return self._once((self.bank.value, concept, way), lambda: patch_map(self.lmm, explained, concept, way))
 
     def _words(self) -> list[tuple[str, float]] | None:
         """The words that may follow, if they are asked for."""
-        explained = self._explained(self.reading)
+        explained = self._explained(self.current)
         if explained is None or not self.following.value:
             return None
         return self._once((self.bank.value, "words"), lambda: next_words(self.lmm, explained))
 
     def _once(self, key: tuple, make: Callable):
-        """What was made for this reading before, or is made now."""
-        if key not in self._closer:
-            self._closer[key] = make()
-        return self._closer[key]
+        """What was made for this picture before, or is made now."""
+        if key not in self._extras:
+            self._extras[key] = make()
+        return self._extras[key]
 
-    def _explained(self, reading: PictureExplanation | None) -> Explanation | None:
-        """A reading's explanation by the chosen bank, if there is one."""
-        return reading.explanations.get(self.bank.value) if reading else None
+    def _explained(self, shown: PictureExplanation | None) -> Explanation | None:
+        """The explanation by the chosen bank, if there is one."""
+        return shown.explanations.get(self.bank.value) if shown else None
 
     def _label(self, number: int) -> str:
         """A bank in the list of banks."""

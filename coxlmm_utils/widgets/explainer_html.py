@@ -11,7 +11,7 @@ from .caption_and_explain import PictureExplanation
 from .html import Thumb, Thumbnails, data_uri, render
 
 N_BARS = 5  # concepts
-N_PICTURES = 4  # of each
+N_PICTURES = 4  # per concept
 N_WORDS = 5
 SIDE = 360  # pixels of the longer side of the explained picture
 WAYS = {
@@ -28,29 +28,14 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Bar:
-    """A concept's bar, and what stands beside it.
-
-    Attributes
-    ----------
-    concept : int
-    title : str
-        The user's name of it, or its first words.
-    words : tuple of str
-        Those that the title does not have.
-    value : float
-        Activation divided by the picture's largest (paper's Fig 5), from -1 to 1.
-    before : float or None
-        The same before the picture was changed; None if it was not.
-    pictures : tuple of Thumb
-        Those that activate it most.
-    """
+    """A concept's bar, with the words and pictures beside it."""
 
     concept: int
-    title: str
-    words: tuple[str, ...]
-    value: float
-    before: float | None
-    pictures: tuple[Thumb, ...]
+    title: str  # the user's name of it, or its first words
+    words: tuple[str, ...]  # those that the title does not have
+    value: float  # activation divided by the picture's largest (paper's Fig 5), from -1 to 1
+    before: float | None  # the same before the picture was changed; None if it was not
+    pictures: tuple[Thumb, ...]  # those that activate it most
 
 
 def shown_concepts(explained: Explanation, before: Explanation | None = None, n: int = N_BARS) -> list[int]:
@@ -60,20 +45,7 @@ def shown_concepts(explained: Explanation, before: Explanation | None = None, n:
 
 
 def bars(explained: Explanation, thumbnails: Thumbnails, before: Explanation | None = None) -> list[Bar]:
-    """The bars of an explanation, most active first (paper's Fig 5; what was before is ours).
-
-    Parameters
-    ----------
-    explained : Explanation
-    thumbnails : Thumbnails
-        Of its bank.
-    before : Explanation, optional
-        By the same bank, before the picture was changed. Concepts that were active then have a bar too.
-
-    Returns
-    -------
-    list of Bar
-    """
+    """The bars of an explanation, most active first (paper's Fig 5; what was before is ours)."""
     return [_bar(explained, thumbnails, before, concept) for concept in shown_concepts(explained, before)]
 
 
@@ -97,32 +69,12 @@ def answer_page(
     map: PatchMap | None = None,
     following: Sequence[tuple[str, float]] | None = None,
 ) -> str:
-    """The caption with its token marked, the picture, and the bars of its concepts.
-
-    Parameters
-    ----------
-    explained : Explanation
-    thumbnails : Thumbnails
-        Of its bank.
-    before : Explanation, optional
-        By the same bank, before the picture was changed: its bars are thin ones.
-    remarks : sequence of str
-        Shown as sentences.
-    map : PatchMap, optional
-        Where in the picture one of the concepts is seen; it gets a place under the picture.
-    following : sequence of (str, float), optional
-        Words that would follow the token, with their probabilities.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """The caption with its token marked, the picture, and the bars of its concepts."""
     return render(
         "ask_answer.html",
         picture=data_uri(explained.picture, SIDE),
         caption=marked(explained.caption, explained.bank.spellings),
-        token=_said(explained),
+        token=_token_as_spelled(explained),
         bars=bars(explained, thumbnails, before),
         changed=before is not None,
         remarks=[sentence(remark) for remark in remarks],
@@ -131,22 +83,10 @@ def answer_page(
     )
 
 
-def silent_page(reading: PictureExplanation, words: Sequence[str]) -> str:
-    """What to say where no bank explains a word of the caption.
-
-    Parameters
-    ----------
-    reading : Reading
-    words : sequence of str
-        Those that have concepts; see `covered`.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
-    picture, remarks = data_uri(reading.picture, SIDE), [sentence(remark) for remark in reading.remarks]
-    return render("ask_silent.html", picture=picture, captions=reading.captions, words=words, remarks=remarks)
+def unexplained_page(shown: PictureExplanation, words: Sequence[str]) -> str:
+    """The picture and its caption where no bank explains a word of the caption."""
+    picture, remarks = data_uri(shown.picture, SIDE), [sentence(remark) for remark in shown.remarks]
+    return render("ask_silent.html", picture=picture, captions=shown.captions, words=words, remarks=remarks)
 
 
 def notice(kind: str, text: str) -> str:
@@ -155,29 +95,16 @@ def notice(kind: str, text: str) -> str:
 
 
 def strip_style(scope: str, thumbs: Sequence[str | None]) -> str:
-    """A style that puts small pictures on the buttons that choose them.
-
-    Parameters
-    ----------
-    scope : str
-        A class that only this strip of buttons has.
-    thumbs : sequence of str or None
-        The address of each button's picture; a button without one keeps its text.
-
-    Returns
-    -------
-    str
-        HTML: a <style> element.
-    """
+    """A style that puts small pictures on the buttons that choose them."""
     return render("ask_strip.html", scope=scope, thumbs=thumbs)
 
 
 def marked(caption: str, spellings: Sequence[str]) -> tuple[str, str, str]:
-    """A caption cut into what stands before the token, the token as written, and what stands after it."""
-    found = whole_word(*spellings).search(caption)
-    if found is None:
+    """A caption in three parts: before the token, the token as it is spelled there, and after it."""
+    match = whole_word(*spellings).search(caption)
+    if match is None:
         return caption, "", ""
-    return caption[: found.start()], found.group(), caption[found.end() :]
+    return caption[: match.start()], match.group(), caption[match.end() :]
 
 
 def sentence(text: str) -> str:
@@ -191,7 +118,7 @@ def percent(probability: float) -> str:
     return "under 1%" if probability < 0.01 else f"{probability:.0%}"
 
 
-def _said(explained: Explanation) -> str:
+def _token_as_spelled(explained: Explanation) -> str:
     """The token as the caption has it."""
     return marked(explained.caption, explained.bank.spellings)[1] or explained.bank.token
 

@@ -19,20 +19,7 @@ STYLES = ("style.css", "ask.css")
 
 
 def render(name: str, /, **data) -> Markup:
-    """A template filled with data.
-
-    Parameters
-    ----------
-    name : str
-        Of a file in `templates`, such as "cards.html".
-    **data
-        Whatever the template shows. Text of any origin: it is escaped.
-
-    Returns
-    -------
-    Markup
-        HTML; a template that shows it does not escape it again.
-    """
+    """A template filled with data."""
     return Markup(_environment().get_template(name).render(data))
 
 
@@ -57,37 +44,15 @@ IN_MEMORY = "Only pictures kept in the bank are shown: it was learned from pictu
 
 @dataclass(frozen=True)
 class Thumb:
-    """A small picture, or why there is none.
+    """A small picture, or why there is none."""
 
-    Attributes
-    ----------
-    id : str
-        The picture's id.
-    uri : str or None
-        An address that holds the picture.
-    problem : str
-        One sentence, with the id and where the picture should be; "" if it could be opened.
-    """
-
-    id: str
-    uri: str | None
-    problem: str = ""
+    id: str  # the picture's id
+    uri: str | None  # an address that holds the picture
+    problem: str = ""  # one sentence, with the id and where the picture should be; "" if it could be opened
 
 
 def data_uri(picture: Image.Image, side: int = SIDE) -> str:
-    """A small copy of a picture, as an address that holds it.
-
-    Parameters
-    ----------
-    picture : PIL.Image.Image
-    side : int, default 144
-        Pixels of its longer side, at most.
-
-    Returns
-    -------
-    str
-        A JPEG of quality 80, after "data:image/jpeg;base64,".
-    """
+    """A small copy of a picture, as an address that holds it."""
     small = as_rgb(picture, side)
     buffer = BytesIO()
     small.save(buffer, format="JPEG", quality=QUALITY)
@@ -95,18 +60,7 @@ def data_uri(picture: Image.Image, side: int = SIDE) -> str:
 
 
 class Thumbnails:
-    """The samples of a bank as small pictures, each opened and encoded once.
-
-    Parameters
-    ----------
-    bank : ConceptBank
-        Its own thumbnails are used first.
-    images : CaptionedImages, optional
-        Where the other samples' pictures are. Default: loaded from where the bank's came from, when the first of
-        them is asked for; of pictures that were in memory, only those in the bank can be shown.
-    side : int, default 144
-        Pixels of their longer side, at most.
-    """
+    """The samples of a bank as small pictures, each opened and encoded once."""
 
     def __init__(self, bank, images: CaptionedImages | None = None, side: int = SIDE):
         self.bank, self._given, self._side = bank, images, side
@@ -120,17 +74,17 @@ class Thumbnails:
         return self._made[id]
 
     def can_look_for(self, row: int) -> bool:
-        """Whether there is a place where a sample's picture should be, found or not; see `note`."""
+        """Whether it is known where a sample's picture should be, even if it is no longer there; see `note`."""
         return self.bank.ids[row] in self.bank.thumbnails or not self.note
 
     @property
     def note(self) -> str:
-        """Why only the bank's own pictures can be shown, as one sentence; "" if the others are somewhere, too."""
+        """Why only the bank's own pictures can be shown, as one sentence; "" if the source of the others is known."""
         nowhere = self._given is None and not self.bank.provenance["data"]["source"]
         return IN_MEMORY if nowhere else ""
 
     def _make(self, id: str) -> Thumb:
-        """A thumb, of whatever can be opened."""
+        """A thumbnail, or the reason why there is none."""
         try:
             return Thumb(id, data_uri(self._open(id), self._side))
         except (OSError, ValueError) as error:
@@ -149,7 +103,7 @@ class Thumbnails:
 
     @cached_property
     def _images(self) -> tuple[CaptionedImages | None, str]:
-        """Where the bank's pictures are, or why that cannot be told; looked for once."""
+        """The images that the bank was learned from, or why they cannot be loaded; loaded once."""
         if self._given is not None or self.note:
             return self._given, self.note
         data = self.bank.provenance["data"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..files import atomic_write
 from ..images import CaptionedImages
 from .cards import card_pictures_html, card_text_html, in_order, make_cards, orders
-from .concept_details import open_concept
+from .concept_details import concept_details
 from .html import Thumbnails, render, style
 
 SIDE = 120  # pixels of a picture's longer side: 24 pictures of each of 20 concepts stay under 5 MB
@@ -43,7 +43,7 @@ def page_html(bank, images: CaptionedImages | None = None) -> str:
             "card": card,
             "pictures": card_pictures_html(card),
             "text": card_text_html(card),
-            "opened": open_concept(bank, thumbnails, cards, card.number),
+            "details": concept_details(bank, thumbnails, cards, card.number),
             "ranks": " ".join(str(ranks[order][card.number]) for order in ranks),
         }
         for card in in_order(cards, orders(bank)[0])

@@ -1,4 +1,4 @@
-"""The shelf: banks from objects and folders, what they are called, and choosing among them."""
+"""The collection: banks from objects and folders, what they are called, and choosing among them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from coxlmm_utils.dictionaries.baselines import KMeans
-from coxlmm_utils.widgets.bank_choice import Shelf, saved_in
+from coxlmm_utils.widgets.bank_choice import BankCollection, saved_banks
 from tests.widgets.browsed import browsed_bank
 
 WHERE = "layer 2, position that predicts it (the paper's)"
@@ -28,13 +28,13 @@ def several(browsed):
     """Dog at layer 2 by three seeds, the last twice, and by K-Means; cat at layer 2 and at layer 1."""
     kmeans = replace(browsed, dictionary=KMeans(4))
     dogs = [like(browsed), like(browsed, seed=1), like(browsed, seed=2), like(browsed, seed=2), like(kmeans)]
-    return Shelf([*dogs, like(browsed, token=["cat"]), like(browsed, token=["cat"], layer=1)])
+    return BankCollection([*dogs, like(browsed, token=["cat"]), like(browsed, token=["cat"], layer=1)])
 
 
 def test_one_bank_leaves_no_choice(browsed):
-    shelf = Shelf(browsed)
-    number, choices = shelf.choose({})
-    assert len(shelf) == 1 and number == 0 and shelf.labels() == ["dog"]
+    collection = BankCollection(browsed)
+    number, choices = collection.choose({})
+    assert len(collection) == 1 and number == 0 and collection.labels() == ["dog"]
     assert choices == {
         **{"Word": ["dog"], "Read at": [WHERE], "Method": ["Semi-NMF"]},
         **{"Concepts": ["4"], "Seed": ["0"], "Bank": ["bank 1"]},
@@ -65,21 +65,21 @@ def test_banks_are_found_in_folders(browsed, tmp_path):
     for name in ("b", "a"):
         browsed.save_pretrained(tmp_path / "banks" / name)
     browsed.save_pretrained(tmp_path / "single")
-    assert [path.name for path in saved_in(tmp_path / "banks")] == ["a", "b"]
-    assert saved_in(str(tmp_path / "single")) == [tmp_path / "single"]
-    shelf = Shelf([tmp_path / "banks", str(tmp_path / "single"), replace(browsed, folder=None)])
-    assert [shelf.facets(number)["Bank"] for number in range(4)] == [
+    assert [path.name for path in saved_banks(tmp_path / "banks")] == ["a", "b"]
+    assert saved_banks(str(tmp_path / "single")) == [tmp_path / "single"]
+    collection = BankCollection([tmp_path / "banks", str(tmp_path / "single"), replace(browsed, folder=None)])
+    assert [collection.facets(number)["Bank"] for number in range(4)] == [
         *("bank 1, a", "bank 2, b", "bank 3, single", "bank 4"),
     ]
-    assert len(Shelf(tmp_path / "banks")) == 2
+    assert len(BankCollection(tmp_path / "banks")) == 2
 
 
 def test_nothing_to_browse_is_said(tmp_path):
     with pytest.raises(ValueError, match="no bank to browse"):
-        Shelf([])
+        BankCollection([])
     with pytest.raises(FileNotFoundError, match="no saved concept bank in .*, nor in its folders"):
-        Shelf(tmp_path)
+        BankCollection(tmp_path)
     (tmp_path / "bank").mkdir()
     (tmp_path / "bank" / "bank.json").write_text("{")
     with pytest.raises(ValueError, match="concept bank in .* is damaged"):
-        Shelf(tmp_path)
+        BankCollection(tmp_path)

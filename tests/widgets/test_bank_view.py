@@ -50,7 +50,7 @@ def test_a_new_name_is_shown(view):
     view.bank.rename(0, "Shore")
     view.renew()
     assert "Shore" in Read(view.texts[0].value).text and view.buttons[0].tooltip == "Open Shore"
-    assert view.cards[0].title == "Shore" and "Shore" in Read(view.opened(0)).text
+    assert view.cards[0].title == "Shore" and "Shore" in Read(view.details(0)).text
 
 
 def test_the_panel_calls_back(clicked):

@@ -192,6 +192,6 @@ def test_two_browsers_are_independent(browsed):
 
 def test_it_says_that_it_is_busy_and_then_no_more(browser, monkeypatch):
     told_meanwhile = []
-    monkeypatch.setattr(browser.view, "opened", lambda number: told_meanwhile.append(told(browser.status)) or "")
+    monkeypatch.setattr(browser.view, "details", lambda number: told_meanwhile.append(told(browser.status)) or "")
     browser.view.buttons[0].click()
     assert told_meanwhile == ["opening …"] and told(browser.status) == "4 concepts"

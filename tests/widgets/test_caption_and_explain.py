@@ -14,7 +14,7 @@ from coxlmm_utils.explanation.explain import explain
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm
-from coxlmm_utils.widgets.caption_and_explain import covered, explain_picture
+from coxlmm_utils.widgets.caption_and_explain import explain_picture, explained_words
 from tests.conftest import MAX_NEW_TOKENS, in_memory, noise
 
 
@@ -69,10 +69,10 @@ def test_banks_of_other_prompts_have_captions_of_their_own(llava, bank, picture,
     assert reading.captions[0].startswith(reading.captions[1])
 
 
-def test_the_covered_words_are_first_spellings_each_once(bank):
+def test_the_explained_words_words_are_first_spellings_each_once(bank):
     banks = [altered(bank, token=["dog", "dogs"]), altered(bank, token=["dog"])]
     shared = altered(bank, token=["cat", "cats", "bus"], tokens={"cat": 3, "bus": 2})
-    assert covered([*banks, shared]) == ["dog", "cat", "bus"]
+    assert explained_words([*banks, shared]) == ["dog", "cat", "bus"]
 
 
 def test_what_there_is_to_warn_of_is_a_remark():

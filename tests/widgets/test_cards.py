@@ -13,8 +13,8 @@ from coxlmm_utils.widgets.cards import (
     card_text_html,
     in_order,
     make_cards,
+    matching,
     orders,
-    saying,
     terms_of,
 )
 from coxlmm_utils.widgets.html import Thumbnails
@@ -98,12 +98,12 @@ def test_orders_put_the_largest_first_and_what_is_not_measured_last(browsed):
     ],
 )
 def test_search_finds_parts_of_kept_words_and_names(cards, text, expected):
-    assert numbers(saying(cards, text)) == expected
+    assert numbers(matching(cards, text)) == expected
 
 
 def test_search_finds_a_name(browsed):
     other = replace(browsed, names={2: "Dogs at Rest"})
-    assert numbers(saying(make_cards(other, Thumbnails(other)), "rest dogs")) == [2]
+    assert numbers(matching(make_cards(other, Thumbnails(other)), "rest dogs")) == [2]
     assert terms_of(" Rest,dogs ") == ["rest", "dogs"]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from coxlmm_utils.widgets.cards import make_cards
-from coxlmm_utils.widgets.concept_details import at_steps, histogram_of, nearest, open_concept, opened_html
+from coxlmm_utils.widgets.concept_details import at_steps, concept_details, details_html, histogram_of, nearest
 from coxlmm_utils.widgets.html import Thumbnails
 from tests.widgets.browsed import N, Read, browsed_bank
 
@@ -21,7 +21,7 @@ def browsed(bank, tmp_path_factory):
 
 def opened_of(bank, number):
     thumbnails = Thumbnails(bank)
-    return open_concept(bank, thumbnails, make_cards(bank, thumbnails), number)
+    return concept_details(bank, thumbnails, make_cards(bank, thumbnails), number)
 
 
 def test_more_pictures_follow_those_of_the_card(browsed):
@@ -63,7 +63,7 @@ def test_nearest_concepts_are_those_of_largest_cosine():
 
 def test_the_page_of_a_concept(browsed):
     opened = opened_of(browsed, 0)
-    seen = Read(opened_html(opened))
+    seen = Read(details_html(opened))
     assert len(seen.of("img")) == 7 + 12 + sum(bool(card.pictures) for card, _ in opened.nearest)
     bars = seen.of("rect")
     assert len(bars) == sum(count > 0 for count in opened.histogram.counts)
@@ -74,21 +74,21 @@ def test_the_page_of_a_concept(browsed):
 
 
 def test_a_concept_that_is_never_active(browsed):
-    seen = Read(opened_html(opened_of(browsed, 3)))
+    seen = Read(details_html(opened_of(browsed, 3)))
     assert f"active on none of the {N} pictures" in seen.text and not seen.of("rect")
     assert "None." in seen.text  # no word was dropped
 
 
 def test_a_cosine_just_below_zero_is_no_minus_zero(browsed):
     opened = opened_of(browsed, 0)
-    seen = Read(opened_html(replace(opened, nearest=((opened.card, -0.001), (opened.card, -0.01)))))
+    seen = Read(details_html(replace(opened, nearest=((opened.card, -0.001), (opened.card, -0.01)))))
     assert "cosine 0.00" in seen.text and "cosine -0.01" in seen.text
 
 
 def test_moved_pictures_leave_placeholders_with_their_path(bank, tmp_path):
     browsed = browsed_bank(bank, tmp_path / "pictures")
     shutil.rmtree(tmp_path / "pictures")
-    seen = Read(opened_html(opened_of(browsed, 0)))
+    seen = Read(details_html(opened_of(browsed, 0)))
     assert str(tmp_path / "pictures") in seen.text and len(seen.of_class("cox-missing")) >= 8
 
 
@@ -96,5 +96,5 @@ def test_without_a_source_only_the_banks_own_pictures_are_shown(browsed):
     data = {"data": {"source": "", "split": "all"}}
     opened = opened_of(replace(browsed, provenance={**browsed.provenance, **data}), 0)
     assert {shown.thumb.id for shown in opened.more + opened.strip} <= browsed.thumbnails.keys()
-    seen = Read(opened_html(opened))
+    seen = Read(details_html(opened))
     assert not seen.of_class("cox-missing") and "give them as `images`" in seen.text

@@ -91,8 +91,8 @@ def is_shown(widget: widgets.Widget) -> bool:
 
 def test_the_first_picture_is_explained_at_once(explainer, llava, bank, images):
     expected = explain(llava, bank, images.picture(0))
-    assert explainer.reading.captions == (expected.caption,) and "<mark>grey</mark>" in explainer.answer.value
-    np.testing.assert_array_equal(explainer.reading.explanations[0].activations, expected.activations)
+    assert explainer.current.captions == (expected.caption,) and "<mark>grey</mark>" in explainer.answer.value
+    np.testing.assert_array_equal(explainer.current.explanations[0].activations, expected.activations)
     assert explainer.status.value == "" and not is_shown(explainer.bank) and not is_shown(explainer.switches)
 
 
@@ -101,7 +101,7 @@ def test_another_picture_is_read_once(explainer, images, runs):
     explainer.pictures.buttons.value = 2
     assert runs == {"explain_picture": 1, "patch_map": 0, "next_words": 0}
     assert explainer.answer.value != first
-    np.testing.assert_array_equal(np.asarray(explainer.reading.picture), np.asarray(images.picture(2)))
+    np.testing.assert_array_equal(np.asarray(explainer.current.picture), np.asarray(images.picture(2)))
     assert "cox-bar-before" not in explainer.answer.value
 
 
@@ -119,7 +119,7 @@ def test_more_pictures_take_turns(llava, bank, states, runs):
     assert explainer.answer.value == answer and runs["explain_picture"] == 1
     choice.more.click()
     choice.buttons.value = 13
-    np.testing.assert_array_equal(np.asarray(explainer.reading.picture), np.asarray(noise(13)))
+    np.testing.assert_array_equal(np.asarray(explainer.current.picture), np.asarray(noise(13)))
 
 
 def test_few_pictures_need_no_button_for_more(explainer):
@@ -146,7 +146,7 @@ def test_a_picture_that_is_gone_leaves_all_as_it_was(llava, bank, images):
 # The pictures there are without being given any
 
 
-def test_test_pages_that_mention_a_covered_word_are_offered(book, of_dogs):
+def test_test_pages_that_mention_a_explained_words_word_are_offered(book, of_dogs):
     explainer = ask(book, of_dogs)
     images = explainer.pictures.images
     assert images.split == "test" and all("dog" in " ".join(references) for references in images.references[:5])
@@ -173,7 +173,7 @@ def test_test_pictures_that_have_moved_are_said_to(llava, bank, tmp_path):
 def test_an_uploaded_picture_is_explained(explainer, images, runs):
     upload(explainer, as_png(images.picture(3)))
     assert runs["explain_picture"] == 1 and explainer.pictures.buttons.value is None
-    np.testing.assert_array_equal(np.asarray(explainer.reading.picture), np.asarray(images.picture(3)))
+    np.testing.assert_array_equal(np.asarray(explainer.current.picture), np.asarray(images.picture(3)))
     explainer.pictures.buttons.value = 0  # which was chosen before
     assert runs["explain_picture"] == 2
 
@@ -220,7 +220,7 @@ def test_one_of_several_banks_is_chosen_without_a_run(llava, bank, images, runs)
 def test_a_caption_that_no_bank_covers_is_said_plainly(llava, silent, images):
     explainer = ask(llava, [silent, silent], images)
     said = "This caption says none of the words that have concepts here: zebra."
-    assert said in explainer.answer.value and explainer.reading.captions[0] in explainer.answer.value
+    assert said in explainer.answer.value and explainer.current.captions[0] in explainer.answer.value
     assert not any(map(is_shown, (explainer.bank, explainer.children[5])))
     explainer.pictures.buttons.value = 1  # and on it goes
     assert said in explainer.answer.value
@@ -242,7 +242,7 @@ def test_a_patch_map_is_made_when_asked_for(explainer, runs):
 
 
 def test_the_map_is_of_the_chosen_concept(explainer):
-    explainer.reading.explanations[0].activations[:] = 3, 2, 1
+    explainer.current.explanations[0].activations[:] = 3, 2, 1
     explainer._look()
     assert [concept for _, concept in explainer.concept.options] == [0, 1, 2]
     explainer.concept.value = 2
@@ -251,7 +251,7 @@ def test_the_map_is_of_the_chosen_concept(explainer):
 
 
 def test_words_that_may_follow_are_shown_when_asked_for(explainer, llava, runs):
-    expected = next_words(llava, explainer.reading.explanations[0])
+    expected = next_words(llava, explainer.current.explanations[0])
     explainer.following.value = True
     assert all(f"<span>{escape(word)}</span>" in explainer.answer.value for word, _ in expected)
     explainer.pictures.buttons.value = 1
@@ -282,12 +282,12 @@ def test_a_switch_draws_the_page_anew_and_bars_move(book, of_dogs, runs):
     assert is_shown(explainer.switches) and {name: one.value for name, one in dropdowns.items()} == {
         name: getattr(was, name) for name in dropdowns
     }
-    before = explainer.reading.explanations[0]
+    before = explainer.current.explanations[0]
     place = next(place for place in ("snow", "street") if place != was.place)
     runs["explain_picture"] = 0
     dropdowns["place"].value = place
     expected = explain(book, of_dogs, page(number).with_(place=place).picture)
-    np.testing.assert_allclose(explainer.reading.explanations[0].activations, expected.activations, rtol=1e-4)
+    np.testing.assert_allclose(explainer.current.explanations[0].activations, expected.activations, rtol=1e-4)
     assert runs == {"explain_picture": 1, "patch_map": 0, "next_words": 0}
     assert not np.allclose(before.relative, expected.relative, atol=0.02)
     assert explainer.answer.value.count("cox-bar-before") >= 1
@@ -339,7 +339,7 @@ def test_a_fault_of_ours_is_not_hidden(explainer, monkeypatch):
     assert explainer.status.value == ""
     monkeypatch.undo()
     explainer.pictures.buttons.value = 2  # and it still works
-    assert explainer.reading.captions[0] in explainer.answer.value.replace("<mark>", "").replace("</mark>", "")
+    assert explainer.current.captions[0] in explainer.answer.value.replace("<mark>", "").replace("</mark>", "")
 
 
 def test_two_of_them_have_nothing_in_common(llava, bank, images):

@@ -22,8 +22,8 @@ from coxlmm_utils.widgets.explainer_html import (
     percent,
     sentence,
     shown_concepts,
-    silent_page,
     strip_style,
+    unexplained_page,
 )
 from coxlmm_utils.widgets.html import Thumb, Thumbnails
 
@@ -186,7 +186,7 @@ def test_text_of_any_origin_is_escaped(bank):
     assert seen.harmless() and ("mark", {}) in seen.tags
     assert seen.text.count(ATTACK) == 9  # three titles, other words of each, remark, map, word that follows
     reading = PictureExplanation(PICTURE, (ATTACK, "b"), {}, (ATTACK,))
-    silent = Seen(silent_page(reading, [ATTACK]))
+    silent = Seen(unexplained_page(reading, [ATTACK]))
     assert silent.harmless() and silent.text.count(ATTACK) == 3
     assert Seen(notice("problem", ATTACK)).text == f"{ATTACK}."
 
@@ -194,8 +194,8 @@ def test_text_of_any_origin_is_escaped(bank):
 # Where nothing is explained
 
 
-def test_an_uncovered_caption_is_said_plainly():
-    seen = Seen(silent_page(PictureExplanation(PICTURE, ("a red bus",), {}, ("this is odd",)), ["dog", "cat"]))
+def test_an_unexplained_words_caption_is_said_plainly():
+    seen = Seen(unexplained_page(PictureExplanation(PICTURE, ("a red bus",), {}, ("this is odd",)), ["dog", "cat"]))
     assert "This caption says none of the words that have concepts here: dog, cat." in seen.text
     assert "It says: “a red bus”" in seen.text and "This is odd." in seen.text
 

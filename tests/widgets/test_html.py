@@ -12,7 +12,7 @@ from markupsafe import Markup
 from coxlmm_utils.widgets.browser import browse
 from coxlmm_utils.widgets.cards import card_pictures_html, card_text_html, make_cards
 from coxlmm_utils.widgets.comparison import compare_banks, comparison_html
-from coxlmm_utils.widgets.concept_details import open_concept, opened_html
+from coxlmm_utils.widgets.concept_details import concept_details, details_html
 from coxlmm_utils.widgets.html import FOLDER, Thumbnails, render, style
 from coxlmm_utils.widgets.static_page import page_html
 from tests.widgets.browsed import NASTY, Read, browsed_bank, check_harmless
@@ -36,7 +36,7 @@ def views(browsed):
     return {
         "pictures": card_pictures_html(cards[1]),
         "text": card_text_html(cards[1], "img"),
-        "opened": opened_html(open_concept(browsed, thumbnails, cards, 1)),
+        "opened": details_html(concept_details(browsed, thumbnails, cards, 1)),
         "comparison": comparison_html(compare_banks(browsed, browsed, cards, cards), NASTY, NASTY),
         "page": page_html(browsed),
         "head": render("browser_head.html", bank=browsed),

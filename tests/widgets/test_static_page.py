@@ -13,7 +13,7 @@ from PIL import Image
 
 from coxlmm_utils.concepts.grounding import Words, ground_pictures
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
-from coxlmm_utils.widgets.cards import in_order, make_cards, orders, saying
+from coxlmm_utils.widgets.cards import in_order, make_cards, matching, orders
 from coxlmm_utils.widgets.html import Thumbnails
 from coxlmm_utils.widgets.static_page import page_html, to_html
 from tests.widgets.browsed import NASTY, Read, browsed_bank
@@ -44,7 +44,7 @@ def test_each_concept_says_its_place_in_every_order_and_its_words(browsed, html)
     assert [article["data-said"].split("\n")[1:] for article in articles] == [
         [word.lower() for word in card.words] for card in first
     ]
-    assert [card.number for card in saying(cards, "onerror")] == [1]
+    assert [card.number for card in matching(cards, "onerror")] == [1]
     assert [article["data-said"].split("\n")[0] for article in articles] == [card.name.lower() for card in first]
     ranks = [list(map(int, article["data-ranks"].split())) for article in articles]
     for place, order in enumerate(orders(browsed)):
