@@ -85,11 +85,11 @@ def main() -> None:
         updates(browse(folder))  # which draws the pages
         begin = time.perf_counter()
         browser = browse(folder)
-        found = {"open_s": time.perf_counter() - begin}
-    each = updates(browser)
-    found |= {"update_ms": max(each.values())} | each
-    keep("browser", found, options.out)
-    for name, value in found.items():
+        measured = {"open_s": time.perf_counter() - begin}
+    durations = updates(browser)
+    measured |= {"update_ms": max(durations.values())} | durations
+    keep("browser", measured, options.out)
+    for name, value in measured.items():
         print(f"browser.{name:16} {value:.3g}")
 
 

@@ -242,8 +242,8 @@ def machine_paths(notebook: NotebookNode) -> list[str]:
     list of str
         Empty if there is none.
     """
-    found = (MACHINE_PATH.findall(DATA_URL.sub("", text)) for text in _texts(notebook))
-    return sorted({path for paths in found for path in paths})
+    matches = (MACHINE_PATH.findall(DATA_URL.sub("", text)) for text in _texts(notebook))
+    return sorted({path for paths in matches for path in paths})
 
 
 def _texts(notebook: NotebookNode) -> Iterator[str]:

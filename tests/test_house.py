@@ -39,7 +39,7 @@ def room_of(path: Path) -> str:
 
 def imports_of(path: Path) -> list[tuple[tuple[str, ...], tuple[str, str] | None]]:
     """What a file imports of the package: the path below it, and the class and method where that stands, if in one."""
-    found = []
+    imports = []
 
     def visit(node: ast.AST, where: tuple[str, ...]) -> None:
         for child in ast.iter_child_nodes(node):
@@ -47,11 +47,11 @@ def imports_of(path: Path) -> list[tuple[tuple[str, ...], tuple[str, str] | None
                 visit(child, (*where, child.name))
                 continue
             if isinstance(child, (ast.Import, ast.ImportFrom)):
-                found.extend((target, where or None) for target in targets(child, path))
+                imports.extend((target, where or None) for target in targets(child, path))
             visit(child, where)
 
     visit(ast.parse(path.read_text()), ())
-    return found
+    return imports
 
 
 def targets(node: ast.Import | ast.ImportFrom, path: Path) -> list[tuple[str, ...]]:

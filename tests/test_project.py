@@ -113,13 +113,13 @@ def test_no_tracked_file_is_over_10_megabytes():
 
 
 def test_no_tracked_text_names_a_machine_path_or_a_package_registry():
-    found = [
+    hits = [
         (path.relative_to(ROOT).as_posix(), match.group())
         for path, text in _texts()
         for pattern in (MACHINE_PATH, REGISTRY)
         for match in pattern.finditer(text)
     ]
-    assert found == []
+    assert hits == []
 
 
 def test_citation_gives_the_version():

@@ -40,9 +40,9 @@ def executable() -> str:
     pytest.fail.Exception
         If one is missing and the environment variable COXLMM_BROWSER is `required`.
     """
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found and importlib.util.find_spec("playwright"):
-        return found
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if executable and importlib.util.find_spec("playwright"):
+        return executable
     if os.environ.get("COXLMM_BROWSER") == "required":
         pytest.fail(f"COXLMM_BROWSER=required, but {HOW}", pytrace=False)
     pytest.skip(HOW)

@@ -29,9 +29,9 @@ def changed(page: Page, before: str) -> str:
 
 def test_a_switch_moves_the_bars_and_a_map_says_where(explainer):
     before = explainer.html_of(BARS)
-    place = explainer.outputs.get_by_label("Place", exact=True)
-    now = place.locator("option:checked").inner_text()
-    other = next(text for text in place.locator("option").all_inner_texts() if text != now)
+    label = explainer.outputs.get_by_label("Place", exact=True)
+    now = label.locator("option:checked").inner_text()
+    other = next(text for text in label.locator("option").all_inner_texts() if text != now)
     explainer.select("Place", other)
     after = changed(explainer, before)
     assert "was" in after and "cox-bar-before" in after

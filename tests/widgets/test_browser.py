@@ -42,7 +42,7 @@ def visible(browser) -> list[str]:
     return [control.description for control in controls if control.layout.display != "none"]
 
 
-def told(html) -> str:
+def text_of(html) -> str:
     return Read(html.value).text
 
 
@@ -62,16 +62,16 @@ def test_one_bank_is_shown_with_what_can_be_chosen(browser, browsed):
     assert browser.children[-1] is browser.grid
     assert shown(browser) == np.argsort(-browsed.activations.sum(0)).tolist()
     assert visible(browser) == ["Sort by", "Search words"]
-    assert told(browser.status) == "4 concepts" and "Concepts behind “dog”" in told(browser.head)
+    assert text_of(browser.status) == "4 concepts" and "Concepts behind “dog”" in text_of(browser.head)
 
 
 def test_sorting_and_searching(browser):
     browser.order.value = "number"
     assert shown(browser) == [0, 1, 2, 3]
     browser.search.value = "beach"
-    assert shown(browser) == [0, 1] and told(browser.status) == "2 of 4 concepts"
+    assert shown(browser) == [0, 1] and text_of(browser.status) == "2 of 4 concepts"
     browser.search.value = "zebra"
-    assert shown(browser) == [] and told(browser.status) == "none of the 4 concepts says “zebra”"
+    assert shown(browser) == [] and text_of(browser.status) == "none of the 4 concepts says “zebra”"
     browser.search.value = ""
     assert shown(browser) == [0, 1, 2, 3]
 
@@ -80,7 +80,7 @@ def test_opening_and_closing(browser):
     browser.order.value = "number"
     browser.view.buttons[1].click()
     assert browser.grid.children.index(browser.panel) == 2  # after its card
-    assert "Nearest concepts" in told(browser.panel.html) and browser.panel.name.value == browser.view.bank.names[1]
+    assert "Nearest concepts" in text_of(browser.panel.html) and browser.panel.name.value == browser.view.bank.names[1]
     browser.view.buttons[2].click()
     assert browser.grid.children.index(browser.panel) == 3 and browser.panel.name.value == ""
     browser.search.value = "snow"
@@ -95,23 +95,23 @@ def test_a_name_is_saved_with_the_bank_and_shown_everywhere(browser, browsed, tm
     browser.view.buttons[0].click()
     browser.panel.name.value = " Shore "
     browser.panel.save.click()
-    assert told(browser.panel.message) == "It is called “Shore” now; saved with the bank."
+    assert text_of(browser.panel.message) == "It is called “Shore” now; saved with the bank."
     assert ConceptBank.from_pretrained(tmp_path / "bank").title(0) == browsed.title(0) == "Shore"
-    assert "Shore" in told(browser.panel.html) and "Shore" in told(browser.view.texts[0])
+    assert "Shore" in text_of(browser.panel.html) and "Shore" in text_of(browser.view.texts[0])
     browser.search.value = "shore"
     assert shown(browser) == [0]
     browser.panel.name.value = ""
     browser.panel.save.click()
-    assert "no name of yours" in told(browser.panel.message) and 0 not in browsed.names
+    assert "no name of yours" in text_of(browser.panel.message) and 0 not in browsed.names
 
 
 def test_a_name_that_cannot_be_is_said_and_changes_nothing(browser, browsed):
     browser.view.buttons[0].click()
     browser.panel.name.value = "x" * 61
     browser.panel.save.click()
-    assert "at most 60" in told(browser.panel.message) and 0 not in browsed.names
+    assert "at most 60" in text_of(browser.panel.message) and 0 not in browsed.names
     browser.view.buttons[1].click()
-    assert told(browser.panel.message) == ""
+    assert text_of(browser.panel.message) == ""
 
 
 def test_a_name_that_cannot_be_written_is_said(browser, browsed, tmp_path):
@@ -119,7 +119,7 @@ def test_a_name_that_cannot_be_written_is_said(browser, browsed, tmp_path):
     browser.view.buttons[0].click()
     browser.panel.name.value = "Shore"
     browser.panel.save.click()
-    assert "no longer in" in told(browser.panel.message) and 0 not in browsed.names
+    assert "no longer in" in text_of(browser.panel.message) and 0 not in browsed.names
 
 
 def test_a_bank_that_was_never_saved_says_how_to_keep_names(browsed):
@@ -127,7 +127,7 @@ def test_a_bank_that_was_never_saved_says_how_to_keep_names(browsed):
     browser.view.buttons[0].click()
     browser.panel.name.value = "Shore"
     browser.panel.save.click()
-    assert "bank.save_pretrained(folder)" in told(browser.panel.message)
+    assert "bank.save_pretrained(folder)" in text_of(browser.panel.message)
 
 
 def test_choosing_another_bank(browsed):
@@ -141,7 +141,7 @@ def test_choosing_another_bank(browsed):
     assert browser.number == 1 and browser.panel not in browser.grid.children
     assert shown(browser) == [0, 1] and browser.order.value == "number"  # sort and search stay
     browser.facets["Word"].value = "cat"
-    assert browser.number == 2 and "“cat”" in told(browser.head) and "layer 1" in told(browser.head)
+    assert browser.number == 2 and "“cat”" in text_of(browser.head) and "layer 1" in text_of(browser.head)
     assert visible(browser) == ["Word", "Compare with", "Sort by", "Search words"]
     browser.order.value = "CLIPScore"
     browser.facets["Word"].value = "dog"
@@ -152,7 +152,7 @@ def test_comparing_two_banks(browsed):
     browser = browse([browsed, seed(browsed, 1)])
     assert browser.other.options == (ALONE, ("seed 1", 1))
     browser.other.value = 1
-    assert browser.children[-1] is browser.comparison and "seed 0" in told(browser.comparison)
+    assert browser.children[-1] is browser.comparison and "seed 0" in text_of(browser.comparison)
     assert len(Read(browser.comparison.value).of_class("cox-cosine")) == 4
     assert visible(browser) == ["Seed", "Compare with"]
     browser.facets["Seed"].value = "1"  # what it is compared with is not offered for itself
@@ -165,7 +165,7 @@ def test_banks_that_cannot_be_compared_say_why(browsed):
     wide = replace(seed(browsed, 1), dictionary=SemiNMF.from_components(np.ones((4, 9))))
     browser = browse([browsed, wide])
     browser.other.value = 1
-    assert "cannot be compared" in told(browser.comparison)
+    assert "cannot be compared" in text_of(browser.comparison)
 
 
 def test_widgets_and_thumbnails_are_made_once(browsed, monkeypatch):
@@ -183,15 +183,15 @@ def test_widgets_and_thumbnails_are_made_once(browsed, monkeypatch):
 
 
 def test_two_browsers_are_independent(browsed):
-    one, two = browse(browsed), browse(browsed)
-    one.search.value = "snow"
-    one.view.buttons[3].click()
-    assert shown(one) == [3] and len(shown(two)) == 4 and two.opened is None
-    assert not {each.model_id for each in one.view.boxes} & {each.model_id for each in two.view.boxes}
+    first, second = browse(browsed), browse(browsed)
+    first.search.value = "snow"
+    first.view.buttons[3].click()
+    assert shown(first) == [3] and len(shown(second)) == 4 and second.opened is None
+    assert not {box.model_id for box in first.view.boxes} & {box.model_id for box in second.view.boxes}
 
 
 def test_it_says_that_it_is_busy_and_then_no_more(browser, monkeypatch):
-    told_meanwhile = []
-    monkeypatch.setattr(browser.view, "details", lambda number: told_meanwhile.append(told(browser.status)) or "")
+    texts_meanwhile = []
+    monkeypatch.setattr(browser.view, "details", lambda number: texts_meanwhile.append(text_of(browser.status)) or "")
     browser.view.buttons[0].click()
-    assert told_meanwhile == ["opening …"] and told(browser.status) == "4 concepts"
+    assert texts_meanwhile == ["opening …"] and text_of(browser.status) == "4 concepts"

@@ -18,7 +18,7 @@ from coxlmm_utils.widgets.caption_and_explain import explain_picture, explained_
 from tests.conftest import MAX_NEW_TOKENS, in_memory, noise
 
 
-def altered(bank: ConceptBank, **provenance) -> ConceptBank:
+def with_provenance(bank: ConceptBank, **provenance) -> ConceptBank:
     return replace(bank, provenance=bank.provenance | provenance)
 
 
@@ -56,22 +56,22 @@ def test_banks_of_several_layers_and_positions_share_one_run(llava, bank, pictur
 
 
 def test_a_bank_whose_token_is_not_written_explains_nothing(llava, bank, picture):
-    silent = altered(bank, token=["zebra", "zebras"])
+    silent = with_provenance(bank, token=["zebra", "zebras"])
     reading = explain_picture(llava, [silent, bank], picture)
     assert list(reading.explanations) == [1]
     assert explain_picture(llava, [silent], picture).captions == reading.captions
 
 
 def test_banks_of_other_prompts_have_captions_of_their_own(llava, bank, picture, runs):
-    short = altered(bank, max_new_tokens=1)
+    short = with_provenance(bank, max_new_tokens=1)
     reading = explain_picture(llava, [bank, short], picture)
     assert len(runs) == 2 and len(reading.captions) == 2
     assert reading.captions[0].startswith(reading.captions[1])
 
 
 def test_the_explained_words_words_are_first_spellings_each_once(bank):
-    banks = [altered(bank, token=["dog", "dogs"]), altered(bank, token=["dog"])]
-    shared = altered(bank, token=["cat", "cats", "bus"], tokens={"cat": 3, "bus": 2})
+    banks = [with_provenance(bank, token=["dog", "dogs"]), with_provenance(bank, token=["dog"])]
+    shared = with_provenance(bank, token=["cat", "cats", "bus"], tokens={"cat": 3, "bus": 2})
     assert explained_words([*banks, shared]) == ["dog", "cat", "bus"]
 
 
@@ -81,7 +81,7 @@ def test_what_there_is_to_warn_of_is_a_remark():
     bank = ConceptBank.learn(book, extract(book, images, "dog", 4, cache=False), SemiNMF(2, random_state=0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        strange = explain_picture(book, [bank], noise(3).resize((144, 144)))
+        unlike = explain_picture(book, [bank], noise(3).resize((144, 144)))
         usual = explain_picture(book, [bank], images.picture(0))
-    assert len(strange.remarks) == 1 and "unlike a page" in strange.remarks[0]
+    assert len(unlike.remarks) == 1 and "unlike a page" in unlike.remarks[0]
     assert usual.remarks == ()

@@ -41,9 +41,9 @@ def test_a_card_tells_what_the_bank_knows(browsed, cards):
     assert [card.title for card in cards] == ["beach, sand, Sea", NASTY, "concept 2", "snow"]
     assert [card.name for card in cards] == ["", NASTY, "", ""]
     for card in cards:
-        mine = V[:, card.number]
-        assert card.often == pytest.approx((mine > 0).mean()) and card.total == pytest.approx(mine.sum(), rel=1e-5)
-        assert card.strongly == pytest.approx(mine[mine > 0].mean() if mine.any() else 0, rel=1e-5)
+        marked = V[:, card.number]
+        assert card.often == pytest.approx((marked > 0).mean()) and card.total == pytest.approx(marked.sum(), rel=1e-5)
+        assert card.strongly == pytest.approx(marked[marked > 0].mean() if marked.any() else 0, rel=1e-5)
     first = cards[0].pictures
     assert [shown.activation for shown in first] == sorted(V[:, 0].tolist(), reverse=True)[:5]
     assert [shown.thumb.id for shown in first] == [browsed.ids[row] for row in browsed.top[0]]

@@ -31,22 +31,27 @@ def compared(bank, other, keep=slice(None)):
 def test_concepts_are_matched_one_to_one_the_most_alike_first(browsed):
     bank = with_concepts(browsed, np.eye(4))
     other = with_concepts(browsed, np.eye(4)[[2, 3, 0, 1]] + 0.3 * np.eye(4)[[1] * 4])
-    found = compared(bank, other)
-    assert [(mine.number, theirs.number) for mine, theirs, _ in found.pairs] == [(1, 3), (0, 2), (2, 0), (3, 1)]
-    cosines = [cosine for _, _, cosine in found.pairs]
+    comparison = compared(bank, other)
+    assert [(card.number, other_card.number) for card, other_card, _ in comparison.pairs] == [
+        (1, 3),
+        (0, 2),
+        (2, 0),
+        (3, 1),
+    ]
+    cosines = [cosine for _, _, cosine in comparison.pairs]
     assert cosines == pytest.approx([1, *[1.09**-0.5] * 3])
-    assert found.left_over == found.others_left_over == () and found.same_model
+    assert comparison.left_over == comparison.others_left_over == () and comparison.same_model
 
 
 def test_concepts_without_a_partner_are_listed(browsed):
     few = replace(with_concepts(browsed, np.eye(4)[:2]), words=browsed.words[:2])
     whole = with_concepts(browsed, np.eye(4))
-    found = compared(whole, few, slice(2))
-    assert [card.number for card in found.left_over] == [2, 3] and found.others_left_over == ()
+    comparison = compared(whole, few, slice(2))
+    assert [card.number for card in comparison.left_over] == [2, 3] and comparison.others_left_over == ()
     cards = make_cards(browsed, Thumbnails(browsed))
     back = compare_banks(few, whole, cards[:2], cards)
     assert [card.number for card in back.others_left_over] == [2, 3] and back.left_over == ()
-    seen = Read(comparison_html(found, "one", NASTY))
+    seen = Read(comparison_html(comparison, "one", NASTY))
     assert "Without a partner: one" in seen.text and f"Without a partner: {NASTY}" not in seen.text
     assert NASTY in seen.text and "two different models" not in seen.text
     assert len(seen.of_class("cox-pair")) == 1 + 2 and len(seen.of_class("cox-side")) == 4 + 2
@@ -59,6 +64,6 @@ def test_banks_of_another_width_are_refused(browsed):
 
 def test_banks_of_another_model_are_said_to_be(browsed):
     model = {"model": {"name": "other", "fingerprint": "other"}}
-    found = compared(browsed, replace(browsed, provenance={**browsed.provenance, **model}))
-    assert not found.same_model
-    assert "two different models" in Read(comparison_html(found, "one", "two")).text
+    comparison = compared(browsed, replace(browsed, provenance={**browsed.provenance, **model}))
+    assert not comparison.same_model
+    assert "two different models" in Read(comparison_html(comparison, "one", "two")).text

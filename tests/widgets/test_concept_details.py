@@ -55,9 +55,9 @@ def test_a_histogram_leaves_out_zeros():
 
 def test_nearest_concepts_are_those_of_largest_cosine():
     concepts = np.array([[1.0, 0], [0, 2], [3, 3], [-1, 0], [0, 0]])
-    found = nearest(concepts, 0, 3)
-    assert [k for k, _ in found] == [2, 1, 4]
-    assert [cosine for _, cosine in found] == pytest.approx([0.5**0.5, 0, 0])
+    neighbours = nearest(concepts, 0, 3)
+    assert [k for k, _ in neighbours] == [2, 1, 4]
+    assert [cosine for _, cosine in neighbours] == pytest.approx([0.5**0.5, 0, 0])
     assert nearest(concepts[:1], 0) == []
 
 

@@ -180,9 +180,9 @@ def test_an_uploaded_picture_is_explained(explainer, images, runs):
 
 def test_what_is_no_picture_is_refused_and_nothing_lost(explainer, runs):
     answer = explainer.answer.value
-    for content, said in ((b"", "is empty"), (b"hello", "is not a picture")):
+    for content, sentence in ((b"", "is empty"), (b"hello", "is not a picture")):
         upload(explainer, content, f"{ATTACK}.png")
-        assert said in explainer.status.value and "&lt;img" in explainer.status.value
+        assert sentence in explainer.status.value and "&lt;img" in explainer.status.value
         assert ATTACK not in explainer.status.value
         assert explainer.answer.value == answer and explainer.pictures.buttons.value == 0
     assert runs["explain_picture"] == 0
@@ -219,11 +219,11 @@ def test_one_of_several_banks_is_chosen_without_a_run(llava, bank, images, runs)
 
 def test_a_caption_that_no_bank_covers_is_said_plainly(llava, silent, images):
     explainer = ask(llava, [silent, silent], images)
-    said = "This caption says none of the words that have concepts here: zebra."
-    assert said in explainer.answer.value and explainer.current.captions[0] in explainer.answer.value
+    sentence = "This caption says none of the words that have concepts here: zebra."
+    assert sentence in explainer.answer.value and explainer.current.captions[0] in explainer.answer.value
     assert not any(map(is_shown, (explainer.bank, explainer.children[5])))
     explainer.pictures.buttons.value = 1  # and on it goes
-    assert said in explainer.answer.value
+    assert sentence in explainer.answer.value
 
 
 # Looking closer
@@ -279,7 +279,7 @@ def test_a_switch_draws_the_page_anew_and_bars_move(book, of_dogs, runs):
     explainer = ask(book, of_dogs)
     dropdowns, number = explainer.switches.dropdowns, int(explainer.pictures.images.ids[0])
     was = page(number).factors
-    assert is_shown(explainer.switches) and {name: one.value for name, one in dropdowns.items()} == {
+    assert is_shown(explainer.switches) and {name: widget.value for name, widget in dropdowns.items()} == {
         name: getattr(was, name) for name in dropdowns
     }
     before = explainer.current.explanations[0]
@@ -343,12 +343,12 @@ def test_a_fault_of_ours_is_not_hidden(explainer, monkeypatch):
 
 
 def test_two_of_them_have_nothing_in_common(llava, bank, images):
-    one, other = ask(llava, bank, images), ask(llava, bank, images[[3, 2]])
+    widget, other = ask(llava, bank, images), ask(llava, bank, images[[3, 2]])
     answer = other.answer.value
-    one.pictures.buttons.value = 2
-    one.following.value = True
+    widget.pictures.buttons.value = 2
+    widget.following.value = True
     assert other.answer.value == answer and other.pictures.buttons.value == 0
-    scopes = [set(explainer.pictures._dom_classes) for explainer in (one, other)]
+    scopes = [set(explainer.pictures._dom_classes) for explainer in (widget, other)]
     assert len(scopes[0] & scopes[1]) == 1 and len(scopes[0] | scopes[1]) == 3
 
 

@@ -100,9 +100,9 @@ def test_a_bar_has_the_pictures_that_activate_its_concept_most(bank):
     top, activations = np.array([[3, 1, 0, 2, 4], [1, 3, 0, 2, 4], [0, 1, 2, 3, 4]]), bank.activations.copy()
     activations[[1, 0], 0] = 0
     activations[[3, 2, 4], 0] = 1
-    altered = replace(bank, top=top, activations=activations)
-    [one] = bars(explained(altered, 1.0, 0.0, 0.0), Thumbnails(altered))
-    assert [thumb.id for thumb in one.pictures] == [altered.ids[row] for row in (3, 2, 4)]
+    changed = replace(bank, top=top, activations=activations)
+    [bar] = bars(explained(changed, 1.0, 0.0, 0.0), Thumbnails(changed))
+    assert [thumb.id for thumb in bar.pictures] == [changed.ids[row] for row in (3, 2, 4)]
 
 
 def test_what_was_active_before_has_a_bar_too(bank):

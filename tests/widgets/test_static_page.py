@@ -47,8 +47,8 @@ def test_each_concept_says_its_place_in_every_order_and_its_words(browsed, html)
     assert [card.number for card in matching(cards, "onerror")] == [1]
     assert [article["data-said"].split("\n")[0] for article in articles] == [card.name.lower() for card in first]
     ranks = [list(map(int, article["data-ranks"].split())) for article in articles]
-    for place, order in enumerate(orders(browsed)):
-        placed = sorted(zip(first, ranks), key=lambda pair: pair[1][place])
+    for position, order in enumerate(orders(browsed)):
+        placed = sorted(zip(first, ranks), key=lambda pair: pair[1][position])
         assert [card.number for card, _ in placed] == [card.number for card in in_order(cards, order)]
     assert [Read(option).text for option in re.findall("<option>.*?</option>", html)] == orders(browsed)
 
