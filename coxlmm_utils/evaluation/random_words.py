@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..concepts import WordFilter, Words, ground_words
-from ..models import LMM, Layer
+from ..models import LMM, Layer, vocabulary
 
 SOURCES = ("uniform", "gaussian", "vocabulary")
 DECODED = 10  # tokens for each word wanted, as in the released code
@@ -60,7 +60,7 @@ def random_words(
     lmm.check_layer(layer)
     word_filter = word_filter or WordFilter()
     if source == "vocabulary":
-        passing = word_filter.split([lmm.tokenizer.decode([token]) for token in range(len(lmm.tokenizer))])[0]
+        passing = word_filter.split(vocabulary(lmm))[0]
         find = partial(_of_vocabulary, passing)
     else:
         find = partial(_of_directions, lmm, layer, source, word_filter)

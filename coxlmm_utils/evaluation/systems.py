@@ -13,7 +13,7 @@ from ..concepts import WordFilter, Words, ground_words
 from ..dictionaries import PCA, Dictionary, KMeans, SemiNMF, Simple
 from ..extraction import States, reread
 from ..images import noise_images
-from ..models import LMM
+from ..models import LMM, OutOfDomainWarning
 from .random_words import random_words
 
 NAMES = {  # in the order of tables; the first five are Table 1's columns
@@ -148,5 +148,5 @@ def _quiet(dictionary: SemiNMF, seed: int) -> SemiNMF:
 def _of_noise(lmm: LMM, states: States) -> States:
     """The states of noise in the place of the pictures, at the same words of the same captions."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*unlike a page of the picture book")  # it is meant to be
+        warnings.simplefilter("ignore", OutOfDomainWarning)  # noise is meant to be
         return reread(lmm, states, states.layer, noise_images(states.images))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import matplotlib
@@ -195,9 +194,7 @@ def _streams(lmm: LMM, bank: ConceptBank, batch: BatchFeature) -> tuple[Tensor, 
     def keep(stream: Tensor) -> None:
         seen["stream"] = stream
 
-    with ExitStack() as hooks:
-        for layer, act in ((0, enter), (bank.layer, keep)):
-            hooks.callback(hook(lmm, layer, act).remove)
+    with hook(lmm, 0, enter), hook(lmm, bank.layer, keep):  # a bank of layer 0 sees the leaf
         last_logits(lmm, batch, 1)  # which nobody reads
     return seen["entering"], seen["stream"]
 

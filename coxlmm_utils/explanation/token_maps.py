@@ -87,11 +87,8 @@ def gradient_times_input(lmm: LMM, explained: Explanation) -> np.ndarray:
         entered.append(stream.detach().requires_grad_())
         return entered[0]
 
-    handle = hook(lmm, 0, enter)
-    try:
+    with hook(lmm, 0, enter):
         logit = last_logits(lmm, batch, 1)[0, -1, ids[step]]
-    finally:
-        handle.remove()
     (gradient,) = torch.autograd.grad(logit, entered[0])
     return _on_grid((gradient * entered[0]).detach().sum(-1)[0].float(), image_tokens(lmm, batch), grid)
 

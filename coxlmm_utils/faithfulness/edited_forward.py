@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..extraction import States
-from ..models import LMM, Layer, changed_at, find_token, last_logits, state_of
+from ..models import LMM, Layer, add, find_token, last_logits, state_of, vocabulary
 from ..text import WORD_STARTS
 
 
@@ -135,7 +135,7 @@ def effects(
     found = []
     for some in changes.split(batch_size - 1):
         some = torch.cat([torch.zeros_like(some[:1]), some])  # (1 + changes, width)
-        with changed_at(lmm, layer, position, some):
+        with add(lmm, layer, some, torch.full((len(some),), position)):
             logits = last_logits(lmm, _repeated(one, len(some)), len(forced.ids) + 1)
         found.append([values[1:] - values[:1] for values in _read(logits, forced, words)])
     return Effects(*(torch.cat(values) for values in zip(*found)))
@@ -158,9 +158,8 @@ def token_ids(lmm: LMM, words: Sequence[Sequence[str]]) -> list[list[int]]:
         Sorted, for each set; empty if no token reads as one of its words.
     """
     by_word: dict[str, list[int]] = {}
-    for token in range(len(lmm.tokenizer)):
-        word = lmm.tokenizer.decode([token]).strip("".join(WORD_STARTS)).strip().lower()
-        by_word.setdefault(word, []).append(token)
+    for token, text in enumerate(vocabulary(lmm)):
+        by_word.setdefault(text.strip("".join(WORD_STARTS)).strip().lower(), []).append(token)
     return [sorted({token for word in mine for token in by_word.get(word.lower(), [])}) for mine in words]
 
 

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from ..concepts import ConceptBank, WordFilter
 from ..evaluation import ClipJudge, words_as_text
 from ..images import CaptionedImages
-from ..models import LMM
+from ..models import LMM, vocabulary
 from ..text import words_in
 
 AT_ONCE = 256  # pictures or words between two steps of the bar
@@ -95,8 +95,7 @@ def candidate_words(lmm: LMM, word_filter: WordFilter | None = None) -> list[str
         In lower case, each once, in the order of the vocabulary: 107 of the picture book's; of 32,000 to 150,000 tokens
         ten thousand and more. A shorter list will do for a judge if it holds all words of the banks.
     """
-    decoded = [lmm.tokenizer.decode([token]) for token in range(len(lmm.tokenizer))]
-    return [word.lower() for word in (word_filter or WordFilter()).split(decoded)[0]]
+    return [word.lower() for word in (word_filter or WordFilter()).split(vocabulary(lmm))[0]]
 
 
 def _encoded(encode: Callable, item: Callable, n: int, doing: str) -> np.ndarray:

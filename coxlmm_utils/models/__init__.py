@@ -12,12 +12,13 @@ from .captioning import (
     state_of,
     teacher_forced_batch,
     teacher_forced_states,
+    vocabulary,
 )
-from .hooks import capture, changed_at, hook
+from .hooks import add, capture, hook
 from .image_tokens import Box, image_grid, image_tokens, seen_box
 from .lmm import LMM, Layer, collapse_repeats
 from .loading import load_lmm
-from .out_of_domain import OODDetector, vision_features
+from .out_of_domain import OODDetector, OutOfDomainWarning, vision_features
 from .random_init import randomly_initialised
 
 __all__ = [
@@ -26,10 +27,11 @@ __all__ = [
     "LMM",
     "Layer",
     "OODDetector",
+    "OutOfDomainWarning",
     "POSITIONS",
+    "add",
     "attention_knockout",
     "capture",
-    "changed_at",
     "collapse_repeats",
     "decode",
     "eager_attention",
@@ -47,4 +49,5 @@ __all__ = [
     "teacher_forced_batch",
     "teacher_forced_states",
     "vision_features",
+    "vocabulary",
 ]

@@ -75,7 +75,7 @@ def generate_batch(
     lmm: LMM,
     pictures: Sequence[Image.Image],
     layers: Sequence[Layer] = (),
-    prompt: str | None = None,
+    prompt: str | Sequence[str] | None = None,
     max_new_tokens: int = 40,
     enough: Callable[[int, list[int]], bool] | None = None,
 ) -> GeneratedBatch:
@@ -133,7 +133,7 @@ def generate_captions(
     lmm: LMM,
     pictures: Sequence[Image.Image],
     layers: Sequence[Layer] = (),
-    prompt: str | None = None,
+    prompt: str | Sequence[str] | None = None,
     max_new_tokens: int = 40,
 ) -> list[GeneratedCaption]:
     """`generate_batch`, with all states of every caption on the CPU as float32; one Written for each picture."""
@@ -155,7 +155,7 @@ def teacher_forced_batch(
     captions: Sequence[Sequence[int]],
     states: Tensor,
     layers: Sequence[Layer],
-    prompt: str | None = None,
+    prompt: str | Sequence[str] | None = None,
 ) -> dict[Layer, Tensor]:
     """Some states behind given captions, by one teacher-forced pass (ours; equal to those of `generate_batch`).
 
@@ -195,7 +195,7 @@ def teacher_forced_states(
     pictures: Sequence[Image.Image],
     captions: Sequence[Sequence[int]],
     layers: Sequence[Layer],
-    prompt: str | None = None,
+    prompt: str | Sequence[str] | None = None,
 ) -> list[dict[Layer, torch.Tensor]]:
     """All states behind given captions, by one teacher-forced pass (ours).
 
@@ -223,6 +223,11 @@ def without_ending(lmm: LMM, ids: list[int]) -> list[int]:
 def decode(lmm: LMM, ids: Sequence[int]) -> str:
     """Token ids as text, without special tokens."""
     return lmm.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def vocabulary(lmm: LMM) -> list[str]:
+    """Every token as text, in the order of ids."""
+    return [lmm.tokenizer.decode([token]) for token in range(len(lmm.tokenizer))]
 
 
 def find_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str], finished: bool = True) -> int | None:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from .lmm import LMM, Layer
 
 Act = Callable[[Tensor], Tensor | None]  # stream (batch, positions, width) -> the changed stream, or None
+NAMED_POSITIONS = ("all", "generated", "last_prompt")
+
+
+@contextmanager
+def hook(lmm: LMM, layer: Layer, act: Act) -> Iterator[None]:
+    """Let `act` see the stream at a layer whenever the model runs, and change it if it returns another."""
+    lmm.check_layer(layer)
+    if layer == 0:
+        handle = lmm.layers[0].register_forward_pre_hook(_before(act), with_kwargs=True)
+    else:
+        module = lmm.final_norm if layer == "norm" else lmm.layers[layer - 1]
+        handle = module.register_forward_hook(_after(act))
+    with handle:
+        yield
 
 
 @contextmanager
@@ -47,18 +61,28 @@ def capture(
     -----
     A capture opened inside an `add` sees the added vector; one opened around it does not, at that layer.
     """
-    captured: dict[Layer, list[Tensor]] = {layer: [] for layer in layers}
     if isinstance(positions, str) and positions != "all":
         raise ValueError(f'positions={positions!r} is not known: give one for each row, "all", or nothing.')
+    captured: dict[Layer, list[Tensor]] = {layer: [] for layer in layers}
+
+    def keep(stream: Tensor, states: list[Tensor]) -> None:
+        if positions is None:
+            kept = stream[:, -1]  # (batch, width)
+        elif isinstance(positions, str):
+            kept = stream  # (batch, positions, width)
+        else:
+            kept = stream[_rows_and(positions, stream)]  # (batch, width) or (batch, n, width)
+        states.append(kept.detach().clone())  # a copy: a view would keep the whole stream alive
+
     with ExitStack() as hooks:
         for layer, states in captured.items():
-            hooks.callback(hook(lmm, layer, _keeper(states, positions)).remove)
+            hooks.enter_context(hook(lmm, layer, partial(keep, states=states)))
         yield captured
 
 
 @contextmanager
-def add(lmm: LMM, layer: Layer, vector: Tensor) -> Iterator[None]:
-    """Add a vector to the residual stream at one layer, at every position, whenever the model runs (ours).
+def add(lmm: LMM, layer: Layer, vector: Tensor, positions: Tensor | str = "all", n_forced: int = 0) -> Iterator[None]:
+    """Add a vector to the residual stream at one layer, whenever the model runs.
 
     Parameters
     ----------
@@ -68,123 +92,89 @@ def add(lmm: LMM, layer: Layer, vector: Tensor) -> Iterator[None]:
         0..n_layers, or "norm".
     vector : Tensor, (width,) or (batch, width)
         The same for all rows, or one for each.
+    positions : {"all", "generated", "last_prompt"} or LongTensor (batch,) or (batch, n), default "all"
+        "all": every position of every pass, image tokens and padding included. "generated": the last position of the
+        prompt and every generated one, so every state that predicts a token. "last_prompt": the last position of the
+        prompt alone. A tensor: these positions of each row, in every pass; negative ones count from the end.
+    n_forced : int, default 0
+        Length of the (longest) caption that follows the prompts in a pass over both, as in `teacher_forced_states`:
+        nothing else tells where these prompts end. With it, "generated" changes the same states in that pass as while
+        the model generates the caption. 0 to generate: then a pass over several positions is a prompt, and one over a
+        single position a generated token.
 
     Raises
     ------
     ValueError
-        If there is no such layer, or the vector does not fit the model or the batch.
+        If there is no such layer, or the vector or the positions do not fit the model or the batch.
     """
     if vector.dim() not in (1, 2) or vector.shape[-1] != lmm.width:
         raise ValueError(
             f"A vector of shape {tuple(vector.shape)} cannot be added to states of {lmm.name}: "
             f"give one of shape ({lmm.width},) or (batch, {lmm.width})."
         )
-    handle = hook(lmm, layer, _adder(vector))
-    try:
-        yield
-    finally:
-        handle.remove()
+    if isinstance(positions, str) and positions not in NAMED_POSITIONS:
+        raise ValueError(f"positions={positions!r} is not known: give {', '.join(NAMED_POSITIONS)}, or a tensor.")
+    shift = vector.reshape(-1, 1, lmm.width)  # (1 or batch, 1, width)
 
-
-def _keeper(states: list[Tensor], positions: Tensor | str | None) -> Act:
-    """Put the wanted positions of every stream into a list, as copies that keep nothing else alive."""
-
-    def keep(stream: Tensor) -> None:
-        if positions is None:
-            kept = stream[:, -1]  # (batch, width)
-        elif isinstance(positions, str):
-            kept = stream  # (batch, positions, width)
-        elif positions.shape[:1] != stream.shape[:1] or positions.dim() > 2:
-            given = f"Positions of shape {tuple(positions.shape)}"
-            raise ValueError(f"{given} do not fit a batch of {len(stream)}: give one for each row.")
-        else:
-            rows = torch.arange(len(stream)).reshape(-1, *[1] * (positions.dim() - 1))
-            kept = stream[rows.to(stream.device), positions.to(stream.device)]  # (batch, width) or (batch, n, width)
-        states.append(kept.detach().clone())
-
-    return keep
-
-
-def _adder(vector: Tensor) -> Act:
-    """Add a vector to every position of a stream."""
-
-    def add_to(stream: Tensor) -> Tensor:
+    def add_to(stream: Tensor) -> Tensor | None:
         if vector.dim() == 2 and len(vector) != len(stream):
             raise ValueError(f"{len(vector)} vectors do not fit a batch of {len(stream)}: give one for each.")
-        rows = vector.reshape(-1, 1, vector.shape[-1])  # (1 or batch, 1, width)
-        return stream + rows.to(stream.device, stream.dtype)
+        if positions == "last_prompt" and stream.shape[1] == 1:
+            return None
+        stream = stream.clone()
+        if torch.is_tensor(positions):
+            chosen = _rows_and(positions[:, None] if positions.dim() == 1 else positions, stream)
+        else:
+            chosen = slice(None), _named_positions(positions, stream.shape[1], n_forced)
+        stream[chosen] += shift.to(stream.device, stream.dtype)  # (batch, n, width)
+        return stream
 
-    return add_to
+    with hook(lmm, layer, add_to):
+        yield
 
 
-def hook(lmm: LMM, layer: Layer, act: Act) -> RemovableHandle:
-    """Let `act` see, and change, the stream at a layer, until the handle that is returned is removed (ours).
+def _named_positions(name: str, length: int, n_forced: int) -> slice:
+    """Which positions of a pass over so many a name stands for.
 
-    Parameters
-    ----------
-    lmm : LMM
-    layer : layer
-    act : callable
-        Given the stream, (batch, length, width); returns a new one, or None to leave it.
-
-    Returns
-    -------
-    torch.utils.hooks.RemovableHandle
+    Prompts are padded on the left and captions on the right, so that all rows' prompts end at one position.
     """
-    lmm.check_layer(layer)
-    if layer == 0:
-        return lmm.layers[0].register_forward_pre_hook(_before(act), with_kwargs=True)
-    module = lmm.final_norm if layer == "norm" else lmm.layers[layer - 1]
-    return module.register_forward_hook(_after(act))
+    if name == "all":
+        return slice(None)
+    last = 0 if length == 1 else length - 1 - n_forced  # of the prompt; a single position is a generated token
+    if last < 0:
+        raise ValueError(f"n_forced={n_forced} leaves nothing of {length} positions for the prompt.")
+    return slice(last, None if name == "generated" else last + 1)
+
+
+def _rows_and(positions: Tensor, stream: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of some positions of each row, (batch,) or (batch, n), in a stream."""
+    if positions.shape[:1] != stream.shape[:1] or positions.dim() > 2:
+        given = f"Positions of shape {tuple(positions.shape)}"
+        raise ValueError(f"{given} do not fit a batch of {len(stream)}: give one for each row.")
+    rows = torch.arange(len(stream), device=stream.device)
+    return rows.reshape(-1, *[1] * (positions.dim() - 1)), positions.to(stream.device)
 
 
 def _before(act: Act) -> Callable:
     """A hook on what goes into a block, which may come with or without its name."""
 
-    def hook(block, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+    def before(block, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         changed = act(args[0] if args else kwargs["hidden_states"])
         if changed is None:
             return None
         return ((changed, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": changed})
 
-    return hook
+    return before
 
 
 def _after(act: Act) -> Callable:
     """A hook on what comes out of a module: the stream, or a tuple that begins with it."""
 
-    def hook(module, args: tuple, output: Tensor | tuple) -> Tensor | tuple | None:
+    def after(module, args: tuple, output: Tensor | tuple) -> Tensor | tuple | None:
         stream = output if torch.is_tensor(output) else output[0]
         if stream.dim() != 3:  # the final norm at work in lmm.unembed, not in a run of the model
             return None
         changed = act(stream)
         return changed if changed is None or torch.is_tensor(output) else (changed, *output[1:])
 
-    return hook
-
-
-@contextmanager
-def changed_at(lmm: LMM, layer: Layer, position: int, changes: Tensor) -> Iterator[None]:
-    """Add a vector to each row's stream, at one layer and one position, whenever the model runs (ours).
-
-    Parameters
-    ----------
-    lmm : LMM
-    layer : layer
-        0..n_layers, or "norm".
-    position : int
-        The same in all rows.
-    changes : Tensor
-        (batch, width).
-    """
-
-    def change(stream: Tensor) -> Tensor:
-        stream = stream.clone()  # (batch, positions, width)
-        stream[:, position] += changes.to(stream.device, stream.dtype)
-        return stream
-
-    handle = hook(lmm, layer, change)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return after

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from numbers import Integral
+from typing import Protocol
 
 import torch
 from PIL import Image
@@ -13,12 +14,17 @@ from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import ModelOutput
 
-from .out_of_domain import OODDetector
-
 Layer = int | str  # 0..n_layers, or "norm"
 
 PAPER_PROMPT = "Provide a one-sentence caption for the provided image."
 GREY = Image.new("RGB", (224, 224), "grey")  # a picture for where it does not matter which
+
+
+class OutOfDomain(Protocol):
+    """What can tell pictures that a model knows nothing of, such as `OODDetector`."""
+
+    def warn_if_out_of_domain(self, lmm: LMM, pictures: Sequence[Image.Image]) -> None:
+        """Warn of such pictures, if there are some."""
 
 
 @dataclass(eq=False, repr=False)
@@ -61,7 +67,7 @@ class LMM:
     fingerprint: str
     lens: str = "exact"
     words_kept: int | None = None
-    ood: OODDetector | None = None
+    ood: OutOfDomain | None = None
 
     def __repr__(self) -> str:
         return f"LMM({self.name!r}, {self.n_layers} layers, width {self.width}, on {self.device})"
@@ -114,10 +120,10 @@ class LMM:
     def inputs(
         self,
         pictures: Sequence[Image.Image],
-        prompt: str | None = None,
+        prompt: str | Sequence[str] | None = None,
         continuations: Sequence[Sequence[int]] | None = None,
     ) -> BatchFeature:
-        """Make the model's inputs for a batch of pictures, all with the same prompt (ours).
+        """Make the model's inputs for a batch of pictures, with one prompt for all or one for each (ours).
 
         Prompts are padded on the left, so that all of them end at one position. Continuations come after them
         and are padded on the right: with P = input_ids.shape[1] - (length of the longest continuation),
@@ -127,9 +133,9 @@ class LMM:
         ----------
         pictures : sequence of PIL images
             RGB, of any sizes.
-        prompt : str, optional
-            The instruction, put through the processor's chat template; the model's own `prompt` by default.
-            Without a template it is used as it is, after the image token if it does not hold one already.
+        prompt : str or sequence of str, optional
+            The instruction for all pictures, or one for each; the model's own `prompt` by default. It goes through the
+            processor's chat template, or, without one, after the image token as it is, unless it holds that already.
         continuations : sequence of sequences of int, optional
             Token ids that follow each prompt, for a teacher-forced pass over given captions.
 
@@ -142,13 +148,19 @@ class LMM:
         Raises
         ------
         ValueError
-            If there are no pictures, or not one continuation for each.
+            If there are no pictures, or not one prompt or continuation for each.
         """
         if len(pictures) == 0:
             raise ValueError("This batch holds no pictures: give at least one.")
         prompt = self.prompt if prompt is None else prompt
+        prompts = [prompt] * len(pictures) if isinstance(prompt, str) else list(prompt)
+        if len(prompts) != len(pictures):
+            raise ValueError(
+                f"There are {len(prompts)} prompts for {len(pictures)} pictures: give one, or one for each."
+            )
         has_template = getattr(self.processor, "chat_template", None) is not None
-        batch = self._chat(pictures, prompt) if has_template else self._plain(pictures, prompt)
+        batch = self._chat(pictures, prompts) if has_template else self._plain(pictures, prompts)
+        _pad_left(batch)
         batch.pop("labels", None)  # PaliGemma's processor adds them, and the model would compute a loss
         if continuations is not None:
             _append(self.model, batch, continuations, self.tokenizer.pad_token_id)
@@ -170,22 +182,23 @@ class LMM:
         """
         return " ".join(collapse_repeats(self.tokenizer, self.inputs([GREY], prompt)["input_ids"][0].tolist()))
 
-    def _chat(self, pictures: Sequence[Image.Image], prompt: str) -> BatchFeature:
+    def _chat(self, pictures: Sequence[Image.Image], prompts: list[str]) -> BatchFeature:
         """One user turn for each picture, by the model's chat template."""
-        text = {"type": "text", "text": prompt}
-        chats = [[{"role": "user", "content": [{"type": "image", "image": p}, text]}] for p in pictures]
+        chats = [
+            [{"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": prompt}]}]
+            for picture, prompt in zip(pictures, prompts)
+        ]
         options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
         return self.processor.apply_chat_template(
             chats, add_generation_prompt=True, processor_kwargs={"padding": True}, **options
         )
 
-    def _plain(self, pictures: Sequence[Image.Image], prompt: str) -> BatchFeature:
-        """The prompt as it is, after the image token where the processor wants one in the text."""
+    def _plain(self, pictures: Sequence[Image.Image], prompts: list[str]) -> BatchFeature:
+        """The prompts as they are, after the image token where the processor wants one in the text."""
         token = getattr(self.processor, "image_token", None)
-        if isinstance(token, str) and token not in prompt:  # BLIP-2 keeps no str: it adds its tokens itself
-            prompt = token + prompt
-        texts = [prompt] * len(pictures)
-        return self.processor(images=list(pictures), text=texts, padding=True, return_tensors="pt")
+        if isinstance(token, str):  # BLIP-2 keeps no str: it adds its tokens itself
+            prompts = [prompt if token in prompt else token + prompt for prompt in prompts]
+        return self.processor(images=list(pictures), text=prompts, padding=True, return_tensors="pt")
 
     def unembed(self, vectors: Tensor, layer: Layer, norm: bool | None = None) -> Tensor:
         """Score every token of the vocabulary for states, or for directions among them.
@@ -221,6 +234,13 @@ class LMM:
         vectors = vectors.to(self.device, self.model.dtype)
         apply_norm = layer != "norm" if norm is None else norm
         return self.unembedding(self.final_norm(vectors) if apply_norm else vectors)
+
+
+def _pad_left(batch: BatchFeature) -> None:
+    """Move padding to the left, in place: BLIP's processors put image tokens before the text after padding it."""
+    order = batch["attention_mask"].argsort(dim=1, stable=True)  # (batch, prompt)
+    for key in ("input_ids", "attention_mask"):
+        batch[key] = batch[key].gather(1, order)
 
 
 def _append(model: PreTrainedModel, batch: BatchFeature, continuations: Sequence[Sequence[int]], pad: int) -> None:

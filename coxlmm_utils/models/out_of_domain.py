@@ -17,6 +17,10 @@ FILE = "out_of_domain.safetensors"
 MARGIN = 1.15  # how much farther than the farthest page a picture may lie
 
 
+class OutOfDomainWarning(UserWarning):
+    """Pictures are unlike all that a model was trained on."""
+
+
 @dataclass(frozen=True)
 class OODDetector:
     """The spread of pages in the vision tower, as a Gaussian (ours).
@@ -59,7 +63,8 @@ class OODDetector:
             which = "this picture is" if len(pictures) == 1 else f"{strange} of {len(pictures)} pictures are"
             warnings.warn(
                 f"{which} unlike a page of the picture book, and the bundled model knows nothing else: "
-                "captions and concepts mean little here; load a real model for real pictures"
+                "captions and concepts mean little here; load a real model for real pictures",
+                OutOfDomainWarning,
             )
 
     def save(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.faithfulness.edited_forward import ForcedCaption, effects, token_ids
 from coxlmm_utils.models.captioning import last_logits, teacher_forced_states
-from coxlmm_utils.models.hooks import capture, changed_at
+from coxlmm_utils.models.hooks import add, capture
 from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import in_memory
 from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH
@@ -72,7 +72,7 @@ def test_the_measures_are_those_of_every_step_from_the_change_on(llava, pictures
     batch = llava.inputs([forced.picture], forced.prompt, continuations=[forced.ids])
     place = batch["input_ids"].shape[1] - N + STEP
     plain = last_logits(llava, batch, N + 1)[0].double().softmax(1)  # (steps, vocabulary)
-    with changed_at(llava, 1, place, change):
+    with add(llava, 1, change, torch.tensor([place])):
         edited = last_logits(llava, batch, N + 1)[0].double().softmax(1)
     found = effects(llava, forced, 1, change, SETS)
     for number, ids in enumerate(SETS[:2]):
@@ -108,7 +108,7 @@ def test_only_one_position_of_each_row_is_changed(llava, pictures):
     batch, changes = llava.inputs(pictures[:2]), some_changes(2)
     with capture(llava, [1], "all") as before:
         last_logits(llava, batch, 1)
-    with changed_at(llava, 1, 4, changes), capture(llava, [1], "all") as after:
+    with add(llava, 1, changes, torch.tensor([4, 4])), capture(llava, [1], "all") as after:
         last_logits(llava, batch, 1)
     with capture(llava, [1], "all") as later:
         last_logits(llava, batch, 1)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, teacher_forced_states
-from coxlmm_utils.models.hooks import capture
+from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, last_logits, teacher_forced_states
+from coxlmm_utils.models.hooks import add, capture
 from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT
 from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import in_plain_words
@@ -94,6 +94,41 @@ def test_a_batch_gives_what_single_pictures_give(lmm, family, some, written):
         assert together.ids == alone.ids and len(alone.ids) == N_TOKENS
         for layer in LAYERS:
             assert cosine(together.states[layer], alone.states[layer]) > CLOSE
+
+
+def test_each_picture_may_have_its_own_prompt(lmm, some):
+    prompts = ["dog", PAPER_PROMPT, "Describe this picture.", "a small red bird"]
+    captions = [[20, 21, 22], [23], [24, 25], [26, 27]]
+    together = lmm.inputs(some, prompts, continuations=captions)
+    mask = together["attention_mask"]
+    prompt_mask = mask[:, : mask.shape[1] - 3]
+    assert not prompt_mask.all() and (prompt_mask.diff(dim=1) >= 0).all()  # padded on the left
+    logits = last_logits(lmm, together, 4)  # (batch, states, vocabulary)
+    for row, (picture, prompt, ids) in enumerate(zip(some, prompts, captions)):
+        alone = last_logits(lmm, lmm.inputs([picture], prompt, continuations=[ids]), len(ids) + 1)[0]
+        torch.testing.assert_close(logits[row, : len(ids) + 1], alone, rtol=1e-3, atol=1e-3)
+    written = generate_captions(lmm, some, [2], prompts, N_TOKENS)
+    forced = teacher_forced_states(lmm, some, [one.ids for one in written], [2], prompts)
+    for picture, prompt, together, states in zip(some, prompts, written, forced):
+        [alone] = generate_captions(lmm, [picture], [2], prompt, N_TOKENS)
+        assert together.ids == alone.ids
+        assert cosine(together.states[2], alone.states[2]) > CLOSE and cosine(states[2], alone.states[2]) > CLOSE
+
+
+@pytest.mark.parametrize("positions", ["all", "generated", "last_prompt"])
+def test_steering_a_given_caption_is_steering_while_it_is_generated(lmm, some, positions):
+    vector = torch.randn(WIDTH, generator=torch.Generator().manual_seed(0))
+    plain = generate_captions(lmm, some, ["norm"], max_new_tokens=N_TOKENS)
+    with add(lmm, 2, vector, positions):
+        steered = generate_captions(lmm, some, ["norm"], max_new_tokens=N_TOKENS)
+    ids = [caption.ids[: 2 + row] for row, caption in enumerate(steered)]  # of different lengths
+    with add(lmm, 2, vector, positions, n_forced=len(ids[-1])):
+        forced = teacher_forced_states(lmm, some, ids, ["norm"])
+    unsteered = teacher_forced_states(lmm, some, ids, ["norm"])
+    for generated, states, other in zip(steered, forced, unsteered):
+        assert cosine(generated.states["norm"][: len(states["norm"])], states["norm"]) > CLOSE
+        assert (torch.cosine_similarity(states["norm"], other["norm"]) < 0.99).all() or positions == "last_prompt"
+    assert [caption.ids for caption in plain] != [caption.ids for caption in steered]
 
 
 def test_pictures_make_a_difference(written):

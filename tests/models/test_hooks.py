@@ -111,6 +111,48 @@ def test_each_row_can_get_its_own_vector(lmm):
     assert torch.equal(after[1][0] - before[1][0] != 0, vectors.bool()[:, None].expand_as(after[1][0]))
 
 
+LENGTH = 4  # of the caption that is forced below
+
+
+@pytest.mark.parametrize(
+    "positions, n_forced, moved",
+    [
+        ("all", 0, slice(None)),
+        ("generated", 0, slice(-1, None)),
+        ("generated", LENGTH, slice(-LENGTH - 1, None)),
+        ("last_prompt", 0, slice(-1, None)),
+        ("last_prompt", LENGTH, slice(-LENGTH - 1, -LENGTH)),
+        (torch.tensor([3, 3, 3]), 0, slice(3, 4)),
+        (torch.tensor([[-2, 3], [3, -2], [-2, 3]]), 0, [3, -2]),
+    ],
+)
+@pytest.mark.parametrize("layer", [0, 2, "norm"])
+def test_only_the_positions_that_are_meant_get_the_vector(lmm, layer, positions, n_forced, moved):
+    vector = torch.randn(3, WIDTH)
+    with capture(lmm, [layer], "all") as before:
+        plain = run(lmm).logits
+    with add(lmm, layer, vector, positions, n_forced), capture(lmm, [layer], "all") as after:
+        run(lmm)
+    expected = before[layer][0].clone()
+    expected[:, moved] += vector[:, None]
+    assert torch.equal(after[layer][0], expected)
+    with add(lmm, layer, 0 * vector, positions, n_forced):
+        assert torch.equal(run(lmm).logits, plain)
+
+
+@pytest.mark.parametrize("positions", ["all", "generated", "last_prompt"])
+def test_every_pass_of_a_generation_gets_the_vector_where_it_is_meant(lmm, positions):
+    inputs, vector = lmm.inputs(PICTURES), torch.randn(WIDTH)
+    options = dict(max_new_tokens=LENGTH + 1, min_new_tokens=LENGTH + 1, do_sample=False)
+    for _ in range(2):  # a second generation begins with its prompt again
+        with capture(lmm, [0], "all") as before, add(lmm, 0, vector, positions), capture(lmm, [0], "all") as after:
+            lmm.model.generate(**inputs, **options)
+        moved = [(x - y).abs().amax(-1) > 1e-3 for x, y in zip(after[0], before[0])]  # (batch, positions) of each pass
+        assert len(moved) == LENGTH + 1
+        assert moved[0][:, -1].all() and (moved[0][:, :-1] == (positions == "all")).all()
+        assert all((step == (positions != "last_prompt")).all() for step in moved[1:])
+
+
 def test_two_vectors_add_up(lmm):
     first, second = torch.randn(2, WIDTH)
     with add(lmm, 2, first), add(lmm, 2, second), capture(lmm, [2]) as nested:
@@ -146,6 +188,13 @@ def test_bad_requests_are_refused(lmm):
     with pytest.raises(ValueError, match=r"\(65,\) cannot be added .* \(64,\) or \(batch, 64\)"):
         with add(lmm, 1, torch.zeros(WIDTH + 1)):
             pass
+    with pytest.raises(ValueError, match="positions='last' is not known"), add(lmm, 1, torch.zeros(WIDTH), "last"):
+        pass
+    with pytest.raises(ValueError, match="n_forced=99 leaves nothing"):
+        with add(lmm, 1, torch.zeros(WIDTH), "generated", n_forced=99):
+            run(lmm)
+    with pytest.raises(ValueError, match="do not fit a batch of 3"), add(lmm, 1, torch.zeros(WIDTH), torch.tensor([0])):
+        run(lmm)
     with pytest.raises(ValueError, match="2 vectors do not fit a batch"), add(lmm, 1, torch.zeros(2, WIDTH)):
         run(lmm)
     with pytest.raises(ValueError, match="do not fit a batch of 3"), capture(lmm, [1], torch.tensor([0, 1])):

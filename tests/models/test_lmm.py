@@ -49,6 +49,22 @@ def test_every_picture_gets_the_prompt(lmm):
     assert all("Describe this picture." in text and PAPER_PROMPT not in text for text in other)
 
 
+def test_one_prompt_for_each_is_the_same_as_one_for_all(lmm):
+    once, repeated = lmm.inputs(PICTURES, "a dog"), lmm.inputs(PICTURES, ("a dog",) * 3)
+    assert once.keys() == repeated.keys() and all(torch.equal(once[key], repeated[key]) for key in once)
+
+
+def test_each_picture_gets_its_own_prompt(plain_llava, lmm):
+    for model in (lmm, plain_llava):
+        ids = model.inputs(PICTURES, ["dog", "cat runs", "<image> bird" if model is plain_llava else "bird"])[
+            "input_ids"
+        ]
+        for text, prompt in zip(
+            model.tokenizer.batch_decode(ids, skip_special_tokens=True), ["dog", "cat runs", "bird"]
+        ):
+            assert prompt in text and sum(word in text for word in ("dog", "cat", "bird")) == 1
+
+
 def test_pictures_of_different_sizes_are_padded_on_the_left(qwen):
     mask = qwen.inputs(PICTURES)["attention_mask"]
     assert mask[:, -1].all()
@@ -147,5 +163,7 @@ def test_vectors_of_another_width_are_refused(lmm):
 def test_batches_that_do_not_fit_are_refused(lmm):
     with pytest.raises(ValueError, match="no pictures"):
         lmm.inputs([])
+    with pytest.raises(ValueError, match="2 prompts for 3 pictures"):
+        lmm.inputs(PICTURES, ["a dog", "a cat"])
     with pytest.raises(ValueError, match="2 continuations for 3 pictures"):
         lmm.inputs(PICTURES, continuations=[[5], [6]])
