@@ -53,26 +53,6 @@ def execute(path: str | Path, parameters: Mapping[str, Any] | None = None, timeo
 
     The kernel is this Python's, its working directory the notebook's folder. Widgets, progress bars among
     them, are left out of the outputs: without a kernel they show nothing.
-
-    Parameters
-    ----------
-    path : str or Path
-        The notebook.
-    parameters : mapping, optional
-        Values to use instead of those in the cell tagged `parameters`: they are set in a cell added after it.
-    timeout : float, default 900
-        Seconds that the whole notebook may take.
-
-    Returns
-    -------
-    NotebookNode
-
-    Raises
-    ------
-    ValueError
-        If the notebook has no parameter of a given name.
-    RuntimeError
-        If a cell fails, takes too long or ends the kernel; the message names notebook and cell.
     """
     path = Path(path)
     notebook = nbformat.read(path, as_version=4)
@@ -138,21 +118,7 @@ def _failure(notebook: NotebookNode, name: str, reached: list[int], what: str) -
 
 
 def to_html(notebook: NotebookNode, title: str, folder: str | Path = NOTEBOOKS) -> str:
-    """A notebook as one HTML page with its pictures inside it (ours).
-
-    Parameters
-    ----------
-    notebook : NotebookNode
-        An executed notebook.
-    title : str
-        The page's title.
-    folder : str or Path, default the notebooks' folder
-        Where relative links to pictures start.
-
-    Returns
-    -------
-    str
-    """
+    """A notebook as one HTML page with its pictures inside it (ours)."""
     exporter = HTMLExporter(embed_images=True)
     exporter.log.setLevel("ERROR")  # it warns of every figure that it has no alternative text
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title, "path": str(folder)}})
@@ -163,14 +129,6 @@ def code_digest(notebook: NotebookNode) -> str:
     """The SHA-256 of the sources of a notebook's code cells, in order, as hexadecimal digits (ours).
 
     `save_committed` stores it, so that a test can tell whether the code changed after the outputs were made.
-
-    Parameters
-    ----------
-    notebook : NotebookNode
-
-    Returns
-    -------
-    str
     """
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
@@ -181,22 +139,6 @@ def save_committed(notebook: NotebookNode, path: str | Path) -> Path:
 
     Outputs are kept, but for what went to stderr; of the metadata stay only the cells' tags and the code's
     digest.
-
-    Parameters
-    ----------
-    notebook : NotebookNode
-        An executed notebook; it is left as it is.
-    path : str or Path
-        The file to write, whole or not at all.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    ValueError
-        If an output names a path of this machine, or the notebook is over 1 MB.
     """
     path = Path(path)
     clean = _cleaned(notebook)
@@ -231,17 +173,7 @@ def _cleaned(notebook: NotebookNode) -> NotebookNode:
 
 
 def machine_paths(notebook: NotebookNode) -> list[str]:
-    """The absolute paths of somebody's machine that a notebook's cells and outputs show, sorted (ours).
-
-    Parameters
-    ----------
-    notebook : NotebookNode
-
-    Returns
-    -------
-    list of str
-        Empty if there is none.
-    """
+    """The absolute paths of somebody's machine that a notebook's cells and outputs show, sorted (ours)."""
     matches = (MACHINE_PATH.findall(DATA_URL.sub("", text)) for text in _texts(notebook))
     return sorted({path for paths in matches for path in paths})
 
