@@ -1,4 +1,8 @@
-"""TODO models"""
+"""Any image-text model of transformers: load it, find its parts, let it generate, read and change its residual stream.
+
+`LMM` (lmm, loading, structure, random_init) is the model; captioning and hooks run it and keep its states; image_tokens
+and attention know which inputs are the picture; out_of_domain warns of pictures that the bundled model does not know.
+"""
 
 from .attention import attention_knockout, eager_attention
 from .captioning import (

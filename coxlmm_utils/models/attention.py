@@ -1,4 +1,4 @@
-"""What image tokens and attention a model works with: attention knockout, and eager attention whose weights can be read."""
+"""Attention that can be blocked or read: knock-out of attention to image tokens, and eager attention with its weights."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from .lmm import LMM
 
 @contextmanager
 def attention_knockout(lmm: LMM, layer: int) -> Iterator[None]:
-    """From a layer on, let no position but image tokens attend to image tokens, whenever the model runs (ours).
+    """Block attention to image tokens, from all other positions, in the blocks `lmm.layers[layer:]` (ours).
 
-    With layer 0, states at all other positions depend on the picture only by how many image tokens it has; with
-    `n_layers` nothing changes. It works with every model whose blocks read the picture as tokens of the text and take
-    the attention mask as `attention_mask` (LLaVA, LLaVA-NeXT, LLaVA-OneVision, Qwen-VL, Idefics, PaliGemma, Gemma 3,
-    InternVL, Aya Vision, Mistral 3 and BLIP-2 were tried), under eager or sdpa attention; not with Llama 3.2 Vision
-    (Mllama), which reads it by cross-attention.
+    States up to layer `layer` are unchanged. From layer 0 on, other positions know of the picture only how many image
+    tokens it has; from `n_layers` on, nothing changes.
 
     Parameters
     ----------
     lmm : LMM
+        A model whose blocks read the picture as tokens of the text and take a mask as `attention_mask` (LLaVA,
+        LLaVA-NeXT, LLaVA-OneVision, Qwen-VL, Idefics, PaliGemma, Gemma 3, InternVL, Aya Vision, Mistral 3 and BLIP-2
+        were tried), with eager or sdpa attention. Llama 3.2 Vision (Mllama) reads it by cross-attention, and is refused.
     layer : int
-        The first layer whose stream is affected in what is read of it: the blocks from `lmm.layers[layer]` on.
+        0 to `lmm.n_layers`.
 
     Raises
     ------
     ValueError
-        If there is no such layer, or image tokens of this model cannot be cut; the latter when the model runs.
+        If there is no such layer, or the attention takes no mask; when the model runs, if its image tokens cannot be cut
+        off, or its inputs are not whole ones.
 
     Notes
     -----
-    Runs over whole inputs only, not `generate`. `extract` inside it needs captions and `cache=False`: what is cached
-    does not know of the cut.
+    For whole inputs only, not `generate`. `extract` inside it needs captions and `cache=False`: what is cached knows
+    nothing of the knock-out.
     """
     lmm.check_layer(layer)
     if layer == "norm":
@@ -45,49 +46,50 @@ def attention_knockout(lmm: LMM, layer: int) -> Iterator[None]:
     kind = lmm.model.config.get_text_config(decoder=True)._attn_implementation
     if kind not in ("eager", "sdpa"):
         raise ValueError(f'{kind} attention takes no mask for single positions: load with attn_implementation="sdpa".')
-    image: list[Tensor] = []  # (batch, positions) of the run that is on
+    is_image: list[Tensor] = []  # (batch, positions) of the pass that is on: blocks do not get to see the input ids
 
-    def note(model, args: tuple, kwargs: dict) -> None:
-        image[:] = [image_tokens(lmm, kwargs)]
+    def find_image_tokens(model, args: tuple, kwargs: dict) -> None:
+        is_image[:] = [image_tokens(lmm, kwargs)]
 
-    def cut(block, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        if kwargs.get("cross_attention_mask") is not None or "attention_mask" not in kwargs or not image:
+    def mask_out(block, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        if kwargs.get("cross_attention_mask") is not None or "attention_mask" not in kwargs or not is_image:
             raise ValueError(f"{lmm.name} does not read pictures as tokens under one mask: they cannot be cut.")
-        return args, {**kwargs, "attention_mask": _without(kwargs["attention_mask"], image[0])}
+        return args, {**kwargs, "attention_mask": _masked(kwargs["attention_mask"], is_image[0])}
 
     with ExitStack() as hooks:
-        hooks.callback(lmm.model.register_forward_pre_hook(note, with_kwargs=True).remove)
+        hooks.enter_context(lmm.model.register_forward_pre_hook(find_image_tokens, with_kwargs=True))
         for block in lmm.layers[layer:]:
-            hooks.callback(block.register_forward_pre_hook(cut, with_kwargs=True).remove)
+            hooks.enter_context(block.register_forward_pre_hook(mask_out, with_kwargs=True))
         yield
 
 
-def _without(mask: Tensor | None, image: Tensor) -> Tensor:
-    """The attention mask of a block, (batch, 1, queries, keys), with image tokens hidden from all other positions."""
-    n = image.shape[1]
-    if mask is None:  # what the attention then takes for causal
-        mask = torch.ones(1, 1, n, n, dtype=torch.bool, device=image.device).tril()
+def _masked(mask: Tensor | None, is_image: Tensor) -> Tensor:
+    """A block's attention mask, (batch, 1, queries, keys), that also hides image tokens from all other positions."""
+    n = is_image.shape[1]
+    if mask is None:  # without padding, sdpa attention gets none and is causal by itself
+        mask = torch.ones(1, 1, n, n, dtype=torch.bool, device=is_image.device).tril()
     if mask.dim() != 4 or mask.shape[2:] != (n, n):
         raise ValueError(f"a mask of shape {tuple(mask.shape)} is not over the {n} positions of whole inputs.")
-    hidden = (~image[:, :, None] & image[:, None, :])[:, None].to(mask.device)
+    hidden = (~is_image[:, :, None] & is_image[:, None, :])[:, None].to(mask.device)
+    # A boolean mask says what may be seen, one of numbers is added to the attention scores.
     return mask & ~hidden if mask.dtype == torch.bool else mask.masked_fill(hidden, torch.finfo(mask.dtype).min)
 
 
 @contextmanager
 def eager_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let a model compute its attention so that it can tell the weights, and then as before (ours)."""
+    """Let a model compute its attention eagerly, so that it can return the weights, and afterwards as before."""
     before = [(config, config._attn_implementation) for config in _configs(model)]
     model.set_attn_implementation("eager")
     try:
         yield
     finally:
         for config, kind in before:
-            config._attn_implementation_internal = kind  # by itself: the property would set all that it holds
+            config._attn_implementation_internal = kind  # the property's setter would set the held configurations, too
 
 
 def _configs(model: PreTrainedModel) -> list[PreTrainedConfig]:
     """The configurations of a model and of the models in it, and those that they hold."""
-    found = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
-    for config in found:  # which grows
-        found += [held for name in config.sub_configs if (held := getattr(config, name, None)) is not None]
-    return found
+    configs = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
+    for config in configs:  # the list grows meanwhile, so that held configurations are searched as well
+        configs += [held for name in config.sub_configs if (held := getattr(config, name, None)) is not None]
+    return configs

@@ -1,4 +1,4 @@
-"""Let the LMM write captions, or read given ones, keeping the states that they are written from."""
+"""Let the LMM generate captions, or read given ones, and keep the states behind their tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POSITIONS = ("predicts", "own")
 
 @dataclass(frozen=True)
 class GeneratedCaption:
-    """What the LMM wrote for one picture, and the states behind it.
+    """What the LMM generated for one picture, and the states behind it.
 
     Attributes
     ----------
@@ -33,16 +33,16 @@ class GeneratedCaption:
 
     caption: str
     ids: list[int]
-    states: dict[Layer, torch.Tensor]
+    states: dict[Layer, Tensor]
 
-    def state(self, layer: Layer, step: int, position: str) -> torch.Tensor:
+    def state(self, layer: Layer, step: int, position: str) -> Tensor:
         """The state of the token at `step`: where it is predicted, or its own, one step later; (width,)."""
         return self.states[layer][state_of(step, position)]
 
 
 @dataclass(frozen=True)
 class GeneratedBatch:
-    """What the LMM wrote for several pictures; the states behind it are still where the model is.
+    """What the LMM generated for several pictures; the states behind it are still where the model is.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class GeneratedBatch:
         """The states of some (row, step) pairs, each layer (pairs, width), in one copy to the CPU."""
         if not self.streams:
             return {}
-        device = next(iter(self.streams.values()))[0].device
+        device = next(iter(self.streams.values()))[0].device  # layers of one model may lie on several
         rows, steps = list(rows), list(steps)
         picked = [torch.stack(stream)[steps, rows].to(device) for stream in self.streams.values()]
         return dict(zip(self.streams, torch.stack(picked).cpu()))  # (layers, pairs, width)
@@ -77,56 +77,38 @@ def generate_batch(
     layers: Sequence[Layer] = (),
     prompt: str | Sequence[str] | None = None,
     max_new_tokens: int = 40,
-    enough: Callable[[int, list[int]], bool] | None = None,
+    stop: Callable[[int, list[int]], bool] | None = None,
 ) -> GeneratedBatch:
-    """Write a caption for each picture, greedily, and keep the last position's state at every step.
+    """Generate a caption for each picture, greedily, and keep the last position's state at every step.
 
-    Paper section 3 (arXiv 2406.08074): h^p_(L) at the position p from which each caption token is predicted.
-
-    Parameters
-    ----------
-    lmm : LMM
-    pictures : sequence of PIL.Image.Image
-        RGB; they need not be of one size.
-    layers : sequence of layer
-        Which layers' states to keep.
-    prompt : str, optional
-        Default: the LMM's own.
-    max_new_tokens : int
-        The longest caption, in tokens. One more step is run, so that the last token's own state is there too.
-    enough : callable, optional
-        Asked at each step with a row's number and its tokens so far whether it may stop there (ours).
-
-    Returns
-    -------
-    GeneratedBatch
+    `stop` is asked at each step with a row's number and its tokens so far whether the row may end there.
     """
     batch = lmm.inputs(pictures, prompt)
     prompt_width = batch["input_ids"].shape[1]
-    stopping = [_Enough(enough, prompt_width)] if enough else None
     with capture(lmm, layers) as captured:
         sequences = lmm.model.generate(
             **batch,
-            max_new_tokens=max_new_tokens + 1,
+            max_new_tokens=max_new_tokens + 1,  # one more step, for the last token's own state
             do_sample=False,
             num_beams=1,
             return_dict_in_generate=False,
-            stopping_criteria=stopping,
+            stopping_criteria=[_StopCondition(stop, prompt_width)] if stop else None,
         )
-    new = sequences[:, prompt_width:].tolist()
-    return GeneratedBatch([without_ending(lmm, ids)[:max_new_tokens] for ids in new], captured)
+    generated = sequences[:, prompt_width:].tolist()
+    return GeneratedBatch([_without_ending(lmm, ids)[:max_new_tokens] for ids in generated], captured)
 
 
-class _Enough(StoppingCriteria):
-    """Ends each row where it has what is wanted, and the batch when all rows have ended."""
+class _StopCondition(StoppingCriteria):
+    """Ends each row where a function says so, and the batch when all rows have ended."""
 
-    def __init__(self, enough: Callable[[int, list[int]], bool], prompt_width: int) -> None:
-        self.enough, self.prompt_width, self.ended = enough, prompt_width, {}
+    def __init__(self, stop: Callable[[int, list[int]], bool], prompt_width: int) -> None:
+        self.stop, self.prompt_width, self.ended = stop, prompt_width, set()
 
     def __call__(self, input_ids: Tensor, scores, **kwargs) -> Tensor:
         for row, ids in enumerate(input_ids[:, self.prompt_width :].tolist()):
-            self.ended[row] = self.ended.get(row, False) or self.enough(row, ids)
-        return torch.tensor([self.ended[row] for row in range(len(input_ids))], device=input_ids.device)
+            if row not in self.ended and self.stop(row, ids):
+                self.ended.add(row)
+        return torch.tensor([row in self.ended for row in range(len(input_ids))], device=input_ids.device)
 
 
 def generate_captions(
@@ -136,7 +118,33 @@ def generate_captions(
     prompt: str | Sequence[str] | None = None,
     max_new_tokens: int = 40,
 ) -> list[GeneratedCaption]:
-    """`generate_batch`, with all states of every caption on the CPU as float32; one Written for each picture."""
+    """Generate a caption for each picture, greedily, and keep the states that its tokens are predicted from.
+
+    Paper section 3 (arXiv 2406.08074): h^p_(L) at the position p from which each caption token is predicted.
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that generates.
+    pictures : sequence of PIL.Image.Image
+        RGB; they need not be of one size.
+    layers : sequence of layer
+        Whose states to keep: 0 (embeddings) to `lmm.n_layers`, or "norm". Default: none.
+    prompt : str or sequence of str, optional
+        One for all pictures, or one for each. Default: the LMM's own.
+    max_new_tokens : int
+        The longest caption, in tokens. One more step is run, so that the last token's own state is there too.
+
+    Returns
+    -------
+    list of GeneratedCaption
+        One for each picture; states as float32 on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there are no pictures or no such layer, or not one prompt for each picture.
+    """
     batch = generate_batch(lmm, pictures, layers, prompt, max_new_tokens)
     lengths = [len(ids) + 1 for ids in batch.ids]
     rows = [row for row, length in enumerate(lengths) for _ in range(length)]
@@ -157,28 +165,15 @@ def teacher_forced_batch(
     layers: Sequence[Layer],
     prompt: str | Sequence[str] | None = None,
 ) -> dict[Layer, Tensor]:
-    """Some states behind given captions, by one teacher-forced pass (ours; equal to those of `generate_batch`).
+    """The states (batch, n), counted as in `GeneratedCaption`, behind given captions, by one teacher-forced pass.
 
-    Parameters
-    ----------
-    lmm : LMM
-    pictures : sequence of PIL.Image.Image
-    captions : sequence of sequence of int
-        Token ids of each picture's caption.
-    states : LongTensor (batch, n)
-        Which states of each caption, counted as in `Written.states`.
-    layers : sequence of layer
-    prompt : str, optional
-
-    Returns
-    -------
-    dict of layer to torch.Tensor
-        (batch, n, width) each, on the CPU, in the model's precision.
+    For each layer (batch, n, width) on the CPU, in the model's precision.
     """
     batch = lmm.inputs(pictures, prompt, continuations=captions)
     prompt_width = batch["input_ids"].shape[1] - max(map(len, captions))
+    # State 0, which predicts the first caption token, is at the last position of the prompt.
     with capture(lmm, layers, positions=prompt_width - 1 + states) as captured:
-        last_logits(lmm, batch, 1)  # which nobody reads; the last prompt position predicts the first caption token
+        last_logits(lmm, batch, 1)  # which nobody reads
     return {layer: calls[0].cpu() for layer, calls in captured.items()}
 
 
@@ -196,13 +191,26 @@ def teacher_forced_states(
     captions: Sequence[Sequence[int]],
     layers: Sequence[Layer],
     prompt: str | Sequence[str] | None = None,
-) -> list[dict[Layer, torch.Tensor]]:
-    """All states behind given captions, by one teacher-forced pass (ours).
+) -> list[dict[Layer, Tensor]]:
+    """All states behind given captions, by one teacher-forced pass; equal to those of generating them (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that reads the captions.
+    pictures : sequence of PIL.Image.Image
+        RGB; they need not be of one size.
+    captions : sequence of sequence of int
+        Token ids of each picture's caption; they need not be of one length.
+    layers : sequence of layer
+        Whose states to read: 0 (embeddings) to `lmm.n_layers`, or "norm".
+    prompt : str or sequence of str, optional
+        One for all pictures, or one for each. Default: the LMM's own.
 
     Returns
     -------
     list of dict of layer to torch.Tensor
-        For each picture, (tokens + 1, width) at each layer as float32 on the CPU, laid out as in `Written.states`.
+        For each picture, (tokens + 1, width) at each layer as float32 on the CPU, as in `GeneratedCaption.states`.
     """
     every = torch.arange(max(map(len, captions)) + 1).expand(len(captions), -1)  # (batch, states)
     states = teacher_forced_batch(lmm, pictures, captions, every, layers, prompt)
@@ -212,7 +220,7 @@ def teacher_forced_states(
     ]
 
 
-def without_ending(lmm: LMM, ids: list[int]) -> list[int]:
+def _without_ending(lmm: LMM, ids: list[int]) -> list[int]:
     """Cut generated ids at the first end-of-text or padding token."""
     settings = lmm.model.generation_config
     ends = {settings.pad_token_id, lmm.tokenizer.pad_token_id, lmm.tokenizer.eos_token_id}
@@ -233,24 +241,15 @@ def vocabulary(lmm: LMM) -> list[str]:
 def find_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str], finished: bool = True) -> int | None:
     """The step at which the target word first begins (its first piece, if it has several), or None.
 
-    Parameters
-    ----------
-    lmm : LMM
-    ids : sequence of int
-        A caption's tokens.
-    spellings : sequence of str
-        The target word's spellings; any of them counts, as a whole word, in any case.
-    finished : bool
-        Whether the caption is: else a word at its very end may still grow, and does not count.
-
-    Returns
-    -------
-    int or None
-        Index into `ids`. Found in the decoded text, not among ids: a word-boundary piece or a longer word that
-        begins alike ("car" in "cart") is never taken for the target.
+    Any of its spellings counts, as a whole word, in any case. While the caption is not finished, a word at its very end
+    does not count: it may still grow.
     """
+    # The word is sought in the decoded text, not its pieces among the ids: a word has different pieces at different
+    # places (with a mark of its start, in parts, in bytes), and they also begin longer words ("car" in "cart").
     text = decode(lmm, ids)
-    found = whole_word(*spellings).search(text)
-    if found is None or (found.end() == len(text) and not finished):
+    match = whole_word(*spellings).search(text)
+    if match is None or (match.end() == len(text) and not finished):
         return None
-    return next(step for step in range(len(ids)) if len(decode(lmm, ids[: step + 1])) > found.start())
+    # Texts of tokens do not add up to the text (spaces, bytes of one letter), so each beginning is decoded as a whole:
+    # the step is the first after which the text reaches beyond the word's start.
+    return next(step for step in range(len(ids)) if len(decode(lmm, ids[: step + 1])) > match.start())

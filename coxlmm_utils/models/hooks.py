@@ -32,34 +32,11 @@ def hook(lmm: LMM, layer: Layer, act: Act) -> Iterator[None]:
 def capture(
     lmm: LMM, layers: Iterable[Layer], positions: Tensor | str | None = None
 ) -> Iterator[dict[Layer, list[Tensor]]]:
-    """Keep states of some layers while the model runs (ours).
+    """Keep states of some layers while the model runs: for each layer a list with one tensor for each pass.
 
-    During `model.generate` the model runs once for each new token, and the last position's state in run s is
-    the one that predicts new token s.
-
-    Parameters
-    ----------
-    lmm : LMM
-        The model.
-    layers : iterable of int or str
-        0..n_layers, or "norm".
-    positions : LongTensor (batch,) or (batch, n), or "all", optional
-        Which position, or positions, of each row to keep; the last by default.
-
-    Yields
-    ------
-    dict
-        For each layer a list with one Tensor for each run of the model, (batch, width), or
-        (batch, n, width) for several positions; on the model's device, in its precision.
-
-    Raises
-    ------
-    ValueError
-        If there is no such layer, or the positions do not fit the batch.
-
-    Notes
-    -----
-    A capture opened inside an `add` sees the added vector; one opened around it does not, at that layer.
+    Of each row the last position is kept, (batch, width), in `generate` the one that predicts the next token; or those
+    of a LongTensor (batch,) or (batch, n), (batch, n, width); or "all". A capture opened inside an `add` sees the added
+    vector at that layer; one opened around it does not.
     """
     if isinstance(positions, str) and positions != "all":
         raise ValueError(f'positions={positions!r} is not known: give one for each row, "all", or nothing.')
@@ -71,7 +48,7 @@ def capture(
         elif isinstance(positions, str):
             kept = stream  # (batch, positions, width)
         else:
-            kept = stream[_rows_and(positions, stream)]  # (batch, width) or (batch, n, width)
+            kept = stream[_index(positions, stream)]  # (batch, width) or (batch, n, width)
         states.append(kept.detach().clone())  # a copy: a view would keep the whole stream alive
 
     with ExitStack() as hooks:
@@ -97,10 +74,10 @@ def add(lmm: LMM, layer: Layer, vector: Tensor, positions: Tensor | str = "all",
         prompt and every generated one, so every state that predicts a token. "last_prompt": the last position of the
         prompt alone. A tensor: these positions of each row, in every pass; negative ones count from the end.
     n_forced : int, default 0
-        Length of the (longest) caption that follows the prompts in a pass over both, as in `teacher_forced_states`:
-        nothing else tells where these prompts end. With it, "generated" changes the same states in that pass as while
-        the model generates the caption. 0 to generate: then a pass over several positions is a prompt, and one over a
-        single position a generated token.
+        For passes over prompts and given captions, as in `teacher_forced_states`: length of the longest caption in the
+        batch, since nothing else tells where its prompts end. "generated" then changes the states that it changes while
+        the model generates these captions. By default, a pass over several positions is taken for a prompt, and one over
+        a single position for a generated token, as `generate` makes them.
 
     Raises
     ------
@@ -123,7 +100,7 @@ def add(lmm: LMM, layer: Layer, vector: Tensor, positions: Tensor | str = "all",
             return None
         stream = stream.clone()
         if torch.is_tensor(positions):
-            chosen = _rows_and(positions[:, None] if positions.dim() == 1 else positions, stream)
+            chosen = _index(positions[:, None] if positions.dim() == 1 else positions, stream)
         else:
             chosen = slice(None), _named_positions(positions, stream.shape[1], n_forced)
         stream[chosen] += shift.to(stream.device, stream.dtype)  # (batch, n, width)
@@ -146,7 +123,7 @@ def _named_positions(name: str, length: int, n_forced: int) -> slice:
     return slice(last, None if name == "generated" else last + 1)
 
 
-def _rows_and(positions: Tensor, stream: Tensor) -> tuple[Tensor, Tensor]:
+def _index(positions: Tensor, stream: Tensor) -> tuple[Tensor, Tensor]:
     """Index of some positions of each row, (batch,) or (batch, n), in a stream."""
     if positions.shape[:1] != stream.shape[:1] or positions.dim() > 2:
         given = f"Positions of shape {tuple(positions.shape)}"

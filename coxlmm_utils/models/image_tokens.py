@@ -1,4 +1,4 @@
-"""Which of a model's inputs are image tokens, and where they lie over the picture (ours)."""
+"""Which of a model's inputs are image tokens, and where they lie over the picture."""
 
 from __future__ import annotations
 
@@ -13,39 +13,19 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels o
 
 
 def image_tokens(lmm: LMM, batch: BatchFeature | dict) -> Tensor:
-    """Which positions of a model's inputs are image tokens: bool (batch, positions) (ours).
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    found = batch["input_ids"] == getattr(lmm.model.config, "image_token_id", -1)
-    if not found.any():
+    """Which positions of a model's inputs are image tokens: bool (batch, positions); a ValueError if there are none."""
+    is_image = batch["input_ids"] == getattr(lmm.model.config, "image_token_id", -1)
+    if not is_image.any():
         raise ValueError(f"the inputs of {lmm.name} hold no image tokens: give whole inputs, of a model that has them.")
-    return found
+    return is_image
 
 
 def image_grid(lmm: LMM, batch: BatchFeature) -> tuple[int, int]:
-    """How the image tokens of one picture lie over it, row by row (ours).
+    """Rows and columns of the grid in which the image tokens of one picture lie over it.
 
-    Parameters
-    ----------
-    lmm : LMM
-    batch : BatchFeature
-        Of one picture, from `lmm.inputs`.
-
-    Returns
-    -------
-    tuple of int
-        Rows, columns.
-
-    Raises
-    ------
-    ValueError
-        If there is not one token for each patch (LLaVA-1.5, PaliGemma) or each square of patches (Qwen-VL, Gemma 3) of
-        one whole picture: tiles (LLaVA-NeXT, InternVL) overlap, and what is asked of a picture (BLIP-2, Idefics2) has
-        no place in it.
+    There has to be one token for each patch (LLaVA-1.5, PaliGemma) or each square of patches (Qwen-VL, Gemma 3) of one
+    whole picture, else a ValueError says so: tiles (LLaVA-NeXT, InternVL) overlap, and what queries make of a picture
+    (BLIP-2, Idefics2) has no place in it.
     """
     n, grid = int(image_tokens(lmm, batch).sum()), _patches(lmm, batch)
     side = isqrt(prod(grid) // n)  # of the square of patches that a token stands for
@@ -78,6 +58,7 @@ def seen_box(lmm: LMM, size: tuple[int, int]) -> Box:
     Parameters
     ----------
     lmm : LMM
+        The model whose processor crops, or does not.
     size : tuple of int
         The picture's width and height.
 

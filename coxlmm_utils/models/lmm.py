@@ -47,10 +47,14 @@ class LMM:
     prompt : str
         The instruction used where none is given.
     fingerprint : str
-        Tells one set of weights from another, see `fingerprint`.
+        Tells one set of weights from another.
     lens : {"exact", "scaled"}
         Whether `unembed` gives the model's own logits, or the model then scales or caps them: the order of the
         words is then the same, their probabilities are not.
+    words_kept : int, optional
+        At most so many words ground a concept, where the vocabulary is small; by default all that pass the word filter.
+    ood : OutOfDomain, optional
+        Warns of pictures that the model knows nothing of; the bundled model has one.
 
     Notes
     -----
@@ -93,18 +97,7 @@ class LMM:
         return self.processor.tokenizer
 
     def check_layer(self, layer: Layer) -> None:
-        """Refuse a layer that this model does not have (ours).
-
-        Parameters
-        ----------
-        layer : int or str
-            0..n_layers, or "norm".
-
-        Raises
-        ------
-        ValueError
-            If there is no such layer; the message lists those that there are.
-        """
+        """Raise a ValueError for a layer that this model does not have."""
         if layer == "norm" or (isinstance(layer, Integral) and 0 <= layer <= self.n_layers):
             return
         raise ValueError(
@@ -125,9 +118,9 @@ class LMM:
     ) -> BatchFeature:
         """Make the model's inputs for a batch of pictures, with one prompt for all or one for each (ours).
 
-        Prompts are padded on the left, so that all of them end at one position. Continuations come after them
-        and are padded on the right: with P = input_ids.shape[1] - (length of the longest continuation),
-        token j of each is at position P + j, and the state that predicts it at position P + j - 1.
+        Prompts are padded on the left, so that all of them end at one position. Continuations come after them and are
+        padded on the right: with P = input_ids.shape[1] - (length of the longest continuation), token j of each is at
+        position P + j, and the state that predicts it at position P + j - 1.
 
         Parameters
         ----------
@@ -142,8 +135,7 @@ class LMM:
         Returns
         -------
         BatchFeature
-            On the model's device. Pass all of it on, `model.generate(**inputs)`: models differ in what they
-            need.
+            On the model's device. Pass all of it on, `model.generate(**inputs)`: models differ in what they need.
 
         Raises
         ------
@@ -167,18 +159,9 @@ class LMM:
         return batch.to(self.device, self.model.dtype)
 
     def shown_prompt(self, prompt: str | None = None) -> str:
-        """The text that the model gets with one picture, image tokens and all (ours).
+        """The text that the model gets with one picture and a prompt, by default its own; "<image> x 576" for repeats.
 
-        Parameters
-        ----------
-        prompt : str, optional
-            The instruction; the model's own `prompt` by default.
-
-        Returns
-        -------
-        str
-            A special token that repeats is written once with its count, "<image> x 576". Where the number of image tokens
-            depends on the picture's size, it is that of a grey picture of 224 x 224 pixels.
+        Where the number of image tokens depends on the picture's size, it is that of a grey one of 224 x 224 pixels.
         """
         return " ".join(collapse_repeats(self.tokenizer, self.inputs([GREY], prompt)["input_ids"][0].tolist()))
 
@@ -188,9 +171,13 @@ class LMM:
             [{"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": prompt}]}]
             for picture, prompt in zip(pictures, prompts)
         ]
-        options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
         return self.processor.apply_chat_template(
-            chats, add_generation_prompt=True, processor_kwargs={"padding": True}, **options
+            chats,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
         )
 
     def _plain(self, pictures: Sequence[Image.Image], prompts: list[str]) -> BatchFeature:
@@ -272,19 +259,9 @@ def _next_columns(model: PreTrainedModel, batch: BatchFeature) -> dict[str, Tens
 
 
 def collapse_repeats(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
-    """Token ids as text: each run of one special token as "<image> x 64", ordinary tokens in between as one text.
+    """Token ids as texts, without blank ones: ordinary tokens together, each run of one special token as "<image> x 64".
 
     Rows of image tokens, as Pixtral has them, become "([IMG] x 16 [IMG_BREAK]) x 11".
-
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizerBase
-    ids : sequence of int
-
-    Returns
-    -------
-    tuple of str
-        In order; blank texts are left out.
     """
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     parts = []
@@ -294,11 +271,11 @@ def collapse_repeats(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> 
             parts.append(tokenizer.decode(run).strip())
         else:
             parts.append(tokenizer.convert_ids_to_tokens(kind) + (f" x {len(run)}" if len(run) > 1 else ""))
-    return tuple(_repeats_folded([part for part in parts if part]))
+    return tuple(_collapse_pairs([part for part in parts if part]))
 
 
-def _repeats_folded(parts: list[str]) -> Iterator[str]:
-    """The same parts, but a pair that comes again and again only once, with its number."""
+def _collapse_pairs(parts: list[str]) -> Iterator[str]:
+    """The same texts, but a pair that repeats only once, with its count."""
     while parts:
         pair, n = parts[:2], 1
         while len(pair) == 2 and parts[2 * n : 2 * n + 2] == pair:

@@ -22,9 +22,8 @@ from transformers import (
 from transformers.utils import is_accelerate_available
 
 from ..files import bundled_folder
-from . import out_of_domain as ood
 from .lmm import GREY, LMM, PAPER_PROMPT
-from .out_of_domain import OODDetector
+from .out_of_domain import FILE, OODDetector
 from .structure import check_lens, find_parts, fingerprint
 
 PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
@@ -42,7 +41,7 @@ def load_lmm(
     unembedding: str | None = None,
     **from_pretrained_kwargs,
 ) -> LMM:
-    """Load an image-text model, and try out on one grey picture that its states can be read as words (ours).
+    """Load an image-text model, and try out on a grey picture that its states can be read as words (ours).
 
     Parameters
     ----------
@@ -87,7 +86,7 @@ def load_lmm(
     hub |= {key: value for key, value in from_pretrained_kwargs.items() if key in HUB_OPTIONS}
     if not Path(source).is_dir() and not _hub_has_an_address():
         hub["local_files_only"] = True  # else every file is asked for six times, for 23 seconds
-    _check_kind(_load_config(source, hub), source)
+    _check_kind(source, _load_config(source, hub))
     processor = _load_processor(source, hub)
     processor.chat_template = chat_template or getattr(processor, "chat_template", None)
     model = _load_model(source, device, dtype, from_pretrained_kwargs | hub)
@@ -101,8 +100,9 @@ def load_lmm(
         unembedding=parts.unembedding,
         prompt=prompt or PAPER_PROMPT,
         fingerprint=fingerprint(model),
-        **_picturebook_settings(source),
     )
+    if (Path(source) / FILE).is_file():  # a model of the picture book, and only such
+        lmm.words_kept, lmm.ood = PICTUREBOOK_WORDS_KEPT, OODDetector.load(Path(source))
     lmm.lens = check_lens(model, lmm.inputs([GREY]), parts)
     return lmm
 
@@ -130,21 +130,11 @@ def _check_device_map(device: str | torch.device | None, device_map: object) -> 
 
 
 def _hub_has_an_address() -> bool:
-    """Whether the hub's name leads anywhere: a look-up, at once; behind a proxy there is nothing to look up."""
-    if getproxies():
-        return True
+    """Whether the hub's name can be resolved, which shows at once; behind a proxy it need not be."""
     try:
-        socket.getaddrinfo(urlparse(ENDPOINT).hostname, None)
+        return bool(getproxies() or socket.getaddrinfo(urlparse(ENDPOINT).hostname, None))
     except OSError:
         return False
-    return True
-
-
-def _picturebook_settings(folder: str) -> dict:
-    """What only a model of the picture book has; its folder is known by the measure of what its pages look like."""
-    if not (Path(folder) / ood.FILE).is_file():
-        return {}
-    return {"words_kept": PICTUREBOOK_WORDS_KEPT, "ood": OODDetector.load(Path(folder))}
 
 
 def _best_device() -> str:
@@ -192,14 +182,12 @@ def _why_not(cause: BaseException | None) -> str:
     return f"the Hugging Face hub did not give it ({str(cause).splitlines()[0]})"
 
 
-def _check_kind(config: PreTrainedConfig, source: str) -> None:
+def _check_kind(source: str, config: PreTrainedConfig) -> None:
     """Refuse a kind of model that takes no pictures and text, or that writes by a decoder of its own."""
-    own_code = "AutoModelForImageTextToText" in getattr(config, "auto_map", {})
+    own_code, kind = "AutoModelForImageTextToText" in getattr(config, "auto_map", {}), config.model_type
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not own_code:
-        kind = config.model_type
         raise ValueError(f"{source} is of type {kind}, which takes no pictures: give an image-text model.")
     if config.is_encoder_decoder:
-        kind = config.model_type
         raise ValueError(f"{source} ({kind}) reads with an encoder and writes with a decoder: give a decoder-only one.")
 
 
@@ -214,6 +202,5 @@ def _load_processor(source: str, hub: dict) -> ProcessorMixin:
         raise ValueError(f"{source} has only a {kind}, which does not take pictures and text: add one.")
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return processor

@@ -1,4 +1,4 @@
-"""Tell whether a picture looks like a page of the book: outside it, the bundled model's words mean nothing."""
+"""Detect pictures that are unlike the pages of the book: for them, the bundled model's words mean nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ..files import atomic_write
+from .lmm import LMM
 
 FILE = "out_of_domain.safetensors"
 MARGIN = 1.15  # how much farther than the farthest page a picture may lie
@@ -23,44 +25,30 @@ class OutOfDomainWarning(UserWarning):
 
 @dataclass(frozen=True)
 class OODDetector:
-    """The spread of pages in the vision tower, as a Gaussian (ours).
+    """Mahalanobis distance from the pages of the book, in the vision tower's features, and its limit (ours)."""
 
-    Attributes
-    ----------
-    mean : torch.Tensor
-        (features,): the middle of the pages.
-    whitener : torch.Tensor
-        (features, features): turns a difference from the middle into standard deviations.
-    limit : float
-        The farthest that a page may lie, in standard deviations.
-    """
-
-    mean: torch.Tensor
-    whitener: torch.Tensor
-    limit: float
+    mean: Tensor  # (features,), of the pages
+    whitener: Tensor  # (features, features), turns a difference from the mean into standard deviations
+    limit: float  # the farthest that a page may lie, in standard deviations
 
     @classmethod
-    def learn(cls, learned: torch.Tensor, held_out: torch.Tensor) -> OODDetector:
+    def learn(cls, learned: Tensor, held_out: Tensor) -> OODDetector:
         """Fit to the features of some pages; the limit is the farthest of other pages, with a margin."""
         learned = learned.double()
         values, vectors = torch.linalg.eigh(torch.cov(learned.T))
-        scales = values.clamp_min(values.max() * 1e-6).rsqrt()
+        scales = values.clamp_min(values.max() * 1e-6).rsqrt()  # some features hardly vary: noise would be stretched
         fitted = cls(learned.mean(0).float(), (vectors * scales).float().contiguous(), 1.0)
         return cls(fitted.mean, fitted.whitener, MARGIN * fitted.distances(held_out).max().item())
 
-    def distances(self, features: torch.Tensor) -> torch.Tensor:
-        """How far pictures lie from the middle of the pages, in standard deviations: (pictures,)."""
+    def distances(self, features: Tensor) -> Tensor:
+        """How far pictures lie from the mean of the pages, in standard deviations: (pictures,)."""
         return ((features - self.mean) @ self.whitener).norm(dim=1)
 
-    def strangeness(self, lmm, pictures: Sequence[Image.Image]) -> torch.Tensor:
-        """Distances over the limit, (pictures,): above 1, a picture is unlike every page."""
-        return self.distances(vision_features(lmm, pictures)) / self.limit
-
-    def warn_if_out_of_domain(self, lmm, pictures: Sequence[Image.Image]) -> None:
+    def warn_if_out_of_domain(self, lmm: LMM, pictures: Sequence[Image.Image]) -> None:
         """Warn if some of the pictures are unlike a page of the book."""
-        strange = int((self.strangeness(lmm, pictures) > 1).sum())
-        if strange:
-            which = "this picture is" if len(pictures) == 1 else f"{strange} of {len(pictures)} pictures are"
+        n_outside = int((self.distances(vision_features(lmm, pictures)) / self.limit > 1).sum())
+        if n_outside:
+            which = "this picture is" if len(pictures) == 1 else f"{n_outside} of {len(pictures)} pictures are"
             warnings.warn(
                 f"{which} unlike a page of the picture book, and the bundled model knows nothing else: "
                 "captions and concepts mean little here; load a real model for real pictures",
@@ -69,11 +57,7 @@ class OODDetector:
 
     def save(self, folder: Path) -> None:
         """Write into the model's folder."""
-        tensors = {
-            "mean": self.mean,
-            "whitener": self.whitener.contiguous(),
-            "limit": torch.tensor(self.limit),
-        }
+        tensors = {"mean": self.mean, "whitener": self.whitener, "limit": torch.tensor(self.limit)}
         atomic_write(Path(folder) / FILE, lambda path: save_file(tensors, path))
         (Path(folder) / FILE).chmod(0o644)  # safetensors writes for the owner alone
 
@@ -85,7 +69,7 @@ class OODDetector:
 
 
 @torch.inference_mode()
-def vision_features(lmm, pictures: Sequence[Image.Image]) -> torch.Tensor:
+def vision_features(lmm: LMM, pictures: Sequence[Image.Image]) -> Tensor:
     """Mean and spread of the patch states halfway up the vision tower: (pictures, 2 x vision width).
 
     Halfway, since the last layer has learned to overlook what does not tell the factors apart.

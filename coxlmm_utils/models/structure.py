@@ -57,10 +57,10 @@ def find_parts(
     blocks = _blocks(model, layers)
     norm = _named(model, "final_norm", final_norm) if final_norm else _norm_beside(model, blocks)
     if norm is None:
-        raise ValueError(f"No final norm was found beside the blocks of {_found(model)}")
+        raise ValueError(f"No final norm was found beside the blocks of {_overview(model)}")
     head = _named(model, "unembedding", unembedding) if unembedding else model.get_output_embeddings()
     if not hasattr(head, "in_features"):  # of nn.Linear, quantised or not
-        raise ValueError(f"No linear layer that turns states into words was found in {_found(model)}")
+        raise ValueError(f"No linear layer that turns states into words was found in {_overview(model)}")
     return Parts(blocks, norm, head)
 
 
@@ -71,9 +71,11 @@ def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> st
     Parameters
     ----------
     model : PreTrainedModel
+        The whole model, which writes one token.
     inputs : BatchFeature
         What the model gets for one picture.
     parts : Parts
+        From `find_parts`.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> st
     states = []
     keep = parts.layers[-1].register_forward_hook(lambda block, args, out: states.append(_stream(out)[:, -1]))
     with keep:
-        written = model.generate(
+        generated = model.generate(
             **inputs,
             max_new_tokens=1,
             do_sample=False,
@@ -96,15 +98,15 @@ def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> st
             output_logits=True,
             return_dict_in_generate=True,
         )
-    if len(states) != 1 or written.sequences.shape[1] != inputs["input_ids"].shape[1] + 1:
+    if len(states) != 1 or generated.sequences.shape[1] != inputs["input_ids"].shape[1] + 1:
         raise ValueError(f"{type(model).__name__} does not write a token after its prompt by one run of its blocks.")
-    logits = written.logits[0][0].float()  # (vocabulary,)
+    logits = generated.logits[0][0].float()  # (vocabulary,)
     if not logits.isfinite().all():
         kind = str(model.dtype).removeprefix("torch.")
         raise ValueError(f"The logits of {type(model).__name__} are not finite in {kind}: load it with another dtype.")
     try:
         lens = parts.unembedding(parts.final_norm(states[0]))[0].float().to(logits.device)
-    except RuntimeError:  # of different widths
+    except RuntimeError:  # the parts are of different widths: no logits at all
         lens = logits.new_empty(0)
     return _compare(lens, logits, model)
 
@@ -137,14 +139,14 @@ def _blocks(model: PreTrainedModel, name: str | None) -> nn.ModuleList:
     if name:
         blocks = _named(model, "layers", name)
         if not isinstance(blocks, nn.ModuleList) or not len(blocks):
-            raise ValueError(f'layers="{name}" is not a list of blocks in {_found(model)}')
+            raise ValueError(f'layers="{name}" is not a list of blocks in {_overview(model)}')
         return blocks
     count = model.config.get_text_config(decoder=True).num_hidden_layers
-    for place in _places(model.get_decoder()):
-        for blocks in place.children():
+    for module in _inner_modules(model.get_decoder()):
+        for blocks in module.children():
             if isinstance(blocks, nn.ModuleList) and len(blocks) == count:
                 return blocks
-    raise ValueError(f"No list of {count} blocks was found in the decoder of {_found(model)}")
+    raise ValueError(f"No list of {count} blocks was found in the decoder of {_overview(model)}")
 
 
 def _norm_beside(model: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module | None:
@@ -159,7 +161,7 @@ def _named(model: PreTrainedModel, part: str, name: str) -> nn.Module:
     try:
         return model.get_submodule(name)
     except AttributeError:
-        raise ValueError(f'{part}="{name}" names no module of {_found(model)}') from None
+        raise ValueError(f'{part}="{name}" names no module of {_overview(model)}') from None
 
 
 def _compare(lens: Tensor, logits: Tensor, model: PreTrainedModel) -> str:
@@ -173,11 +175,11 @@ def _compare(lens: Tensor, logits: Tensor, model: PreTrainedModel) -> str:
             return "scaled"
     raise ValueError(
         "unembedding(final_norm(the last block's output)) does not give the logits, "
-        f"nor their order, with the parts that were found in {_found(model)}"
+        f"nor their order, with the parts that were found in {_overview(model)}"
     )
 
 
-def _found(model: PreTrainedModel) -> str:
+def _overview(model: PreTrainedModel) -> str:
     """A model's decoder, lists of blocks, norms and output, for a message; and what settles it."""
     decoder = model.get_decoder()
     lists, norms = [], []
@@ -197,13 +199,13 @@ def _found(model: PreTrainedModel) -> str:
     )
 
 
-def _places(module: nn.Module) -> Iterator[nn.Module]:
+def _inner_modules(module: nn.Module) -> Iterator[nn.Module]:
     """A module and those inside it under the usual names of a language model."""
     yield module
     for name in INNER_NAMES:
         inner = getattr(module, name, None)
         if isinstance(inner, nn.Module):
-            yield from _places(inner)
+            yield from _inner_modules(inner)
 
 
 def _stream(output: Tensor | tuple) -> Tensor:
@@ -214,7 +216,7 @@ def _stream(output: Tensor | tuple) -> Tensor:
 def _sample(values: Tensor) -> bytes:
     """Up to 64 evenly spaced values as bfloat16; what is too small for float16 counts as zero."""
     count = min(64, len(values))
-    places = torch.arange(count) * len(values) // max(count, 1)
-    sample = values[places.to(values.device)].to("cpu", torch.bfloat16)
-    sample[sample.abs() < 2**-14] = 0
+    indices = torch.arange(count) * len(values) // max(count, 1)
+    sample = values[indices.to(values.device)].to("cpu", torch.bfloat16)
+    sample[sample.abs() < 2**-14] = 0  # float16 holds smaller ones less exactly than bfloat16
     return sample.view(torch.int16).numpy().tobytes()

@@ -10,6 +10,8 @@ from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, 
 from coxlmm_utils.models.hooks import add, capture
 from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT
 from coxlmm_utils.models.loading import load_lmm
+from coxlmm_utils.models.random_init import randomly_initialised
+from coxlmm_utils.models.structure import Parts, check_lens
 from tests.conftest import in_plain_words
 from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH
 
@@ -129,6 +131,16 @@ def test_steering_a_given_caption_is_steering_while_it_is_generated(lmm, some, p
         assert cosine(generated.states["norm"][: len(states["norm"])], states["norm"]) > CLOSE
         assert (torch.cosine_similarity(states["norm"], other["norm"]) < 0.99).all() or positions == "last_prompt"
     assert [caption.ids for caption in plain] != [caption.ids for caption in steered]
+
+
+def test_it_can_be_randomly_initialised(lmm, some, written):
+    fresh, again = randomly_initialised(lmm), randomly_initialised(lmm)
+    assert fresh.fingerprint == again.fingerprint != lmm.fingerprint
+    assert all(parameter.isfinite().all() and not parameter.requires_grad for parameter in fresh.model.parameters())
+    assert check_lens(fresh.model, fresh.inputs(some[:1]), Parts(fresh.layers, fresh.final_norm, fresh.unembedding))
+    ids = [caption.ids for caption in written]
+    for states, trained in zip(teacher_forced_states(fresh, some, ids, [2]), written):
+        assert states[2].shape == trained.states[2].shape and not torch.allclose(states[2], trained.states[2], atol=0.1)
 
 
 def test_pictures_make_a_difference(written):

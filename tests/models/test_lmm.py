@@ -8,7 +8,7 @@ from PIL import Image
 from torch import nn
 
 from coxlmm_utils.models.hooks import capture
-from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT
+from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT, collapse_repeats
 from coxlmm_utils.models.loading import load_lmm
 from tests.tiny_lmms import N_LAYERS, WIDTH, tiny_llava, tiny_qwen
 
@@ -118,6 +118,20 @@ def test_the_prompt_is_shown_with_its_image_tokens_counted(lmm):
 
 def test_a_prompt_without_a_template_is_shown_as_it_is(plain_llava):
     assert plain_llava.shown_prompt("the dog dog") == "<image> x 16 the dog dog"
+
+
+def test_runs_of_special_tokens_are_collapsed_each_by_itself(llava):
+    def collapse(text):
+        return collapse_repeats(llava.tokenizer, llava.tokenizer.convert_tokens_to_ids(text.split()))
+
+    assert collapse("<s> <image> <image> <image> red dog <image> </s> </s> dog dog") == (
+        *("<s>", "<image> x 3", "red dog", "<image>", "</s> x 2", "dog dog"),
+    )
+    assert collapse("") == ()
+    assert collapse("<s> <image> <image> </s> <image> <image> </s> <image> <image> </s> <image> <pad>") == (
+        *("<s>", "(<image> x 2 </s>) x 3", "<image>", "<pad>"),
+    )
+    assert collapse("<image> </s> <image>") == ("<image>", "</s>", "<image>")
 
 
 def test_the_width_is_not_read_off_packed_weights(lmm, monkeypatch):
