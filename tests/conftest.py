@@ -1,4 +1,4 @@
-"""Shared fixtures: tiny models that write plain words, pictures for them, and one small bank.
+"""Shared fixtures: tiny models that generate plain words, pictures for them, and one small bank.
 
 Cache: a test never touches the user's own cache; it gets a folder that goes with the session. Two exceptions
 share what is already drawn: whoever runs the tests may set COXLMM_CACHE, and tests marked `notebooks`, which need
@@ -54,7 +54,7 @@ def qwen(tmp_path_factory) -> LMM:
 
 
 def in_plain_words(lmm: LMM) -> LMM:
-    """Let a model write the words from "an" to "day" only: no special tokens, no end."""
+    """Let a model generate the words from "an" to "day" only: no special tokens, no end."""
     plain = set(lmm.tokenizer.convert_tokens_to_ids(WORDS[WORDS.index("an") :]))
     lmm.model.generation_config.suppress_tokens = [i for i in range(len(lmm.tokenizer)) if i not in plain]
     return lmm
@@ -62,7 +62,7 @@ def in_plain_words(lmm: LMM) -> LMM:
 
 @pytest.fixture(scope="session")
 def pictures() -> list[Image.Image]:
-    """24 coloured noises of different sizes; the tiny models write different words about them."""
+    """24 coloured noises of different sizes; the tiny models caption them differently."""
     return [noise(seed) for seed in range(24)]
 
 
@@ -76,13 +76,13 @@ def noise(seed: int) -> Image.Image:
 def in_memory(pictures: list[Image.Image], references: tuple[str, ...] | list[tuple[str, ...]]) -> CaptionedImages:
     """Captioned images p0, p1, ... with the same references for all, or with each its own."""
     ids = tuple(f"p{number}" for number in range(len(pictures)))
-    each = references if isinstance(references, list) else [references] * len(pictures)
-    return CaptionedImages("", "all", ids, each, dict(zip(ids, pictures)).__getitem__)
+    captions = references if isinstance(references, list) else [references] * len(pictures)
+    return CaptionedImages("", "all", ids, captions, dict(zip(ids, pictures)).__getitem__)
 
 
 @pytest.fixture(scope="session")
 def token() -> str:
-    """A word that the tiny LLaVA writes about some of the pictures."""
+    """A word that the tiny LLaVA generates for some of the pictures."""
     return "grey"
 
 

@@ -1,4 +1,4 @@
-"""Attention that can be blocked or read: knock-out of attention to image tokens, and eager attention with its weights."""
+"""Attention that is blocked, or read: knock-out of attention to image tokens, and eager attention with its weights."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def attention_knockout(lmm: LMM, layer: int) -> Iterator[None]:
     lmm : LMM
         A model whose blocks read the picture as tokens of the text and take a mask as `attention_mask` (LLaVA,
         LLaVA-NeXT, LLaVA-OneVision, Qwen-VL, Idefics, PaliGemma, Gemma 3, InternVL, Aya Vision, Mistral 3 and BLIP-2
-        were tried), with eager or sdpa attention. Llama 3.2 Vision (Mllama) reads it by cross-attention, and is refused.
+        were tried), with eager or sdpa attention. Llama 3.2 Vision (Mllama), which has cross-attention, is refused.
     layer : int
         0 to `lmm.n_layers`.
 
     Raises
     ------
     ValueError
-        If there is no such layer, or the attention takes no mask; when the model runs, if its image tokens cannot be cut
-        off, or its inputs are not whole ones.
+        If there is no such layer, or the attention takes no mask; when the model runs, if its image tokens cannot be
+        hidden, or its inputs are not whole ones.
 
     Notes
     -----

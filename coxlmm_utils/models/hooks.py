@@ -76,8 +76,8 @@ def add(lmm: LMM, layer: Layer, vector: Tensor, positions: Tensor | str = "all",
     n_forced : int, default 0
         For passes over prompts and given captions, as in `teacher_forced_states`: length of the longest caption in the
         batch, since nothing else tells where its prompts end. "generated" then changes the states that it changes while
-        the model generates these captions. By default, a pass over several positions is taken for a prompt, and one over
-        a single position for a generated token, as `generate` makes them.
+        the model generates these captions. By default, a pass over several positions is taken for a prompt, and one
+        over a single position for a generated token, as `generate` makes them.
 
     Raises
     ------

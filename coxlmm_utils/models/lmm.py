@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput
 Layer = int | str  # 0..n_layers, or "norm"
 
 PAPER_PROMPT = "Provide a one-sentence caption for the provided image."
-GREY = Image.new("RGB", (224, 224), "grey")  # a picture for where it does not matter which
+GREY = Image.new("RGB", (224, 224), "grey")  # stands in where the picture does not matter
 
 
 class OutOfDomain(Protocol):
@@ -248,7 +248,9 @@ def _append(model: PreTrainedModel, batch: BatchFeature, continuations: Sequence
 
 
 def _next_columns(model: PreTrainedModel, batch: BatchFeature) -> dict[str, Tensor]:
-    """What each input that is as long as the prompt gets for one more token, as in `generate`: (batch, 1, ...)."""
+    """What each input that is as long as the prompt gets for one more token: (batch, 1, ...)."""
+    # Families differ in which inputs these are (token types, masks of cross-attention) and in what they get, so the
+    # model's own step of `generate` is asked.
     prompts = batch["input_ids"]
     grown = model._update_model_kwargs_for_generation(ModelOutput(), dict(batch), is_encoder_decoder=False)
     return {
@@ -259,7 +261,7 @@ def _next_columns(model: PreTrainedModel, batch: BatchFeature) -> dict[str, Tens
 
 
 def collapse_repeats(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
-    """Token ids as texts, without blank ones: ordinary tokens together, each run of one special token as "<image> x 64".
+    """Token ids as texts: ordinary tokens together, each run of one special token as "<image> x 64", nothing blank.
 
     Rows of image tokens, as Pixtral has them, become "([IMG] x 16 [IMG_BREAK]) x 11".
     """

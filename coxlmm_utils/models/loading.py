@@ -183,7 +183,7 @@ def _why_not(cause: BaseException | None) -> str:
 
 
 def _check_kind(source: str, config: PreTrainedConfig) -> None:
-    """Refuse a kind of model that takes no pictures and text, or that writes by a decoder of its own."""
+    """Refuse a kind of model that takes no pictures and text, or that generates by a decoder of its own."""
     own_code, kind = "AutoModelForImageTextToText" in getattr(config, "auto_map", {}), config.model_type
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not own_code:
         raise ValueError(f"{source} is of type {kind}, which takes no pictures: give an image-text model.")

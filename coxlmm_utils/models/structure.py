@@ -71,7 +71,7 @@ def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> st
     Parameters
     ----------
     model : PreTrainedModel
-        The whole model, which writes one token.
+        The whole model, which generates one token.
     inputs : BatchFeature
         What the model gets for one picture.
     parts : Parts
@@ -85,7 +85,7 @@ def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> st
     Raises
     ------
     ValueError
-        If the logits are others, or not finite, or the model does not write after its prompt.
+        If the logits are others, or not finite, or the model does not generate after its prompt.
     """
     states = []
     keep = parts.layers[-1].register_forward_hook(lambda block, args, out: states.append(_stream(out)[:, -1]))
@@ -99,7 +99,7 @@ def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> st
             return_dict_in_generate=True,
         )
     if len(states) != 1 or generated.sequences.shape[1] != inputs["input_ids"].shape[1] + 1:
-        raise ValueError(f"{type(model).__name__} does not write a token after its prompt by one run of its blocks.")
+        raise ValueError(f"{type(model).__name__} does not generate a token after its prompt by one run of its blocks.")
     logits = generated.logits[0][0].float()  # (vocabulary,)
     if not logits.isfinite().all():
         kind = str(model.dtype).removeprefix("torch.")

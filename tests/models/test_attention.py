@@ -41,8 +41,8 @@ def read(lmm, pictures):
     return teacher_forced_states(lmm, pictures, [CAPTION] * len(pictures), LAYERS)
 
 
-def equal(one, other, layers=LAYERS):
-    return all(torch.equal(one[layer], other[layer]) for layer in layers)
+def equal(states, others, layers=LAYERS):
+    return all(torch.equal(states[layer], others[layer]) for layer in layers)
 
 
 def test_from_the_first_layer_on_the_picture_makes_no_difference(lmm, alike):

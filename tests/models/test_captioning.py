@@ -1,4 +1,4 @@
-"""Captions, the states that they are written from, and where the token is in them."""
+"""Captions, the states that they are predicted from, and where the token is in them."""
 
 from __future__ import annotations
 
@@ -21,47 +21,47 @@ def lmm(request):
     return request.getfixturevalue(request.param)
 
 
-def write(lmm, pictures, layers=ALL_LAYERS):
+def generate(lmm, pictures, layers=ALL_LAYERS):
     return generate_captions(lmm, pictures, layers, max_new_tokens=MAX_NEW_TOKENS)
 
 
-# Writing
+# Generating
 
 
 def test_captions_differ_and_have_one_state_more_than_tokens(lmm, pictures):
-    written = write(lmm, pictures)
-    assert len({one.caption for one in written}) > 10
-    for one in written:
-        assert one.caption == decode(lmm, one.ids) and len(one.ids) == MAX_NEW_TOKENS
-        assert all(one.states[layer].shape == (MAX_NEW_TOKENS + 1, WIDTH) for layer in ALL_LAYERS)
-        assert all(states.dtype == torch.float32 for states in one.states.values())
+    generated = generate(lmm, pictures)
+    assert len({caption.caption for caption in generated}) > 10
+    for caption in generated:
+        assert caption.caption == decode(lmm, caption.ids) and len(caption.ids) == MAX_NEW_TOKENS
+        assert all(caption.states[layer].shape == (MAX_NEW_TOKENS + 1, WIDTH) for layer in ALL_LAYERS)
+        assert all(states.dtype == torch.float32 for states in caption.states.values())
 
 
 def test_states_equal_those_of_a_teacher_forced_pass(lmm, pictures):
     pictures = pictures[:5]
-    written = write(lmm, pictures)
-    ids = [one.ids[: 2 + row] for row, one in enumerate(written)]  # of different lengths
-    for one, kept, forced in zip(written, ids, teacher_forced_states(lmm, pictures, ids, ALL_LAYERS)):
+    generated = generate(lmm, pictures)
+    ids = [caption.ids[: 2 + row] for row, caption in enumerate(generated)]  # of different lengths
+    for caption, kept, forced in zip(generated, ids, teacher_forced_states(lmm, pictures, ids, ALL_LAYERS)):
         for layer in ALL_LAYERS:
             assert forced[layer].shape == (len(kept) + 1, WIDTH)
-            torch.testing.assert_close(one.states[layer][: len(kept) + 1], forced[layer], rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(caption.states[layer][: len(kept) + 1], forced[layer], rtol=1e-3, atol=1e-3)
 
 
 def test_a_state_predicts_its_token_and_the_next_is_where_it_is_fed_back(lmm, pictures):
     plain = set(range(len(lmm.tokenizer))) - set(lmm.model.generation_config.suppress_tokens)
-    for one in write(lmm, pictures[:5]):
-        for step, token in enumerate(one.ids):
-            logits = lmm.unembed(one.state("norm", step, "predicts")[None], "norm")[0]
+    for caption in generate(lmm, pictures[:5]):
+        for step, token in enumerate(caption.ids):
+            logits = lmm.unembed(caption.state("norm", step, "predicts")[None], "norm")[0]
             assert max(plain, key=lambda i: float(logits[i])) == token
             embedding = lmm.model.get_input_embeddings().weight[token]
-            torch.testing.assert_close(one.state(0, step, "own"), embedding)
+            torch.testing.assert_close(caption.state(0, step, "own"), embedding)
 
 
 def test_batched_equals_single_with_left_padding(lmm, pictures):
     mask = lmm.inputs(pictures[:6])["attention_mask"]
     assert lmm.model.config.model_type == "llava" or not mask.all()  # Qwen: more image tokens for larger pictures
-    for together, picture in zip(write(lmm, pictures[:6]), pictures[:6]):
-        [alone] = write(lmm, [picture])
+    for together, picture in zip(generate(lmm, pictures[:6]), pictures[:6]):
+        [alone] = generate(lmm, [picture])
         assert together.ids == alone.ids
         for layer in ALL_LAYERS:
             cosines = torch.cosine_similarity(together.states[layer], alone.states[layer])
@@ -70,11 +70,11 @@ def test_batched_equals_single_with_left_padding(lmm, pictures):
 
 def test_a_caption_is_cut_at_its_end(lmm, pictures, monkeypatch):
     pictures = pictures[:12]
-    before = write(lmm, pictures, [1])
-    end = next(one.ids[2] for one in before if one.ids[2] not in one.ids[:2])
+    before = generate(lmm, pictures, [1])
+    end = next(caption.ids[2] for caption in before if caption.ids[2] not in caption.ids[:2])
     monkeypatch.setattr(lmm.model.generation_config, "eos_token_id", [end])
     lengths = set()
-    for long, short in zip(before, write(lmm, pictures, [1])):
+    for long, short in zip(before, generate(lmm, pictures, [1])):
         n = long.ids.index(end) if end in long.ids else MAX_NEW_TOKENS
         assert short.ids == long.ids[:n]
         assert short.states[1].shape == (n + 1, WIDTH)  # the last state predicts the end
@@ -86,8 +86,8 @@ def test_a_caption_is_cut_at_its_end(lmm, pictures, monkeypatch):
 def test_the_prompt_matters_and_no_layer_is_needed(llava, pictures):
     other = generate_captions(llava, pictures[:3], prompt="dog", max_new_tokens=3)
     usual = generate_captions(llava, pictures[:3], max_new_tokens=3)
-    assert [one.caption for one in other] != [one.caption for one in usual]
-    assert all(one.states == {} for one in other)
+    assert [caption.caption for caption in other] != [caption.caption for caption in usual]
+    assert all(caption.states == {} for caption in other)
 
 
 # Finding the token

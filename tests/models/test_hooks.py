@@ -41,17 +41,17 @@ def test_layers_are_counted_as_hidden_states_are(lmm):
 
 def test_positions_can_be_chosen(lmm):
     chosen = torch.tensor([1, 4, 2])
-    with capture(lmm, [2]) as last, capture(lmm, [2], chosen) as some, capture(lmm, [2], "all") as every:
+    with capture(lmm, [2]) as last, capture(lmm, [2], chosen) as picked, capture(lmm, [2], "all") as whole:
         run(lmm)
-    assert torch.equal(last[2][0], every[2][0][:, -1])
-    assert torch.equal(some[2][0], every[2][0][torch.arange(3), chosen])
+    assert torch.equal(last[2][0], whole[2][0][:, -1])
+    assert torch.equal(picked[2][0], whole[2][0][torch.arange(3), chosen])
 
 
 def test_several_positions_of_each_row_can_be_chosen(lmm):
     chosen = torch.tensor([[1, 4], [0, 0], [3, 2]])
-    with capture(lmm, [2], chosen) as some, capture(lmm, [2], "all") as every:
+    with capture(lmm, [2], chosen) as picked, capture(lmm, [2], "all") as whole:
         run(lmm)
-    assert torch.equal(some[2][0], every[2][0][torch.arange(3)[:, None], chosen])  # (batch, n, width)
+    assert torch.equal(picked[2][0], whole[2][0][torch.arange(3)[:, None], chosen])  # (batch, n, width)
 
 
 def test_generation_gives_one_state_for_each_new_token(lmm):
@@ -151,6 +151,13 @@ def test_every_pass_of_a_generation_gets_the_vector_where_it_is_meant(lmm, posit
         assert len(moved) == LENGTH + 1
         assert moved[0][:, -1].all() and (moved[0][:, :-1] == (positions == "all")).all()
         assert all((step == (positions != "last_prompt")).all() for step in moved[1:])
+
+
+def test_a_vector_can_be_learned_at_two_layers(lmm):
+    vector = torch.zeros(3, WIDTH, requires_grad=True)
+    with add(lmm, 1, vector, "generated", LENGTH), add(lmm, 2, vector, "last_prompt", LENGTH):
+        lmm.model(**lmm.inputs(PICTURES, continuations=[[20, 21, 22, 23]] * 3)).logits[:, -1, 5].sum().backward()
+    assert vector.grad.abs().sum(1).min() > 0
 
 
 def test_two_vectors_add_up(lmm):

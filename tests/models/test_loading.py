@@ -145,8 +145,8 @@ def test_parts_can_be_named(folder):
 def test_parts_of_the_wrong_name_are_refused_with_what_there_is(folder, names, reason):
     with pytest.raises(ValueError, match=reason) as refused:
         load_lmm(folder, device="cpu", **names)
-    for found in ("LlamaModel holds embed_tokens, layers, norm", f"{DECODER}.layers (3)", f"{DECODER}.norm", "lm_head"):
-        assert found in str(refused.value)
+    for name in ("LlamaModel holds embed_tokens, layers, norm", f"{DECODER}.layers (3)", f"{DECODER}.norm", "lm_head"):
+        assert name in str(refused.value)
     assert 'load_lmm(..., layers="...", final_norm="...", unembedding="...")' in str(refused.value)
 
 

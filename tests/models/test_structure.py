@@ -116,17 +116,17 @@ def test_logits_that_are_not_finite_are_said(tried):
         check_lens(model, inputs, parts)
 
 
-def test_a_model_that_writes_elsewhere_is_refused(tried, monkeypatch):
+def test_a_model_that_generates_elsewhere_is_refused(tried, monkeypatch):
     model, inputs, parts = with_text(tried)
     generate = model.generate
 
     def without_prompt(**options):
-        written = generate(**options)
-        written.sequences = written.sequences[:, -1:]
-        return written
+        generated = generate(**options)
+        generated.sequences = generated.sequences[:, -1:]
+        return generated
 
     monkeypatch.setattr(model, "generate", without_prompt)
-    with pytest.raises(ValueError, match="does not write a token after its prompt"):
+    with pytest.raises(ValueError, match="does not generate a token after its prompt"):
         check_lens(model, inputs, parts)
 
 

@@ -60,9 +60,9 @@ def tiny_idefics2(folder: Path) -> Path:
 
 def tiny_idefics3(folder: Path) -> Path:
     """An Idefics3, as SmolVLM: a picture is cut into tiles, each named by its row and column."""
-    places = [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]
+    tiles = [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]
     marks = ["<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>"]
-    tokenizer = make_tokenizer(*marks, *places)
+    tokenizer = make_tokenizer(*marks, *tiles)
     images = Idefics3ImageProcessor(size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE})
     config = Idefics3Config(
         vision_config=vision_sizes("idefics3_vision"),
