@@ -66,19 +66,19 @@ def objective(Z: np.ndarray, U: np.ndarray, V: np.ndarray) -> float:
 
 
 def fit_ours(Z: np.ndarray, n_concepts: int, max_iter: int) -> dict:
-    """Our default; `curve` is when which objective was first reached, over all starts."""
+    """Our default; `curve` is when which objective was first reached, over all restarts."""
     from coxlmm_utils import SemiNMF
-    from coxlmm_utils.dictionaries import Alternation
+    from coxlmm_utils.dictionaries import BlockCoordinateDescent
 
     SemiNMF(n_concepts, lam=LAM, max_iter=2).fit(Z[: len(Z) // 2])  # the libraries' first call is slow
-    before, curve, step = peak_mb(reset=True), [], Alternation.step
+    before, curve, step = peak_mb(reset=True), [], BlockCoordinateDescent.step
 
     def timed_step(self):
-        settled = step(self)
+        converged = step(self)
         curve.append((time.perf_counter() - begin, min(self.objective)))
-        return settled
+        return converged
 
-    Alternation.step = timed_step
+    BlockCoordinateDescent.step = timed_step
     begin = time.perf_counter()
     fitted = SemiNMF(n_concepts, lam=LAM, max_iter=max_iter).fit(Z)
     seconds, memory = time.perf_counter() - begin, peak_mb() - before
@@ -88,20 +88,19 @@ def fit_ours(Z: np.ndarray, n_concepts: int, max_iter: int) -> dict:
     return found | {"start_rounds": sum(fitted.n_running_)}
 
 
-def floor_seconds(Z: np.ndarray, n_concepts: int, n_start_rounds: list[int]) -> float:
-    """What the two products with Z of all rounds take by themselves, with as many starts at once as there were."""
-    from coxlmm_utils.dictionaries import SMALL
+def floor_seconds(Z: np.ndarray, n_concepts: int, n_running: list[int]) -> float:
+    """What the two products with Z of all iterations take by themselves, with as many restarts at once as there were."""
+    from coxlmm_utils.dictionaries import MAX_SMALL
 
     Z = torch.from_numpy(Z)
-    Z = Z.double() if Z.numel() <= SMALL else Z
+    Z = Z.double() if Z.numel() <= MAX_SMALL else Z
     total = 0.0
-    for n_init in sorted(set(n_start_rounds)):
+    for n_init in sorted(set(n_running)):
         U = torch.rand(n_init * n_concepts, Z.shape[1], dtype=Z.dtype)
         V = torch.rand(n_init * n_concepts, len(Z), dtype=Z.dtype)
         U @ Z.T, V @ Z
-        rounds = n_start_rounds.count(n_init)
         begin = time.perf_counter()
-        for _ in range(rounds):
+        for _ in range(n_running.count(n_init)):
             U @ Z.T, V @ Z
         total += time.perf_counter() - begin
     return total

@@ -37,7 +37,9 @@ def bundled_folder(model: str) -> Path:
     """
     folder = BUNDLED / model
     if not folder.is_dir():
-        raise FileNotFoundError(f"The bundled model is not at {folder}: run from a full clone of the repository, or install the wheel.")
+        raise FileNotFoundError(
+            f"The bundled model is not at {folder}: run from a full clone of the repository, or install the wheel."
+        )
     return folder
 
 

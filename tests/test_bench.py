@@ -41,7 +41,7 @@ def test_planted_states_are_made_of_their_concepts():
     assert Z.dtype == np.float32 and np.linalg.matrix_rank(Z, tol=1e-3) == 3
 
 
-@pytest.mark.filterwarnings("ignore:Semi-NMF has not settled")
+@pytest.mark.filterwarnings("ignore:Semi-NMF has not converged")
 def test_ours_is_timed_with_its_curve_and_floor():
     Z = bench.planted(samples=100, width=30, concepts=3)
     found = bench.fit_ours(Z, n_concepts=3, max_iter=50)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -112,7 +111,7 @@ class ConceptBank(HasProvenance):
         states = states if isinstance(states, States) else join_states(states)
         _same_model(states.provenance["model"], lmm)
         layer = states.layer
-        dictionary = copy.copy(dictionary).fit(states.Z)
+        dictionary = dictionary.clone().fit(states.Z)
         n_kept, word_filter = n_kept or lmm.words_kept, word_filter or WordFilter()
         words = ground_words(lmm, dictionary.components_, layer, n_decoded, n_kept, word_filter, norm)
         top = ground_pictures(dictionary.activations_, n_pictures)

@@ -19,6 +19,7 @@ from ..images import open_picture
 from .grounding import Words
 
 FORMAT = 2  # of the files of a saved bank
+OLD_PARAMETERS = {"max_rounds": "max_iter", "n_starts": "n_init"}  # of SemiNMF, in banks saved by version 0.1.0
 NAMES = "names.json"  # beside them, so that naming a concept writes nothing else
 MEASURE = "measure/"  # before a measure's name among the tensors
 
@@ -128,7 +129,7 @@ def _learned(dictionary: Dictionary) -> dict[str, np.ndarray]:
 
 def _rebuilt(settings: dict, tensors: dict[str, np.ndarray]) -> Dictionary:
     """The dictionary of a saved bank, from its method's name, its parameters and what it learned."""
-    parameters = {name: value for name, value in settings.items() if name != "method"}
+    parameters = {OLD_PARAMETERS.get(name, name): value for name, value in settings.items() if name != "method"}
     if settings["method"] not in METHODS:
         raise ValueError(f"its method {settings['method']!r} is none of {', '.join(METHODS)}")
     dictionary = METHODS[settings["method"]](**parameters)

@@ -1,19 +1,24 @@
-"""TODO dictionaries"""
+"""Dictionaries of concepts: Semi-NMF and its baselines, from a matrix of states alone; they know nothing of models.
+
+semi_nmf        the paper's method: initialization -> solver -> activations
+baselines       Simple, PCA, K-Means (the paper's) and random directions (ours)
+matching        concepts of two dictionaries, one to one
+"""
 
 from .base import Dictionary, as_matrix, concept_change, random_changes
 from .baselines import METHODS, PCA, KMeans, RandomDictionary, Simple
-from .matching import match, stability
-from .semi_nmf import SMALL, SemiNMF, largest_useful_lam
-from .solver import Alternation
+from .matching import match
+from .semi_nmf import MAX_SMALL, SemiNMF, largest_useful_lam
+from .solver import BlockCoordinateDescent
 
 __all__ = [
-    "Alternation",
+    "BlockCoordinateDescent",
     "Dictionary",
     "KMeans",
+    "MAX_SMALL",
     "METHODS",
     "PCA",
     "RandomDictionary",
-    "SMALL",
     "SemiNMF",
     "Simple",
     "as_matrix",
@@ -21,5 +26,4 @@ __all__ = [
     "largest_useful_lam",
     "match",
     "random_changes",
-    "stability",
 ]

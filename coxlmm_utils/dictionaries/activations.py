@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from .base import in_chunks
-from .solver import descend
+from .solver import sweep_rows
 
 KKT_TOLERANCE = 1e-8  # of a solved activation, relative to the norm of its state
-BLOCK = 1024  # samples that are solved at a time
+MAX_BLOCK = 1024  # samples that are solved at a time
 MAX_STEPS = 1_000  # of the active set; a few dozen do, even for concepts that are nearly alike
 
 
@@ -26,24 +26,13 @@ def solve_activations(Z: Tensor, squares: Tensor, U: Tensor, lam: float) -> tupl
     """The activations of states, (samples, concepts) in float64, and ||Z - V U||_F^2 (paper section 3).
 
     Each state is solved from zero, in float64, until its optimality (KKT) residual is at most 1e-8 of its norm.
-    Warns where that takes too long.
-
-    Parameters
-    ----------
-    Z : Tensor
-        (samples, width).
-    squares : Tensor
-        (samples,), their squared norms, in float64.
-    U : Tensor
-        (concepts, width).
-    lam : float
-        Of the paper's convention.
+    Warns where that takes too long. `squares`, (samples,), are the states' squared norms, in float64.
     """
     U = U.double()
     G = U @ U.T
     T = torch.cat([U @ chunk.T for chunk in in_chunks(Z)], dim=1) - lam / 2
     V, n_unsolved = torch.zeros_like(T), 0
-    for block in torch.arange(len(Z), device=Z.device).split(BLOCK):
+    for block in torch.arange(len(Z), device=Z.device).split(MAX_BLOCK):
         V[:, block], unsolved = _solve(G, T[:, block], squares[block].sqrt())
         n_unsolved += unsolved
     if n_unsolved:
@@ -57,10 +46,11 @@ def solve_activations(Z: Tensor, squares: Tensor, U: Tensor, lam: float) -> tupl
 
 
 def _solve(G: Tensor, T: Tensor, norms: Tensor) -> tuple[Tensor, int]:
-    """The best V, and how many samples are not solved. A sample that is solved is not touched again."""
+    """The optimal V, and the number of samples that are not solved. A solved sample is not touched again."""
     V, unsolved = torch.zeros_like(T), torch.arange(T.shape[1], device=T.device)
-    descend(V[None], G[None], T[None], torch.relu_, sweeps=10)
+    sweep_rows(V[None], G[None], T[None], torch.relu_, n_sweeps=10)  # mostly finds which concepts are active
     for _ in range(MAX_STEPS):
+        # KKT: v >= 0, gradient >= 0, and one of the two zero for every concept
         residual = torch.minimum(V[:, unsolved], G @ V[:, unsolved] - T[:, unsolved]).abs().amax(dim=0)
         unsolved = unsolved[residual > KKT_TOLERANCE * norms[unsolved]]
         if not len(unsolved):
@@ -70,13 +60,16 @@ def _solve(G: Tensor, T: Tensor, norms: Tensor) -> tuple[Tensor, int]:
 
 
 def _active_set_step(V: Tensor, G: Tensor, T: Tensor) -> Tensor:
-    """Solve for the concepts that a sample uses, until one of them ends; then move its worst concept."""
-    used = (V > 0).T  # (samples, concepts)
-    ridge = 1e-8 * G.diagonal().max() * torch.eye(len(G)).to(G)  # keeps like concepts solvable
-    step = torch.linalg.solve(G * (used[:, :, None] & used[:, None]) + ridge, used * (T - G @ V).T).T
-    reach = torch.where(step < 0, -V / step, 1).amin(dim=0).clamp(max=1)
-    V = torch.where(V + reach * step > 1e-14 * V, V + reach * step, 0)  # exactly zero where it ends
-    slope = G @ V - T
-    worst = torch.minimum(V, slope).abs().argmax(dim=0, keepdim=True)  # (1, samples)
-    alone = V.gather(0, worst) - slope.gather(0, worst) / G.diagonal()[worst].clamp(min=1e-300)
+    """Newton's step on each sample's active concepts, cut at the first that reaches zero; then one concept enters."""
+    active = (V > 0).T  # (samples, concepts)
+    # On the active concepts the problem is a linear system; the others keep a step of zero, since their right side is
+    # zero. The ridge keeps the system solvable where concepts are nearly alike; the loop around corrects what it costs.
+    ridge = 1e-8 * G.diagonal().max() * torch.eye(len(G)).to(G)
+    step = torch.linalg.solve(G * (active[:, :, None] & active[:, None]) + ridge, active * (T - G @ V).T).T
+    length = torch.where(step < 0, -V / step, 1).amin(dim=0).clamp(max=1)  # (samples,): as far as V stays positive
+    V = torch.where(V + length * step > 1e-14 * V, V + length * step, 0)  # exactly zero where a concept leaves
+    # The concept that violates optimality most is minimised alone: so an inactive one can enter the active set.
+    gradient = G @ V - T
+    worst = torch.minimum(V, gradient).abs().argmax(dim=0, keepdim=True)  # (1, samples)
+    alone = V.gather(0, worst) - gradient.gather(0, worst) / G.diagonal()[worst].clamp(min=1e-300)
     return V.scatter(0, worst, alone.clamp(min=0))

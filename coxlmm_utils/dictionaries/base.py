@@ -53,6 +53,22 @@ class Dictionary(ABC):
         """The states that activations stand for, ``V U`` unless a method says otherwise: float32 (samples, width)."""
         return np.asarray(V, dtype=np.float32) @ self.components_
 
+    def activation_gradient(self, z: Tensor, k: int) -> Tensor:
+        """The gradient of activation k with respect to a state, both (width,), in float64.
+
+        Where activations solve a least-squares problem, they are linear in the state as long as the same concepts are
+        active: the gradient is row k of the pseudo-inverse of these. Of concepts at right angles (PCA) that is u_k.
+        """
+        U = torch.as_tensor(self.components_).double()
+        active = torch.as_tensor(self.transform(z[None].double().cpu())[0] != 0)
+        active[k] = True
+        return torch.linalg.pinv(U[active])[:, active[:k].sum()]
+
+    def clone(self, **parameters) -> Self:
+        """An unfitted dictionary with the same parameters but for those given."""
+        own = {name: getattr(self, name) for name in signature(type(self)).parameters}
+        return type(self)(**own | parameters)
+
     def fit_transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
         """`fit`, then `activations_`, shape (samples, concepts); parameters and errors are those of `fit`."""
         return self.fit(Z).activations_
@@ -106,7 +122,7 @@ def as_matrix(rows: np.ndarray | Tensor, name: str) -> Tensor:
 def in_chunks(Z: Tensor) -> Iterator[Tensor]:
     """The rows of Z in float64, some at a time: about a megabyte, which stays in the processor's cache.
 
-    Each is overwritten by the next.
+    Each chunk is overwritten by the next.
     """
     n = max(1, 2**17 // max(1, Z.shape[1]))
     buffer = Z.new_empty(min(n, len(Z)), Z.shape[1], dtype=torch.float64)
@@ -132,23 +148,15 @@ def _plain(value):
 
 
 def concept_change(dictionary: Dictionary, before: np.ndarray, after: np.ndarray) -> Tensor:
-    """What to add to a state so that its activations are others, and all that the dictionary does not rebuild stays.
+    """What to add to states to turn the activations `before` into `after`, (changes, concepts): (changes, width).
 
-    Parameters
-    ----------
-    dictionary : Dictionary
-    before, after : numpy.ndarray
-        (changes, concepts): activations as they are, and as they are to be.
-
-    Returns
-    -------
-    torch.Tensor
-        (changes, width), float32. Removing concept k of a dictionary that rebuilds v U gives -v_k u_k.
+    The residual, which the dictionary does not reconstruct, stays. Removing concept k where V U reconstructs the states
+    adds -v_k u_k.
     """
     return torch.as_tensor(dictionary.reconstruct(after) - dictionary.reconstruct(before))
 
 
 def random_changes(change: Tensor, n: int, rng: np.random.Generator) -> Tensor:
-    """Directions equally likely to be any, as long as a change, (width,): (n, width)."""
+    """Random directions of the same norm as a change, (width,): (n, width)."""
     directions = torch.as_tensor(rng.standard_normal((n, len(change))), dtype=change.dtype)
     return directions / directions.norm(dim=1, keepdim=True) * change.norm()

@@ -1,4 +1,4 @@
-"""Rivals of Semi-NMF: the paper's three baselines (arXiv 2406.08074), and random directions (ours).
+"""Baselines of Semi-NMF: the paper's three (arXiv 2406.08074), and random directions (ours).
 
 The paper's are those of its released code, which leaves K-Means and PCA unseeded; here they have a seed (ours).
 """
@@ -17,28 +17,16 @@ from .base import Dictionary, as_matrix, in_chunks, squared_norms
 from .semi_nmf import SemiNMF
 
 
-class _Rival(Dictionary):
-    """What the rivals share: a fit is their concepts, and what these make of the states."""
+class _Baseline(Dictionary):
+    """A fit is the concepts that `_learn` makes of the states, and the activations of the states on them."""
 
     def fit(self, Z: np.ndarray | Tensor) -> Self:
-        """Learn the concepts of some states; returns itself.
-
-        Parameters
-        ----------
-        Z : array or tensor, shape (samples, width)
-            States, of any float type.
-
-        Raises
-        ------
-        ValueError
-            If `Z` is no finite matrix, has fewer samples than concepts, or a parameter is out of range.
-        """
         Z = as_matrix(Z, "sample")
         self.check_number(Z)
         self.components_ = self._learn(Z).astype(np.float32, order="C")
         self.activations_ = self.transform(Z)
-        lost = squared_norms(Z.cpu() - torch.from_numpy(self.reconstruct(self.activations_)))  # (samples,)
-        self.reconstruction_error_ = (float(lost.sum()) / (float(squared_norms(Z).sum()) or 1.0)) ** 0.5
+        errors = squared_norms(Z.cpu() - torch.from_numpy(self.reconstruct(self.activations_)))  # (samples,)
+        self.reconstruction_error_ = (float(errors.sum()) / (float(squared_norms(Z).sum()) or 1.0)) ** 0.5
         return self
 
     @abstractmethod
@@ -46,36 +34,26 @@ class _Rival(Dictionary):
         """The concepts of checked states: (samples, width) to (concepts, width)."""
 
 
-class _Nearest(_Rival):
-    """Concepts that are places among the states: the nearer, the more active."""
+class _Nearest(_Baseline):
+    """Concepts that are points among the states: the nearer, the more active."""
 
     def transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
-        """Activations of states: ``1 / (1 + distance)`` to each concept, Euclidean (the paper's code).
-
-        Parameters
-        ----------
-        Z : array or tensor, shape (samples, width)
-            States, of any float type.
-
-        Returns
-        -------
-        ndarray of float32, shape (samples, concepts)
-            Above 0 and at most 1.
-
-        Raises
-        ------
-        ValueError
-            If there are no concepts yet, or `Z` is no finite matrix of their width.
-        """
+        """Activations of states: ``1 / (1 + distance)`` to each concept, Euclidean (the paper's code)."""
         Z = self.check_states(Z)
         U = torch.as_tensor(self.components_).to(Z).double()
-        exact = "donot_use_mm_for_euclid_dist"  # a concept is at no distance from itself
+        exact = "donot_use_mm_for_euclid_dist"  # else a concept would be at a small distance from itself
         distances = torch.cat([torch.cdist(chunk, U, compute_mode=exact) for chunk in in_chunks(Z)])
         return (1 / (1 + distances)).float().cpu().numpy()
 
     def reconstruct(self, V: np.ndarray) -> np.ndarray:
         """The most active concept, which is the nearest: (samples, concepts) to float32 (samples, width)."""
         return self.components_[np.asarray(V).argmax(axis=1)]
+
+    def activation_gradient(self, z: Tensor, k: int) -> Tensor:
+        """Towards the concept, steepest close to it; zero where the state is the concept."""
+        difference = torch.as_tensor(self.components_[k]).double() - z.double().cpu()
+        distance = difference.norm().clamp(min=1e-12)
+        return difference / distance / (1 + distance) ** 2
 
 
 class Simple(_Nearest):
@@ -117,7 +95,7 @@ class KMeans(_Nearest):
         return clusters.fit(Z.double().cpu().numpy()).cluster_centers_
 
 
-class PCA(_Rival):
+class PCA(_Baseline):
     """Principal axes of the centred states as concepts: the paper's baseline PCA, by scikit-learn.
 
     Its activations have a sign: a state may lie on either side of the mean.
@@ -148,22 +126,7 @@ class PCA(_Rival):
             raise ValueError(f"n_concepts={self.n_concepts} is more than the width of {Z.shape[1]}: lower it.")
 
     def transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
-        """Activations of states: their signed scores ``(z - mean) . u_k`` (the paper's code).
-
-        Parameters
-        ----------
-        Z : array or tensor, shape (samples, width)
-            States, of any float type.
-
-        Returns
-        -------
-        ndarray of float32, shape (samples, concepts)
-
-        Raises
-        ------
-        ValueError
-            If there are no concepts yet, or `Z` is no finite matrix of their width.
-        """
+        """Activations of states: their signed scores ``(z - mean) . u_k`` (the paper's code)."""
         Z = self.check_states(Z)
         U, mean = (torch.as_tensor(array).to(Z).double() for array in (self.components_, self.mean_))
         return torch.cat([(chunk - mean) @ U.T for chunk in in_chunks(Z)]).float().cpu().numpy()
@@ -174,13 +137,15 @@ class PCA(_Rival):
 
     def _learn(self, Z: Tensor) -> np.ndarray:
         axes = decomposition.PCA(self.n_concepts, random_state=self.random_state)
-        with np.errstate(invalid="ignore", divide="ignore"):  # shares of no variance, which nobody reads
+        with np.errstate(
+            invalid="ignore", divide="ignore"
+        ):  # explained shares of a variance of zero, which are not used
             axes.fit(Z.double().cpu().numpy())
         self.mean_ = axes.mean_.astype(np.float32)
         return axes.components_
 
 
-class RandomDictionary(_Rival):
+class RandomDictionary(_Baseline):
     """Random directions as concepts, with Semi-NMF's activations: what any dictionary has to beat (ours).
 
     Parameters

@@ -19,36 +19,15 @@ def match(concepts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
     Returns
     -------
     partners : numpy.ndarray
-        (concepts,), the row of `others` for each concept; -1 for concepts that are left over.
+        (concepts,), the row of `others` for each concept; -1 for unmatched concepts.
     cosines : numpy.ndarray
-        (concepts,), of each pair; NaN for concepts that are left over.
+        (concepts,), of each pair; NaN for unmatched concepts.
     """
     similarity = _unit(concepts) @ _unit(others).T  # (concepts, others)
     rows, columns = linear_sum_assignment(similarity, maximize=True)
     partners, cosines = np.full(len(concepts), -1), np.full(len(concepts), np.nan)
     partners[rows], cosines[rows] = columns, similarity[rows, columns]
     return partners, cosines
-
-
-def stability(dictionaries: list[np.ndarray]) -> np.ndarray:
-    """How well each dictionary is found again in the others: its mean matched cosine with each, averaged (ours).
-
-    Parameters
-    ----------
-    dictionaries : list of numpy.ndarray
-        (concepts, width) each, such as those of several seeds.
-
-    Returns
-    -------
-    numpy.ndarray
-        (dictionaries,), at most 1; NaN if there is only one.
-    """
-    n = len(dictionaries)
-    cosines = np.full((n, n), np.nan)
-    for i in range(n):
-        for j in range(i + 1, n):
-            cosines[i, j] = cosines[j, i] = np.nanmean(match(dictionaries[i], dictionaries[j])[1])
-    return np.array([np.nan] * n) if n < 2 else np.nanmean(cosines, axis=1)
 
 
 def _unit(concepts: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ Notation (samples are rows here; the paper's Z, U and V are the transposes)
 
     minimise  ||Z - V U||_F^2 + lam * sum(V)    with V >= 0 and ||u_k||_2 <= 1
 
-Starts are drawn in starts.py, improved in alternation.py, and a state's activations are solved in activations.py.
+Initial concepts come from initialization.py, solver.py improves them, and activations.py solves a state's activations.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from torch import Tensor
 from .activations import solve_activations
 from .base import Dictionary, as_matrix, squared_norms
 from .initialization import initial_concepts
-from .solver import End, best_of_restarts, into_ball
+from .solver import Result, best_of_restarts, into_ball
 
-SMALL = 2**22  # states of no more numbers are worked on in float64, and from more starts, at next to no cost
-MANY_STARTS, FEW_STARTS = 8, 4
+MAX_SMALL = 2**22  # numbers in Z, up to which float64 and more restarts cost next to nothing
+N_INIT_SMALL, N_INIT_LARGE = 8, 4
 
 
 def largest_useful_lam(Z: np.ndarray | Tensor) -> float:
@@ -48,9 +48,9 @@ def _largest_useful_lam(squares: Tensor) -> float:
 class SemiNMF(Dictionary):
     """A dictionary of concepts by sparse semi-non-negative matrix factorisation.
 
-    The objective (top of this file) is the paper's (section 3, arXiv 2406.08074), the solver ours: projected
-    gradient on one concept at a time, for all starts together, on the device of the states (the CPU if it has no
-    float64). Beside the states it needs memory for about six times `n_init` dictionaries and their activations.
+    The objective (top of this file) is the paper's (section 3, arXiv 2406.08074), the solver ours: block
+    coordinate descent by exact projected gradient steps, extrapolated, for all restarts together, on the device of the
+    states (the CPU if it has no float64). Beside the states it needs memory for about six times `n_init` dictionaries and their activations.
 
     Parameters
     ----------
@@ -59,12 +59,13 @@ class SemiNMF(Dictionary):
     lam : float, default=1.0
         Weight of the L1 term, in the unit of a state: the paper's lambda, twice scikit-learn's ``alpha``.
     max_iter : int, default=2000
-        Most rounds of a start; reaching it warns.
+        Largest number of iterations of a restart; reaching it warns.
     tol : float, default=1e-6
-        A start ends when a plain round lowers the objective by no more than this fraction of it.
+        A restart has converged when an un-extrapolated iteration lowers the objective by no more than this fraction of it.
     n_init : int, optional
-        First the singular vectors of the states, then samples drawn far apart; the lowest objective is kept.
-        Default: 8, but 4 if the states are more than four million numbers, where each start costs.
+        Number of restarts: the first from the singular vectors of the states, the others from samples drawn far apart; the
+        lowest objective is kept.
+        Default: 8, but 4 if the states are more than four million numbers, where each restart costs.
     random_state : int, default=0
         Seed. One seed gives one answer, to the last bit on one machine.
     relative_lam : float, optional
@@ -77,14 +78,14 @@ class SemiNMF(Dictionary):
     ----------
     components_ : ndarray of float32, shape (concepts, width)
     activations_ : ndarray of float32, shape (samples, concepts)
-        ``transform(Z)``: solved to the end after the last round.
+        ``transform(Z)``: solved to the end after the last iteration.
     lam_ : float
         The lambda in use: `lam`, or what `relative_lam` comes to.
     objective_ : list of float
-        Value after each round of the kept start; never rises.
+        Value after each iteration of the best restart; never rises.
     n_iter_ : int
     n_running_ : list of int
-        How many starts were under way in each round: all that the fit did.
+        How many restarts ran in each iteration: all that the fit did.
     reconstruction_error_ : float
         ``||Z - V U||_F / ||Z||_F``, or 0 if all states are zero.
     """
@@ -132,7 +133,7 @@ class SemiNMF(Dictionary):
         Z : array or tensor, shape (samples, width)
             States, of any float type.
         start : array or tensor, shape (at most n_concepts, width), optional
-            Concepts to start from, beside the `n_init` others; concepts that are missing are drawn (ours).
+            Initial concepts of one more restart, beside the `n_init` others; concepts that are missing are drawn (ours).
 
         Raises
         ------
@@ -144,13 +145,13 @@ class SemiNMF(Dictionary):
         self.check_number(Z)
         squares = squared_norms(Z)  # (samples,)
         self.lam_ = self.lam if self.relative_lam is None else self.relative_lam * _largest_useful_lam(squares)
-        end, self.n_running_ = self._lowest_end(Z.double() if Z.numel() <= SMALL else Z, squares, start)
-        self.objective_, self.n_iter_ = end.objective, len(end.objective)
-        self.components_ = end.U.float().cpu().numpy()
+        result, self.n_running_ = self._best_of_restarts(Z.double() if Z.numel() <= MAX_SMALL else Z, squares, start)
+        self.objective_, self.n_iter_ = result.objective, len(result.objective)
+        self.components_ = result.U.float().cpu().numpy()
         V, square = solve_activations(Z, squares, torch.as_tensor(self.components_).to(Z), self.lam_)
         self.activations_ = V.float().contiguous().cpu().numpy()
         self.reconstruction_error_ = (square / (float(squares.sum()) or 1.0)) ** 0.5
-        self._warn_of_poor_fit(end)
+        self._warn_of_poor_fit(result)
         return self
 
     def transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
@@ -189,11 +190,13 @@ class SemiNMF(Dictionary):
         if self.relative_lam is not None and not 0 <= self.relative_lam < 1:
             raise ValueError(f"relative_lam must be at least 0 and below 1, not {self.relative_lam}.")
 
-    def _lowest_end(self, Z: Tensor, squares: Tensor, given: np.ndarray | Tensor | None) -> tuple[End, list[int]]:
-        """The start that ends lowest, and how many were under way in each round."""
-        n_init = self.n_init or (MANY_STARTS if Z.numel() <= SMALL else FEW_STARTS)
+    def _best_of_restarts(
+        self, Z: Tensor, squares: Tensor, given: np.ndarray | Tensor | None
+    ) -> tuple[Result, list[int]]:
+        """The result of lowest objective, and how many restarts ran in each iteration."""
+        n_init = self.n_init or (N_INIT_SMALL if Z.numel() <= MAX_SMALL else N_INIT_LARGE)
         n_init += given is not None
-        U = initial_concepts(Z, squares, self.n_concepts, n_init, self.random_state)  # (starts, concepts, width)
+        U = initial_concepts(Z, squares, self.n_concepts, n_init, self.random_state)  # (restarts, concepts, width)
         if given is not None:
             given = into_ball(as_matrix(given, "concept").to(Z, copy=True))
             if given.shape[1] != Z.shape[1] or len(given) > self.n_concepts:
@@ -201,12 +204,12 @@ class SemiNMF(Dictionary):
             U[-1, : len(given)] = given
         return best_of_restarts(Z, squares, U, self.lam_, self.tol, self.max_iter, self.verbose)
 
-    def _warn_of_poor_fit(self, end: End) -> None:
+    def _warn_of_poor_fit(self, result: Result) -> None:
         """Warn of a fit that was cut off, and of concepts that no sample uses."""
-        if not end.settled:
+        if not result.converged:
             warnings.warn(
-                f"Semi-NMF has not settled in max_iter={self.max_rounds}: the last round lowered "
-                f"the objective by {end.decrease:.1e} of it (tol={self.tol:.1e}).",
+                f"Semi-NMF has not converged in max_iter={self.max_iter}: the last iteration lowered "
+                f"the objective by {result.decrease:.1e} of it (tol={self.tol:.1e}).",
                 stacklevel=3,
             )
         if n_unused := int((self.activations_ == 0).all(axis=0).sum()):

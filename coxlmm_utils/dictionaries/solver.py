@@ -1,194 +1,207 @@
-"""The rounds of Semi-NMF: several starts side by side, each improving V with U fixed, then U with V fixed.
+"""Block coordinate descent for Semi-NMF: several restarts side by side, each improving V with U fixed, then U with V fixed.
 
 Notation (samples are rows of Z; V is held transposed, so that a concept is one contiguous row)
 
-    Z   (samples, width)                states; read twice a round for all starts together, never copied
-    U   (starts, concepts, width)       V   (starts, concepts, samples)
-    G = U U^T   (starts, concepts, concepts)      T = U Z^T - lam / 2   (starts, concepts, samples)
-    A = V V^T   (starts, concepts, concepts)      C = V Z               (starts, concepts, width)
+    Z   (samples, width)                states; read twice per iteration for all restarts together, never copied
+    U   (restarts, concepts, width)     V   (restarts, concepts, samples)
+    G = U U^T   (restarts, concepts, concepts)      T = U Z^T - lam / 2   (restarts, concepts, samples)
+    A = V V^T   (restarts, concepts, concepts)      C = V Z               (restarts, concepts, width)
 
-    f = ||Z - V^T U||_F^2 + lam * sum(V)    (starts,)
+    f = ||Z - V^T U||_F^2 + lam * sum(V)    (restarts,)
 
-Products with Z are in its own float type; what is summed over samples or over the width is in float64.
-States are thought of as divided by `scale`, about their longest norm, so that no product overflows.
+Products with Z are in its own float type; sums over samples or over the width are in float64.
+States are divided by `scale`, about their longest norm, so that no product overflows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-SWEEPS = 2  # passes over the concepts in each half of a round; cheap beside reading Z
+N_SWEEPS = 2  # over the concepts, in each half of an iteration; cheap beside reading Z
+MAX_SUMMANDS = 512  # added up in float32 before the sum goes on in float64
 
 
 @dataclass(frozen=True)
-class End:
-    """Where a start has come to: its concepts, the objective after each round, and whether and how it settled."""
+class Result:
+    """What one restart ended with."""
 
     U: Tensor  # (concepts, width)
-    objective: list[float]
-    decrease: float  # of the last round, relative
-    settled: bool
+    objective: list[float]  # after each iteration
+    decrease: float  # of the objective in the last iteration, relative
+    converged: bool
 
 
 def best_of_restarts(
     Z: Tensor, squares: Tensor, U: Tensor, lam: float, tol: float, max_iter: int, progress: bool = False
-) -> tuple[End, list[int]]:
-    """All starts to their ends: the one with the lowest objective, and how many were under way in each round."""
-    rounds = Alternation(Z, squares, U, lam, tol)
-    settled, under_way, lowest = torch.zeros_like(rounds.plain), [[] for _ in U], None
-    bar = tqdm(range(max_iter), desc="Semi-NMF", unit="rounds", delay=3, leave=False, disable=not progress)
-    n_under_way = []
-    for number in bar:
-        settled = rounds.step() if number else settled
-        n_under_way.append(len(rounds))
-        for curve, value in zip(under_way, rounds.objective):
+) -> tuple[Result, list[int]]:
+    """Run all restarts to their ends: the result of lowest objective, and how many ran in each iteration."""
+    descent = BlockCoordinateDescent(Z, squares, U, lam, tol)
+    curves, best, n_running = [[] for _ in U], None, []
+    bar = tqdm(range(max_iter), desc="Semi-NMF", unit="iterations", delay=3, leave=False, disable=not progress)
+    for iteration in bar:
+        # The constructor has made the first iteration already.
+        converged = descent.step() if iteration else torch.zeros_like(descent.now.unextrapolated)
+        n_running.append(len(descent))
+        for curve, value in zip(curves, descent.objective):
             curve.append(value)
-        over = settled | (number == max_iter - 1)
-        for i in over.nonzero()[:, 0].tolist():
-            if lowest is None or under_way[i][-1] < lowest.objective[-1]:
-                lowest = End(rounds.U[i], under_way[i], float(rounds.decrease[i]), bool(settled[i]))
-        if over.any():
-            under_way = [curve for curve, ended in zip(under_way, over.tolist()) if not ended]
-            rounds.select(~over)
-        if not under_way:
+        ended = converged | (iteration == max_iter - 1)
+        for i in ended.nonzero()[:, 0].tolist():
+            if best is None or curves[i][-1] < best.objective[-1]:
+                best = Result(descent.now.U[i], curves[i], float(descent.now.decrease[i]), bool(converged[i]))
+        if ended.any():
+            curves = [curve for curve, over in zip(curves, ended.tolist()) if not over]
+            descent.now = descent.now.select(~ended)
+        if not curves:
             break
     bar.close()
-    return lowest, n_under_way
+    return best, n_running
 
 
-class Alternation:
-    """Starts on their way to the nearest minimum of the Semi-NMF objective (paper section 3, solver ours).
+@dataclass
+class Restarts:
+    """The restarts that still run: the first dimension of every tensor counts them."""
 
-    Each round first moves on along the last change of U and V, by a factor that grows while this pays (the
-    extrapolation of Ang and Gillis, 2019). A round that would raise the objective is not kept: the next one, and
-    any after a round that lowers it by less than `tol` of it, is plain. A plain round that does so is the last.
+    U: Tensor  # (restarts, concepts, width)
+    V: Tensor  # (restarts, concepts, samples)
+    U_previous: Tensor
+    V_previous: Tensor
+    f: Tensor  # (restarts,) like all that follow: the objective of the scaled states
+    unextrapolated: Tensor  # whether the next iteration is
+    n_idle: Tensor  # un-extrapolated iterations in a row that lowered f by no more than `tol` of it
+    factor: Tensor  # of the extrapolation
+    cap: Tensor  # of that factor
+    decrease: Tensor  # of f in the last iteration that was kept, relative
 
-    A concept that no sample uses is re-drawn, one a round: it becomes the direction of what is left of the worst
-    reconstructed sample. Its activations are all zero, so the objective stays, and the next round can only lower it.
+    def select(self, which: Tensor) -> Restarts:
+        """Some of the restarts, (restarts,) bool."""
+        return Restarts(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
-    Parameters
-    ----------
-    Z : Tensor
-        (samples, width), float32 or float64.
-    squares : Tensor
-        (samples,), the squared norms of the states, in float64.
-    U : Tensor
-        (starts, concepts, width), of the same type, in the unit ball.
-    lam : float
-        Of the paper's convention.
-    tol : float
+
+class BlockCoordinateDescent:
+    """Exact projected gradient steps on one concept at a time, extrapolated (objective: paper section 3; solver ours).
+
+    Each iteration first moves on along the last change of U and V, by a factor that grows while this pays (the
+    extrapolation of Ang and Gillis, 2019). An iteration that would raise the objective is not kept: the next one, and
+    any after an iteration that lowers it by less than `tol` of it, is un-extrapolated. An un-extrapolated iteration
+    that does so is the last: extrapolation can stall, block coordinate descent by itself only at a stationary point.
+
+    A concept that no sample uses is replaced, one per iteration: it becomes the direction of the residual of the worst
+    reconstructed sample. Its activations are all zero, so the objective stays, and the next iteration can only lower it.
     """
 
     def __init__(self, Z: Tensor, squares: Tensor, U: Tensor, lam: float, tol: float) -> None:
         self.Z, self.tol = Z, tol
-        self.scale = 2.0 ** round(math.log2(float(squares.max()) or 1.0) / 2)  # a power of two: exact
-        self.lam, self.squares = lam / self.scale, squares / self.scale**2
+        self.scale = 2.0 ** round(math.log2(float(squares.max()) or 1.0) / 2)  # a power of two: dividing is exact
+        self.lam, self.squares = lam / self.scale, squares / self.scale**2  # squares: norms of states, (samples,)
         self.energy = self.squares.sum()  # ||Z||_F^2
-        self.U, self.V = U, Z.new_zeros(*U.shape[:2], len(Z))
-        self.f, _ = self._round(self.U, self.V)
-        self.U_before, self.V_before = self.U.clone(), self.V.clone()  # whose memory the next round takes over
-        self.plain = torch.ones_like(self.f, dtype=torch.bool)
-        self.idle = torch.zeros_like(self.f, dtype=torch.long)
-        self.factor, self.ceiling = torch.full_like(self.f, 0.5), torch.ones_like(self.f)  # of the extrapolation
-        self.decrease = torch.full_like(self.f, torch.inf)  # of the last round that was kept, relative
+        V = Z.new_zeros(*U.shape[:2], len(Z))
+        f, _ = self._iterate(U, V)
+        self.now = Restarts(
+            U,
+            V,
+            U.clone(),
+            V.clone(),
+            f,
+            unextrapolated=torch.ones_like(f, dtype=torch.bool),
+            n_idle=torch.zeros_like(f, dtype=torch.long),
+            factor=torch.full_like(f, 0.5),
+            cap=torch.ones_like(f),
+            decrease=torch.full_like(f, torch.inf),
+        )
 
     def __len__(self) -> int:
-        return len(self.U)
+        return len(self.now.U)
 
     @property
     def objective(self) -> list[float]:
-        """Of each start, in the unit of the states."""
-        return (self.f * self.scale**2).tolist()
+        """Of each restart, in the unit of the states."""
+        return (self.now.f * self.scale**2).tolist()
 
     def step(self) -> Tensor:
-        """One round of every start; (starts,) bool, which of them have settled."""
-        reach = 1 + torch.where(self.plain, 0, self.factor).to(self.U)[:, None, None]
-        U, V = into_ball(self.U_before.lerp_(self.U, reach)), self.V_before.lerp_(self.V, reach).relu_()
-        f, redrawn = self._round(U, V)
-        better = f <= self.f
-        decrease = (self.f - f) / self.f.clamp(min=1e-300)
-        self.decrease = torch.where(better, decrease, self.decrease)
+        """One iteration of every restart; (restarts,) bool, which of them have converged."""
+        now = self.now
+        # 1 stays where it is, 1 + factor goes as far again, times the factor, as from the previous iterate to this one.
+        reach = 1 + torch.where(now.unextrapolated, 0, now.factor).to(now.U)[:, None, None]
+        # In place: the memory of the previous iterates becomes that of the new ones.
+        U, V = into_ball(now.U_previous.lerp_(now.U, reach)), now.V_previous.lerp_(now.V, reach).relu_()
+        f, replaced = self._iterate(U, V)
+        better = f <= now.f
+        decrease = (now.f - f) / now.f.clamp(min=1e-300)
         small = decrease <= self.tol
-        self.idle = torch.where(self.plain & small, self.idle + 1, 0)
+        now.decrease = torch.where(better, decrease, now.decrease)
+        now.n_idle = torch.where(now.unextrapolated & small, now.n_idle + 1, 0)
         self._keep(better, U, V, f)
-        self.plain = ~better | small | redrawn
-        return self.idle > torch.where(redrawn, 2, 0)  # a re-drawn concept gets its chance
-
-    def select(self, which: Tensor) -> None:
-        """Go on with some of the starts only."""
-        for name, value in vars(self).items():
-            if name in ("U", "V", "U_before", "V_before", "f", "plain", "idle", "factor", "ceiling", "decrease"):
-                setattr(self, name, value[which])
+        now.unextrapolated = ~better | small | replaced
+        return now.n_idle > torch.where(replaced, 2, 0)  # a replaced concept gets two more iterations to be of use
 
     def _keep(self, better: Tensor, U: Tensor, V: Tensor, f: Tensor) -> None:
-        """Take the new concepts and activations where they are better, and learn how far to extrapolate."""
-        new = (U, V) if better.all() else _chosen(better, (U, V), (self.U, self.V))
-        (self.U_before, self.V_before), (self.U, self.V) = (self.U, self.V), new
-        self.f = torch.where(better, f, self.f)
-        self.ceiling = torch.where(better, (1.05 * self.ceiling).clamp(max=1), self.factor)
-        self.factor = torch.where(better, torch.minimum(1.1 * self.factor, self.ceiling), self.factor / 1.5)
+        """Keep the new iterates of the restarts that they are better for, and adapt how far to extrapolate."""
+        now = self.now
+        if not better.all():
+            U, V = (torch.where(better[:, None, None], new, old) for new, old in ((U, now.U), (V, now.V)))
+        now.U_previous, now.V_previous, now.U, now.V = now.U, now.V, U, V
+        now.f = torch.where(better, f, now.f)
+        # A factor that failed caps the factor; the cap recovers more slowly than the factor grows towards it.
+        now.cap = torch.where(better, (1.05 * now.cap).clamp(max=1), now.factor)
+        now.factor = torch.where(better, torch.minimum(1.1 * now.factor, now.cap), now.factor / 1.5)
 
-    def _round(self, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        """Improve V, then U, in place; the objective, and which starts had a concept re-drawn."""
+    def _iterate(self, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+        """Improve V, then U, in place; the objective, and which restarts had a concept replaced."""
         G = gram(U)
         T = self._times_states(U, self.Z.T).sub_(self.lam / 2)
-        descend(V, G, T, torch.relu_, SWEEPS)
-        redrawn = self._redraw(U, V, G, T)
+        sweep_rows(V, G, T, torch.relu_, N_SWEEPS)
+        replaced = self._replace_unused(U, V, G, T)
         A, C = gram(V), self._times_states(V, self.Z)
-        descend(U, A, C, into_ball, SWEEPS)
+        sweep_rows(U, A, C, into_ball, N_SWEEPS)
         fit = (U * C).sum(dim=(1, 2), dtype=torch.float64)
         square = self.energy - 2 * fit + (A * gram(U)).sum(dim=(1, 2))  # ||Z - V^T U||_F^2
-        return square.clamp(min=0) + self.lam * V.sum(dim=(1, 2), dtype=torch.float64), redrawn
+        return square.clamp(min=0) + self.lam * V.sum(dim=(1, 2), dtype=torch.float64), replaced
 
     def _times_states(self, X: Tensor, Z: Tensor) -> Tensor:
-        """X times the scaled states, for all starts in one product."""
+        """X times the scaled states, for all restarts in one product."""
         return (X.flatten(0, 1) @ Z).div_(self.scale).view(*X.shape[:2], -1)
 
-    def _redraw(self, U: Tensor, V: Tensor, G: Tensor, T: Tensor) -> Tensor:
-        """Turn the first unused concept of each start, in place, to what the worst sample lacks; which had one."""
-        redrawn = torch.zeros(len(U), dtype=torch.bool, device=U.device)
-        unused = V.amax(dim=2) == 0  # (starts, concepts)
-        for start, k in unused.nonzero()[unused.cumsum(1)[unused] == 1].tolist():
-            left = self.squares + (V[start] * (G[start].to(V) @ V[start] - 2 * T[start] - self.lam)).sum(0)
-            worst = int(left.argmax())
-            residual = self.Z[worst] / self.scale - V[start, :, worst] @ U[start]
+    def _replace_unused(self, U: Tensor, V: Tensor, G: Tensor, T: Tensor) -> Tensor:
+        """Turn each restart's first unused concept, in place, to the worst sample's residual; (restarts,) bool: whether."""
+        replaced = torch.zeros(len(U), dtype=torch.bool, device=U.device)
+        unused = V.amax(dim=2) == 0  # (restarts, concepts)
+        for i, k in unused.nonzero()[unused.cumsum(1)[unused] == 1].tolist():
+            errors = self.squares + (V[i] * (G[i].to(V) @ V[i] - 2 * T[i] - self.lam)).sum(0)  # (samples,)
+            worst = int(errors.argmax())
+            residual = self.Z[worst] / self.scale - V[i, :, worst] @ U[i]
             if residual.norm() > self.lam / 2:  # else it would activate nothing
-                U[start, k] = residual / residual.norm()
-                redrawn[start] = True
-        return redrawn
+                U[i, k] = residual / residual.norm()
+                replaced[i] = True
+        return replaced
 
 
-def _chosen(which: Tensor, these: tuple[Tensor, ...], those: tuple[Tensor, ...]) -> list[Tensor]:
-    """Of `these` the starts in `which`, of `those` the others."""
-    return [torch.where(which[:, None, None], this, that) for this, that in zip(these, those)]
-
-
-def descend(X: Tensor, H: Tensor, T: Tensor, project: Callable[[Tensor], Tensor], sweeps: int) -> None:
+def sweep_rows(X: Tensor, H: Tensor, T: Tensor, project: Callable[[Tensor], Tensor], n_sweeps: int) -> None:
     """Lower <X, H X> - 2 <X, T>, in place, by projected gradient on one row of X at a time.
 
-    X and T are (starts, concepts, n), H is (starts, concepts, concepts); `project` works in place. A row's curvature
-    is the same in all directions, so that each step ends at the row's minimum.
+    X and T are (restarts, concepts, n), H is (restarts, concepts, concepts); `project` works in place. A row's
+    curvature is the same in all directions, so one step of length 1 / curvature ends exactly at the row's minimum.
     """
     curvature = H.diagonal(dim1=1, dim2=2)
     steps, H = torch.where(curvature > 0, 1 / curvature, 0).to(X), H.to(X)
-    slope = torch.empty_like(X[:, :1])  # (starts, 1, n)
-    for k in [*range(X.shape[1])] * sweeps:
+    slope = torch.empty_like(X[:, :1])  # (restarts, 1, n)
+    for k in [*range(X.shape[1])] * n_sweeps:
         torch.baddbmm(T[:, k : k + 1], H[:, k : k + 1], X, alpha=-1, out=slope)
         project(X[:, k].addcmul_(slope[:, 0], steps[:, k : k + 1]))
 
 
 def into_ball(concepts: Tensor) -> Tensor:
-    """Concepts, (..., width), those longer than 1 shortened to 1, in place."""
+    """Project concepts, (..., width), on the unit ball, in place."""
     return concepts.div_(concepts.norm(dim=-1, keepdim=True).clamp_(min=1))
 
 
 def gram(X: Tensor) -> Tensor:
-    """Inner products of the rows of each start, (starts, concepts, concepts): short sums in X's type, long in float64."""
-    short = 512 if X.dtype == torch.float32 else X.shape[2]
-    return sum((part @ part.transpose(1, 2)).double() for part in X.split(short, dim=2))
+    """Inner products of each restart's rows, (restarts, concepts, concepts), in float64."""
+    # float32 products are fast, and short sums of them exact enough; rounding would add up in long ones
+    length = MAX_SUMMANDS if X.dtype == torch.float32 else X.shape[2]
+    return sum((part @ part.transpose(1, 2)).double() for part in X.split(length, dim=2))

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..concepts import ground_pictures, ground_words, overlaps, words_said
-from ..dictionaries import SemiNMF, stability
+from ..concepts import concept_stability, ground_pictures, ground_words, overlaps, words_said
+from ..dictionaries import SemiNMF
 from ..extraction import States
 from ..models import LMM, Layer
 
@@ -81,7 +81,9 @@ def sweep(
     table = pd.DataFrame(rows)
     if len(seeds) > 1:
         for _, alike in table.groupby(SETTING, sort=False):
-            table.loc[alike.index, "stability"] = stability([concepts[row] for row in alike.index])
+            for row in alike.index:
+                others = [concepts[other] for other in alike.index if other != row]
+                table.loc[row, "stability"] = np.nanmean(concept_stability(concepts[row], others))
     return table
 
 

@@ -111,11 +111,13 @@ def make_systems(
     systems = [found.system("simple", seeds[0], Simple(n), states, tested)]
     systems.append(found.system("pca", seeds[0], PCA(n), states, tested))
     for seed in tqdm(seeds, desc="dictionaries", unit="seeds"):
-        seeded = _quiet(dictionary, seed)
+        seeded = dictionary.clone(random_state=seed, verbose=False)
         ours = found.system("semi_nmf", seed, seeded, states, tested)
         systems += [ours, *(found.random(ours, name) for name in RANDOM)]
         systems.append(found.system("kmeans", seed, KMeans(n, random_state=seed), states, tested))
-        systems.append(found.system("noise_imgs", seed, _quiet(dictionary, seed), noise, noise_tested))
+        systems.append(
+            found.system("noise_imgs", seed, dictionary.clone(random_state=seed, verbose=False), noise, noise_tested)
+        )
     return systems
 
 
@@ -138,11 +140,6 @@ class _Finder:
         """The same concepts with random words."""
         words = random_words(self.lmm, system.words, self.layer, RANDOM[name], self.word_filter, system.seed)
         return replace(system, name=name, words=words)
-
-
-def _quiet(dictionary: SemiNMF, seed: int) -> SemiNMF:
-    """The same settings with another seed, and no progress bar of its own."""
-    return SemiNMF(**dictionary.get_params() | {"random_state": seed}, verbose=False)
 
 
 def _of_noise(lmm: LMM, states: States) -> States:

@@ -12,7 +12,6 @@ from torch import Tensor
 from transformers import BatchFeature
 
 from ..concepts import ConceptBank
-from ..dictionaries import KMeans, Simple
 from ..models import LMM, Box, capture, hook, image_grid, image_tokens, last_logits, seen_box, state_of
 from .explain import Explanation
 
@@ -178,7 +177,7 @@ def _gradients(lmm: LMM, bank: ConceptBank, batch: BatchFeature, position: int, 
     with torch.enable_grad():
         entering, stream = _streams(lmm, bank, batch)
         state = stream[0, position]  # (width,)
-        slope = _slope(bank, state.detach(), concept)
+        slope = bank.dictionary.activation_gradient(state.detach(), concept)  # (width,)
         [gradient] = torch.autograd.grad(state, entering, slope.to(state))  # (1, positions, width)
     return (gradient.double() * entering.detach().double()).sum(dim=-1)[0].cpu().numpy()
 
@@ -197,14 +196,3 @@ def _streams(lmm: LMM, bank: ConceptBank, batch: BatchFeature) -> tuple[Tensor, 
     with hook(lmm, 0, enter), hook(lmm, bank.layer, keep):  # a bank of layer 0 sees the leaf
         last_logits(lmm, batch, 1)  # which nobody reads
     return seen["entering"], seen["stream"]
-
-
-def _slope(bank: ConceptBank, state: Tensor, concept: int) -> Tensor:
-    """The derivative of a concept's activation by the state, see `patch_map`: (width,) in float64."""
-    U, z = torch.as_tensor(bank.concepts).double(), state.double().cpu()
-    if isinstance(bank.dictionary, (KMeans, Simple)):  # 1 / (1 + distance)
-        distance = (U[concept] - z).norm().clamp(min=1e-12)
-        return (U[concept] - z) / distance / (1 + distance) ** 2
-    used = torch.as_tensor(bank.project(z[None])[0] != 0)  # all of them for PCA, whose concepts are at right angles
-    used[concept] = True
-    return torch.linalg.pinv(U[used])[:, used[:concept].sum()]

@@ -39,7 +39,7 @@ def test_agrees_with_scikit_learn_to_1e_5():
 def test_blocks_give_the_same(monkeypatch):
     Z, U = planted(concepts=5)
     whole = solved(Z, U, 1.0)[0]
-    monkeypatch.setattr(activations, "BLOCK", 7)
+    monkeypatch.setattr(activations, "MAX_BLOCK", 7)
     assert solved(Z, U, 1.0)[0] == pytest.approx(whole, abs=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""The rivals: by hand for Simple, against scikit-learn for PCA and K-Means, against Semi-NMF for random directions."""
+"""The baselines: by hand for Simple, against scikit-learn for PCA and K-Means, against Semi-NMF for random directions."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def test_pca_of_all_axes_loses_nothing(Z):
 
 
 def test_the_seed_reaches_scikit_learn(monkeypatch, Z):
-    for library, rival in ((cluster, KMeans), (decomposition, PCA)):
-        oracle, seeds = getattr(library, rival.__name__), []
-        monkeypatch.setattr(library, rival.__name__, lambda n, random_state: seeds.append(random_state) or oracle(n))
-        rival(2, random_state=7).fit(Z)
+    for library, baseline in ((cluster, KMeans), (decomposition, PCA)):
+        oracle, seeds = getattr(library, baseline.__name__), []
+        monkeypatch.setattr(library, baseline.__name__, lambda n, random_state: seeds.append(random_state) or oracle(n))
+        baseline(2, random_state=7).fit(Z)
         assert seeds == [7]
 
 

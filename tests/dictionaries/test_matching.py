@@ -1,14 +1,14 @@
-"""One-to-one matching of concepts, and stability."""
+"""One-to-one matching of concepts."""
 
 import numpy as np
 import pytest
 
-from coxlmm_utils.dictionaries.matching import match, stability
+from coxlmm_utils.dictionaries.matching import match
 
 RNG = np.random.default_rng(0)
 
 
-def test_finds_a_permutation_again():
+def test_recovers_a_permutation():
     concepts = RNG.standard_normal((6, 10))
     order = RNG.permutation(6)
     partners, cosines = match(concepts, 3 * concepts[order])
@@ -35,12 +35,3 @@ def test_opposite_directions_do_not_match():
 
 def test_a_zero_concept_is_like_none():
     assert match(np.zeros((1, 3)), np.eye(1, 3))[1] == pytest.approx([0])
-
-
-def test_stability_averages_over_the_others():
-    same, other = np.eye(2, 4), np.eye(4)[2:]
-    assert stability([same, same[::-1], other]) == pytest.approx([0.5, 0.5, 0])
-
-
-def test_one_dictionary_has_no_stability():
-    assert np.isnan(stability([np.eye(2)])).all()

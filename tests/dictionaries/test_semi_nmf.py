@@ -165,7 +165,7 @@ def test_a_start_must_fit(Z, start):
 def test_large_states_are_worked_on_in_their_own_type(monkeypatch):
     Z = planted(samples=200, width=40)[0].astype(np.float32)
     precise = SemiNMF(3, n_init=4).fit(Z)
-    monkeypatch.setattr("coxlmm_utils.dictionaries.semi_nmf.SMALL", 0)
+    monkeypatch.setattr("coxlmm_utils.dictionaries.semi_nmf.MAX_SMALL", 0)
     own = SemiNMF(3, n_init=4).fit(Z)
     assert np.diff(own.objective_).max() <= 0
     assert own.objective_[-1] == pytest.approx(precise.objective_[-1], rel=1e-6)
@@ -277,7 +277,7 @@ def test_relative_lam_is_a_share_of_the_largest_useful_one(Z):
 
 @pytest.mark.parametrize("dtype, scale", [(np.float32, 1e25), (np.float32, 1e-25), (np.float64, 1e120)])
 def test_huge_and_tiny_norms(Z, dtype, scale, monkeypatch):
-    monkeypatch.setattr("coxlmm_utils.dictionaries.semi_nmf.SMALL", 0)  # else they would be float64
+    monkeypatch.setattr("coxlmm_utils.dictionaries.semi_nmf.MAX_SMALL", 0)  # else they would be float64
     plain = SemiNMF(3, lam=0.0, relative_lam=0.05).fit(Z.astype(dtype))
     scaled = SemiNMF(3, lam=0.0, relative_lam=0.05).fit((Z * scale).astype(dtype))
     assert scaled.reconstruction_error_ == pytest.approx(plain.reconstruction_error_, rel=1e-3)
@@ -316,7 +316,7 @@ def test_duplicate_samples():
     )  # the best for one concept: 5 long, shrunk by lam / 2
 
 
-@pytest.mark.filterwarnings("ignore:Semi-NMF has not settled")
+@pytest.mark.filterwarnings("ignore:Semi-NMF has not converged")
 @pytest.mark.parametrize("width, rank", [(12, 2), (2, 2)])
 def test_more_concepts_than_rank(width, rank):
     rng = np.random.default_rng(0)
@@ -334,12 +334,12 @@ def test_one_sample_one_concept():
 # Messages
 
 
-def test_warns_when_it_has_not_settled(Z):
-    with pytest.warns(UserWarning, match=r"not settled in max_iter=2: the last round .* \(tol=1.0e-06\)"):
+def test_warns_when_it_has_not_converged(Z):
+    with pytest.warns(UserWarning, match=r"not converged in max_iter=2: the last iteration .* \(tol=1.0e-06\)"):
         SemiNMF(3, max_iter=2).fit(Z)
 
 
-def test_settled_fit_does_not_warn(Z):
+def test_a_converged_fit_does_not_warn(Z):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         SemiNMF(3).fit(Z)

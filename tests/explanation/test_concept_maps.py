@@ -68,8 +68,8 @@ def test_the_state_is_that_of_the_explanation(request, monkeypatch, pictures, na
     explained = explained_by(lmm, dictionary, pictures, layer=layer, position=position)
     assert explained.activations.any() and explained.step > 0
     seen = []
-    project = ConceptBank.project
-    monkeypatch.setattr(ConceptBank, "project", lambda bank, Z: seen.append(project(bank, Z)) or seen[-1])
+    transform = SemiNMF.transform
+    monkeypatch.setattr(SemiNMF, "transform", lambda dictionary, Z: seen.append(transform(dictionary, Z)) or seen[-1])
     patch_map(lmm, explained, 0, "gradient")
     np.testing.assert_allclose(seen[0][0], explained.activations, rtol=1e-3, atol=1e-3)
 
