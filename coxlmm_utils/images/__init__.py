@@ -1,4 +1,4 @@
-"""TODO images"""
+"""Pictures with their reference captions, whatever their source; uploads, and perturbed copies."""
 
 from .captioned_images import CaptionedImages, warn_of_unreadable
 from .perturbed import GREY, blank_images, blurred_images, masked_images, noise_images

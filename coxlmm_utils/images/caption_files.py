@@ -1,4 +1,4 @@
-"""Captions as people give them: captions.json or captions.csv of a folder, one text or several of a picture."""
+"""Caption files of a folder, captions.json or captions.csv, with one text or several per picture."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from functools import cached_property
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..files import digest
 from ..text import whole_word, words_in
 from .pictures import as_rgb
 
@@ -28,7 +27,7 @@ class CaptionedImages:
     split : str
         Such as "train".
     ids : tuple of str
-        A name for each picture, each a different one.
+        A different name for each picture.
     references : sequence of tuple of str
         Reference captions of each picture; a tuple may be empty.
     open : callable
@@ -150,16 +149,6 @@ class CaptionedImages:
     def words(self) -> Counter[str]:
         """How often each word occurs in the references, in lower case."""
         return Counter(word for captions in self._read() for word in words_in(" ".join(captions)))
-
-    def stamp(self) -> str | None:
-        """A text that changes when a picture or a reference does; None if that cannot be told."""
-        if self.version is None:
-            return None
-        try:
-            versions = [self.version(id) for id in self.ids]
-        except OSError:  # a file is gone: what is made now must not be taken for the whole later
-            return None
-        return digest([self.source, self.split, self.ids, versions, [list(captions) for captions in self._read()]])
 
     def _read(self) -> Iterable[tuple[str, ...]]:
         """The references one by one, with a bar when it takes longer than a second."""

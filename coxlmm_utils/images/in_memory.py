@@ -1,4 +1,4 @@
-"""Captioned images from what the caller holds: a Dataset of Hugging Face's `datasets`, or a list of pictures."""
+"""Captioned images in memory: a Dataset of Hugging Face's `datasets`, or a list of pictures."""
 
 from __future__ import annotations
 

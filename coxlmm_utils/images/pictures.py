@@ -19,33 +19,23 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 MAX_SIDE = 2048  # pixels; far more than any vision tower reads
+MAX_PIXELS = 300_000_000  # of an upload; the largest phone cameras have 200 million
+MAX_NAME = 80  # characters of a file name in a message
 READABLE = (Image.Image, np.ndarray, str, Path, bytes, Mapping)  # what `read_picture` takes
+READERS = (  # by how a file begins
+    (rb"\xff\xd8\xff", JpegImageFile),
+    (rb"\x89PNG\r\n\x1a\n", PngImageFile),
+    (rb"GIF8[79]a", GifImageFile),
+    (rb"BM", BmpImageFile),
+    (rb"II[*+]\0|MM\0[*+]", TiffImageFile),
+    (rb"RIFF....WEBP", WebPImageFile),
+)
+HEIF = rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1|avi[fs])"
+AVERAGED = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")  # modes that can be reduced as they are
 
 
 def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.Image:
-    """A new RGB picture of any image: upright, transparent parts on white, at most `max_side` large (ours).
-
-    Parameters
-    ----------
-    image : PIL.Image.Image or numpy.ndarray
-        An image of any mode, of 8 or 16 bits a channel; or a uint8 array of shape (height, width) or
-        (height, width, channels) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA) channels.
-    max_side : int, default 2048
-        Longest side in pixels; a larger image is reduced, its proportions kept.
-
-    Returns
-    -------
-    PIL.Image.Image
-        The given image is left as it was.
-
-    Raises
-    ------
-    TypeError
-        If `image` is neither an image nor an array.
-    ValueError
-        If an array has another type or shape, or an image has no pixels, floating-point values (whose white nobody
-        knows) or a mode that cannot be read as RGB.
-    """
+    """A new RGB picture of any image: upright, transparent parts on white, at most `max_side` large (ours)."""
     image = _from_array(image) if isinstance(image, np.ndarray) else image
     if not isinstance(image, Image.Image):
         raise TypeError(
@@ -61,27 +51,7 @@ def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.I
 
 
 def open_picture(path: str | Path, max_side: int = MAX_SIDE) -> Image.Image:
-    """Read a picture file whole, as RGB (ours).
-
-    Parameters
-    ----------
-    path : str or Path
-        A file in any format that PIL reads; of an animation, the first frame.
-    max_side : int, default 2048
-        Longest side in pixels; a larger picture is reduced, a JPEG already while it is decoded.
-
-    Returns
-    -------
-    PIL.Image.Image
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    OSError
-        If the file is empty, damaged, cut short, not a picture, or has more pixels than PIL opens safely
-        (about 178 million; from half of that PIL warns). The message names the file.
-    """
+    """Read a picture file whole, as RGB (ours)."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no picture file {path}")
@@ -92,27 +62,7 @@ def open_picture(path: str | Path, max_side: int = MAX_SIDE) -> Image.Image:
 
 
 def read_picture(held: Image.Image | np.ndarray | str | Path | bytes | Mapping, name: str) -> Image.Image:
-    """The picture in whatever a list or a data set holds it in, as RGB (ours).
-
-    Parameters
-    ----------
-    held : PIL.Image.Image, numpy.ndarray, str, Path, bytes or mapping
-        An image, perhaps not read from its file yet; an array, as `as_rgb` takes it; the path or the bytes of a
-        file; or these two as {"bytes", "path"}, of which bytes go first.
-    name : str
-        What the message of an error calls it.
-
-    Returns
-    -------
-    PIL.Image.Image
-
-    Raises
-    ------
-    OSError
-        If there is nothing (None), or what there is cannot be read.
-    TypeError, ValueError
-        If it is none of these, or an array that `as_rgb` refuses.
-    """
+    """The picture in whatever a list or a data set holds it in, as RGB (ours)."""
     if isinstance(held, Mapping):
         held = held.get("path") if held.get("bytes") is None else held["bytes"]
     if held is None:
@@ -141,10 +91,20 @@ def _errors_name(name: str | Path) -> Iterator[None]:
         raise OSError(f"{name} cannot be read as a picture, it may be damaged: {error}") from error
 
 
-def _decoded(file: Path | BytesIO, max_side: int) -> Image.Image:
-    """A picture file's content. Warnings stay as they are set: their filters belong to all threads."""
-    with Image.open(file) as image:
+def _decoded(file: Path | BytesIO, max_side: int, reader: Callable = Image.open) -> Image.Image:
+    """A picture file's content. Warnings stay as they are set: their filters belong to all threads.
+
+    A format's own reader takes more than the 178 million pixels of `Image.open`, whose limit is one for the whole
+    process (it still holds for WebP, and for a few TIFF files).
+    """
+    with reader(file) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
         image.draft(None, (max_side, max_side))  # JPEG only: decode at 1/2, 1/4 or 1/8
+        # An upload may be huge: reduced before any conversion, there is no second copy of it at full size. Not where
+        # one colour stands for transparency, which averaging would blur.
+        if reader is not Image.open and image.mode in AVERAGED and "transparency" not in image.info:
+            image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
         return as_rgb(image, max_side)
 
 
@@ -173,44 +133,8 @@ def _without_transparency(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
 
 
-MAX_PIXELS = 300_000_000  # the largest phone cameras have 200 million
-NAME_LENGTH = 80  # characters of a file name that a message shows
-READERS = (  # by how a file begins
-    (rb"\xff\xd8\xff", JpegImageFile),
-    (rb"\x89PNG\r\n\x1a\n", PngImageFile),
-    (rb"GIF8[79]a", GifImageFile),
-    (rb"BM", BmpImageFile),
-    (rb"II[*+]\0|MM\0[*+]", TiffImageFile),
-    (rb"RIFF....WEBP", WebPImageFile),
-)
-HEIF = rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1|avi[fs])"
-AVERAGED = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")  # modes that can be reduced as they are
-
-
 def read_upload(content: bytes | memoryview, name: str, longest: int = 1600) -> Image.Image:
-    """The picture in an uploaded file, upright, RGB, of bounded size (ours).
-
-    Parameters
-    ----------
-    content : bytes or memoryview
-        The file, as `ipywidgets.FileUpload` holds it: JPEG, PNG, WebP, GIF, BMP or TIFF; of an animation, the first
-        frame.
-    name : str
-        The file's name, for messages only. It may hold anything: control characters are shown as "?", and it is cut at
-        80 characters; HTML has to be escaped by whoever shows the message on a page.
-    longest : int, default 1600
-        Longest side in pixels; a larger picture is reduced, a JPEG already while it is decoded.
-
-    Returns
-    -------
-    PIL.Image.Image
-
-    Raises
-    ------
-    ValueError
-        If the file is empty, no picture, of another format (HEIC, as iPhones keep it), damaged, or has more than 300
-        million pixels. One sentence that names the file.
-    """
+    """The picture in an uploaded file, upright, RGB, of bounded size (ours)."""
     shown, content = _shown(name), bytes(content)
     if not content:
         raise ValueError(f"{shown} is empty (0 bytes): choose it again, or another file.")
@@ -222,7 +146,7 @@ def read_upload(content: bytes | memoryview, name: str, longest: int = 1600) -> 
             f"{shown} is not a picture that is read here: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
         )
     try:
-        return _decoded_upload(reader, content, longest)
+        return _decoded(BytesIO(content), longest, reader)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         most = MAX_PIXELS // 10**6
         raise ValueError(f"{shown} has too many pixels (at most {most} million): make it smaller first.") from error
@@ -230,23 +154,8 @@ def read_upload(content: bytes | memoryview, name: str, longest: int = 1600) -> 
         raise ValueError(f"{shown} cannot be read, it may be damaged: export it as JPEG and try that.") from error
 
 
-def _decoded_upload(reader: Callable[[BytesIO], Image.Image], content: bytes, longest: int) -> Image.Image:
-    """A file's picture, reduced as early as can be, so that there is no second copy of a large one.
-
-    The reader is the format's own: `Image.open` refuses more than 178 million pixels, by a limit that is one for the
-    whole process. It still holds for WebP, and for a few TIFF files.
-    """
-    with reader(BytesIO(content)) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
-        image.draft(None, (longest, longest))  # JPEG only: decode at 1/2, 1/4 or 1/8
-        if image.mode in AVERAGED and "transparency" not in image.info:  # one colour of which stands for it
-            image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-        return as_rgb(image, longest)
-
-
 def _shown(name: str) -> str:
     """A file name as a message can show it."""
     printable = "".join(letter if letter.isprintable() else "?" for letter in name)
-    cut = printable if len(printable) <= NAME_LENGTH else f"{printable[: NAME_LENGTH - 1]}…"
+    cut = printable if len(printable) <= MAX_NAME else f"{printable[: MAX_NAME - 1]}…"
     return cut or "the file"

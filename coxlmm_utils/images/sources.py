@@ -1,4 +1,4 @@
-"""Where captioned images come from: the picture book, COCO with Karpathy's split, a folder, or the caller's hands."""
+"""Where captioned images come from: the picture book, COCO with Karpathy's split, a folder, a data set or a list."""
 
 from __future__ import annotations
 
@@ -50,9 +50,8 @@ def load_images(
         - A list of pictures: PIL images, arrays as `as_rgb` takes them, or paths.
     split : str, default "train"
         "train", "validation" or "test", or several: "validation+test". For COCO, "train" is Karpathy's train and
-        restval (113,287 pictures),
-        which fits the paper's counts (arXiv 2406.08074); "train_only" leaves out restval, as the released
-        code does. The other sources have no splits: all that they hold is loaded.
+        restval (113,287 pictures), which fits the paper's counts (arXiv 2406.08074); "train_only" leaves out restval, as
+        the released code does. The other sources have no splits: all that they hold is loaded.
     limit : int, optional
         Only the first so many pictures.
     image : str, default "image"
@@ -97,14 +96,14 @@ def load_images(
 
 
 def _named(source: str, splits: list[str], limit: int | None) -> CaptionedImages:
-    """Captioned images from a source that is told by its name."""
-    kind, _, place = source.partition(":")
+    """Captioned images from a named source."""
+    kind, _, folder = source.partition(":")
     if source == "picturebook":
         return _picturebook(splits, limit)
-    if kind == "coco" and place:
-        return _coco(source, Path(place).expanduser(), splits, limit)
-    if kind == "folder" and place:
-        return _folder(source, Path(place).expanduser(), limit)
+    if kind == "coco" and folder:
+        return _coco(source, Path(folder).expanduser(), splits, limit)
+    if kind == "folder" and folder:
+        return _folder(source, Path(folder).expanduser(), limit)
     raise ValueError(f"unknown source of images {source!r}; {SOURCES}")
 
 
@@ -112,11 +111,11 @@ def _named(source: str, splits: list[str], limit: int | None) -> CaptionedImages
 
 
 class _PageReferences(Sequence):
-    """The reference captions of pages, each written when first asked for."""
+    """The reference captions of pages, each made when first asked for."""
 
     def __init__(self, numbers: Sequence[int]):
         self._numbers = numbers
-        self._written: dict[int, tuple[str, ...]] = {}
+        self._made: dict[int, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -125,9 +124,9 @@ class _PageReferences(Sequence):
         from ..picturebook import references
 
         number = self._numbers[row]
-        if number not in self._written:
-            self._written[number] = references(number)
-        return self._written[number]
+        if number not in self._made:
+            self._made[number] = references(number)
+        return self._made[number]
 
 
 def _picturebook(splits: list[str], limit: int | None) -> CaptionedImages:
@@ -164,11 +163,11 @@ def _coco(source: str, folder: Path, splits: list[str], limit: int | None) -> Ca
     for split in splits:
         if split not in COCO_SPLITS:
             raise ValueError(f"COCO has no split {split!r}; choose one of {', '.join(COCO_SPLITS)}")
-    theirs = {name for split in splits for name in COCO_SPLITS[split]}
+    inner_splits = {name for split in splits for name in COCO_SPLITS[split]}
     split = "+".join(splits)
     path = _karpathy_file(folder)
     try:
-        rows = [row for row in read_json(path)["images"] if row["split"] in theirs][:limit]
+        rows = [row for row in read_json(path)["images"] if row["split"] in inner_splits][:limit]
         ids = tuple(f"{row['filepath']}/{row['filename']}" for row in rows)
         references = tuple(tuple(sentence["raw"].strip() for sentence in row["sentences"]) for row in rows)
     except (KeyError, TypeError) as error:
