@@ -1,4 +1,4 @@
-"""What figures are made of: colours, an empty figure, and pictures, boxes and words placed in inches."""
+"""What figures are made of: one palette, the style of charts, and pictures, boxes and words placed in inches."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ from PIL import Image
 
 from .files import atomic_write
 
-INK = "#2b2d42"
-QUIET = "#6b7489"
-BAR = "#e07a5f"
-NEGATIVE_BAR = "#3d5a80"
-PANEL = "#f6f4ef"
+INK = "#2b2d42"  # text
+QUIET = "#6b7489"  # less important text
+ACCENT = "#e07a5f"  # what a figure is about: bars, our method
+NEGATIVE = "#3d5a80"  # bars of negative values
+BLUE, GREEN, MAUVE, GOLD, SLATE = "#3d7ea6", "#5a9367", "#b08bbb", "#c9a227", "#7a8794"
+GREY = "#9aa3b2"  # controls
+PANEL = "#f6f4ef"  # behind a card
+PALE = "#e8e8ec"  # a grid
+EDGE = "#c8ccd4"  # an axis
+PALETTE = (ACCENT, BLUE, GREEN, MAUVE, GOLD, SLATE, "#a44a3f", "#3d405b")  # of series, in this order
 
 DPI = 100
-QUALITY = 85  # of pictures in a notebook
-COLOURS = 256  # of a chart in a notebook
-UNSEEN = 16  # the most that so few colours may change a pixel, of 255
+JPEG_QUALITY = 85  # of pictures in a notebook
+MAX_COLOURS = 256  # of a chart in a notebook
+MAX_CHANGE = 16  # of a pixel, of 255, by so few colours: nobody sees it
 
 
 class NotebookFigure(Figure):
@@ -40,12 +45,12 @@ class NotebookFigure(Figure):
         buffer = BytesIO()
         self.savefig(buffer, format="png")
         drawn, kind = Image.open(buffer).convert("RGB"), "png"
-        few = drawn.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few = drawn.quantize(MAX_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         change = np.abs(np.asarray(few.convert("RGB"), float) - np.asarray(drawn))
-        if change.max() > UNSEEN:
+        if change.max() > MAX_CHANGE:
             few, kind = drawn, "jpeg"
         buffer = BytesIO()
-        few.save(buffer, format=kind, quality=QUALITY, optimize=True)
+        few.save(buffer, format=kind, quality=JPEG_QUALITY, optimize=True)
         return {f"image/{kind}": b64encode(buffer.getvalue()).decode()}
 
 
@@ -89,21 +94,8 @@ def put_line(figure: Figure, x: float, y: float, words: Sequence[str], width: fl
     return text
 
 
-PALE = "#e8e8ec"  # of a grid
-EDGE = "#c8ccd4"  # of the two axes that are drawn
-
-
 def style_axes(axes: Axes, title: str, below: str) -> None:
-    """Dress a chart: title above, what is measured below, a pale grid behind (ours).
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    title : str
-        Shown literally, also with $ or _ in it.
-    below : str
-        Of the horizontal axis.
-    """
+    """Style a chart: a literal title at the left, what the horizontal axis measures below, a pale grid behind."""
     axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)
     axes.set_xlabel(below, fontsize=9, color=QUIET)
     axes.tick_params(labelsize=8.5, colors=QUIET)
@@ -111,6 +103,33 @@ def style_axes(axes: Axes, title: str, below: str) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(EDGE)
+
+
+def row_labels(axes: Axes, labels: Sequence[str], size: float = 8.5, top_first: bool = False) -> None:
+    """Name the rows of a chart, at 0, 1, ..., from the bottom or from the top; no grid lines across them."""
+    axes.set_yticks(range(len(labels)), labels, fontsize=size, color=INK, parse_math=False)
+    ends = (-0.6, len(labels) - 0.4)
+    axes.set_ylim(ends[::-1] if top_first else ends)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(visible=False, axis="y")
+
+
+def interval_dots(
+    axes: Axes, positions, values, lows, highs, colour: str, label: str | None = None, filled=True, **style
+) -> None:
+    """A dot per row at its value, on a line over its interval; `filled`, one bool or one per row, else hollow."""
+    axes.hlines(positions, lows, highs, color=colour, linewidth=2, alpha=0.6)
+    style = {"marker": "o", "markersize": 5, "linestyle": "none", "color": colour} | style
+    positions, values, filled = np.broadcast_arrays(*map(np.atleast_1d, (positions, values, filled)))
+    if not filled.all():
+        axes.plot(values[~filled], positions[~filled], markerfacecolor="white", **style)
+    axes.plot(values[filled], positions[filled], label=label, **style)
+
+
+def band(axes: Axes, x, values, lows, highs, colour: str, label: str | None = None, **style) -> None:
+    """A line with its interval as a band."""
+    axes.plot(x, values, color=colour, label=label, **{"linewidth": 1.8} | style)
+    axes.fill_between(x, lows, highs, color=colour, alpha=0.2, linewidth=0)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

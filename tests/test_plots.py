@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from coxlmm_utils.plots import COLOURS, UNSEEN, new_figure, put_line, put_picture, put_text
+from coxlmm_utils.plots import MAX_CHANGE, MAX_COLOURS, new_figure, put_line, put_picture, put_text
 
 
 def chart():
@@ -36,9 +36,9 @@ def test_a_chart_is_shown_as_png_of_few_colours_that_nobody_tells_from_the_drawi
     figure, buffer = chart(), BytesIO()
     figure.savefig(buffer, format="png")
     found = shown(figure)
-    assert found.format == "PNG" and found.mode == "P" and len(found.getcolors()) <= COLOURS
+    assert found.format == "PNG" and found.mode == "P" and len(found.getcolors()) <= MAX_COLOURS
     change = np.abs(np.asarray(found.convert("RGB"), float) - np.asarray(Image.open(buffer).convert("RGB")))
-    assert change.max() <= UNSEEN and found.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    assert change.max() <= MAX_CHANGE and found.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_pictures_are_shown_as_jpeg():

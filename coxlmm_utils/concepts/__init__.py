@@ -4,7 +4,7 @@ from . import figures
 from .bank import THUMBNAIL_SIDE, ConceptBank
 from .bank_files import LONGEST
 from .grounding import Words, ground_pictures, ground_words
-from .measures import active_mean, active_share, concept_stability, overlaps, token_shares, words_said
+from .measures import active_mean, active_share, concept_stability, overlaps, token_shares, words_mentioned
 from .word_filter import WordFilter
 
 __all__ = [
@@ -21,5 +21,5 @@ __all__ = [
     "ground_words",
     "overlaps",
     "token_shares",
-    "words_said",
+    "words_mentioned",
 ]

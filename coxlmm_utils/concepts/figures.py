@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..dictionaries import SemiNMF
-from ..plots import BAR, INK, NEGATIVE_BAR, PANEL, QUIET, new_figure, put_box, put_line, put_picture, put_text
+from ..plots import ACCENT, INK, NEGATIVE, PANEL, QUIET, new_figure, put_box, put_line, put_picture, put_text
 from ..text import whole_word
 
 MARGIN = 0.12  # inches, as are all sizes here: around cards, and inside them
@@ -144,7 +144,7 @@ def objective(fits: dict[str, Sequence[float]]) -> Figure:
     """
     figure = new_figure(6.5, 2.8, layout="constrained")
     axes = figure.subplots()
-    for (name, values), colour in zip(fits.items(), (BAR, "#3d5a80", "#81b29a", INK), strict=False):
+    for (name, values), colour in zip(fits.items(), (ACCENT, "#3d5a80", "#81b29a", INK), strict=False):
         axes.plot(range(1, len(values) + 1), np.array(values) / values[-1] - 1, color=colour, label=name)
     axes.set_yscale("log")
     axes.set_xlabel("round")
@@ -166,7 +166,7 @@ def _card(
     width, height = _card_size(n_pictures, side)
     put_box(figure, left, bottom, width, height, PANEL)
     left, middle = left + MARGIN, bottom + height - MARGIN / 2 - LINE / 2
-    put_text(figure, left, middle, f"{number}", color=BAR, fontsize=11, weight="bold", va="center")
+    put_text(figure, left, middle, f"{number}", color=ACCENT, fontsize=11, weight="bold", va="center")
     _heading(figure, left + 0.35, middle, bank, number, n_words, width - 2 * MARGIN - 0.35)
     pictures = bank.pictures(number)[:n_pictures]
     for place, picture in enumerate(pictures):
@@ -194,7 +194,7 @@ def _bar(figure: Figure, left: float, middle: float, bank, number: int, value: f
     room = BARS - 0.45  # beside it stands the value
     put_line(figure, left, middle + 0.23, bank.title(number).split(", "), BARS, size=10)
     put_box(figure, left, middle - 0.11, room, 0.22, PANEL)
-    put_box(figure, left, middle - 0.11, room * abs(float(value)), 0.22, BAR if value > 0 else NEGATIVE_BAR)
+    put_box(figure, left, middle - 0.11, room * abs(float(value)), 0.22, ACCENT if value > 0 else NEGATIVE)
     put_text(figure, left + room + 0.07, middle, f"{value:.2f}", color=INK, fontsize=10, va="center")
 
 

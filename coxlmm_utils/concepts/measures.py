@@ -107,7 +107,7 @@ def token_shares(bank) -> pd.DataFrame:
     return pd.DataFrame(shares, columns=list(tokens)).rename_axis("concept")
 
 
-def words_said(words: Sequence[Words], top: np.ndarray, references: Sequence[Sequence[str]]) -> np.ndarray:
+def words_mentioned(words: Sequence[Words], top: np.ndarray, references: Sequence[Sequence[str]]) -> np.ndarray:
     """Do the two groundings agree: the share of a concept's words that its pictures' references say (ours).
 
     It asks what the paper's CLIPScore of the grounding asks (section 4), and needs no judge, but knows no synonyms.

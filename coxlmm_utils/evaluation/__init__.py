@@ -1,8 +1,8 @@
-"""TODO evaluation"""
+"""The paper's evaluation: judges, baselines, tables and figures; sweeps over K, lambda and layer, and how to choose."""
 
 from . import figures, tables
 from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
-from .clipscore import MOST_WORDS, PREFIX, ClipJudge, words_as_text
+from .clipscore import MAX_WORDS, PREFIX, ClipJudge, words_as_text
 from .evaluate import METRICS, Evaluation, evaluate
 from .grounding_quality import grounding_quality, measure
 from .judges import PictureScorer, load_judges
@@ -16,8 +16,8 @@ __all__ = [
     "BertJudge",
     "ClipJudge",
     "Evaluation",
+    "MAX_WORDS",
     "METRICS",
-    "MOST_WORDS",
     "PREFIX",
     "PictureScorer",
     "System",

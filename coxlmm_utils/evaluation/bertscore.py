@@ -1,4 +1,4 @@
-"""BERTScore: how close a text comes to reference captions, in the eyes of a language model."""
+"""BERTScore: how close a text comes to reference captions, by a language model."""
 
 from __future__ import annotations
 
@@ -21,56 +21,26 @@ SPACED = ("roberta", "gpt2", "bart", "longformer")  # models whose words carry t
 OFFSET = ("roberta", "xlm-roberta", "camembert", "longformer")  # models whose first two positions are not used
 PICTUREBOOK_LAYERS = 1
 BASELINE_FILE = "baseline.tsv"  # of the picture book's judge
-USUAL_LENGTH = 512  # of a text in tokens, for models that name none
+DEFAULT_LENGTH = 512  # of a text in tokens, for models that name none
 
 
 @dataclass(frozen=True)
 class BertJudge:
-    """A language model that judges texts by references; see `load_bert_judge`.
+    """A language model that judges texts by references; see `load_bert_judge`."""
 
-    Attributes
-    ----------
-    name : str
-        The model or folder.
-    num_layers : int
-        After so many layers its vectors are compared.
-    rescaled : bool
-        Whether scores are rescaled by a baseline.
-    scorer : bert_score.BERTScorer
-    """
-
-    name: str
-    num_layers: int
-    rescaled: bool
+    name: str  # the model or folder
+    num_layers: int  # after so many layers its vectors are compared
+    rescaled: bool  # whether scores are rescaled by a baseline
     scorer: BERTScorer
 
     def f1(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-        """F1 of each candidate against its own references; of several references, the best (the library's rule).
-
-        Parameters
-        ----------
-        candidates : sequence of str
-            One text for each sample; what is too long for the model is cut.
-        references : sequence of sequence of str
-            The captions of each sample; empty ones are passed over.
-
-        Returns
-        -------
-        numpy.ndarray
-            (samples,), at most 1, and below 0 if rescaled and worse than the baseline; NaN for an empty candidate
-            and for a sample without references (ours; the library calls the one 0, and refuses the other).
-
-        Raises
-        ------
-        ValueError
-            If candidates and references differ in number, or the references of a sample are a bare string.
-        """
+        """F1 of each candidate against its own references; of several references, the best (the library's rule)."""
         _check_pairs(candidates, references)
-        said = [[text for text in texts if text.strip()] for texts in references]
-        rows = [row for row, text in enumerate(candidates) if text.strip() and said[row]]
+        captions = [[text for text in texts if text.strip()] for texts in references]
+        rows = [row for row, text in enumerate(candidates) if text.strip() and captions[row]]
         scores = np.full(len(candidates), np.nan)
         if rows:
-            _, _, f1 = self.scorer.score([candidates[row] for row in rows], [said[row] for row in rows])
+            _, _, f1 = self.scorer.score([candidates[row] for row in rows], [captions[row] for row in rows])
             scores[rows] = f1.numpy()
         return scores
 
@@ -176,8 +146,8 @@ def _mend_tokenizer(scorer: BERTScorer, source: str, config: PreTrainedConfig) -
     """Give the first word its space where all others have one, and the texts a greatest length."""
     if config.model_type in SPACED:
         scorer._tokenizer = AutoTokenizer.from_pretrained(source, add_prefix_space=True)
-    places = getattr(config, "max_position_embeddings", None) or USUAL_LENGTH
-    longest = places - (2 if config.model_type in OFFSET else 0)
+    n_positions = getattr(config, "max_position_embeddings", None) or DEFAULT_LENGTH
+    longest = n_positions - (2 if config.model_type in OFFSET else 0)
     scorer._tokenizer.model_max_length = min(scorer._tokenizer.model_max_length, longest)
 
 

@@ -1,4 +1,4 @@
-"""CLIPScore: how well a text fits a picture, in the eyes of a CLIP model."""
+"""CLIPScore: how well a text fits a picture, by a CLIP model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ..files import bundled_folder
 
 PREFIX = "A photo is described by the words "
-MOST_WORDS = 10  # of one concept in a text
+MAX_WORDS = 10  # per concept, in a text
 SCALE = 2.5
-TEXTS_AT_ONCE = 256
+TEXT_BATCH_SIZE = 256
 
 
 def words_as_text(words: Sequence[str]) -> str:
@@ -24,90 +24,34 @@ def words_as_text(words: Sequence[str]) -> str:
 
     Prefix and joining are the released code's, as is that no words leave the prefix and a full stop. At most ten
     words are said, the first ones, as the paper is recalled.
-
-    Parameters
-    ----------
-    words : sequence of str
-        Most probable first, such as `Words.kept`.
-
-    Returns
-    -------
-    str
     """
-    return PREFIX + ", ".join(words[:MOST_WORDS]) + "."
+    return PREFIX + ", ".join(words[:MAX_WORDS]) + "."
 
 
 @dataclass(frozen=True)
 class ClipJudge:
-    """A CLIP model that judges pictures and texts; see `load_clip_judge`.
+    """A CLIP model that judges pictures and texts; see `load_clip_judge`."""
 
-    Attributes
-    ----------
-    name : str
-        The model and its weights, or the folder.
-    model : torch.nn.Module
-        Frozen and in evaluation mode.
-    preprocess : callable
-        From a picture of any size and mode to what the model takes.
-    tokenizer : callable
-        From texts to (texts, context) token numbers; cuts what is too long.
-    device : torch.device
-    """
-
-    name: str
-    model: nn.Module
-    preprocess: Callable[[Image.Image], Tensor]
-    tokenizer: Callable[[list[str]], Tensor]
+    name: str  # the model and its weights, or the folder
+    model: nn.Module  # frozen and in evaluation mode
+    preprocess: Callable[[Image.Image], Tensor]  # from a picture of any size and mode to what the model takes
+    tokenizer: Callable[[list[str]], Tensor]  # from texts to (texts, context) token numbers; cuts what is too long
     device: torch.device
 
     @torch.inference_mode()
     def encode_pictures(self, pictures: Sequence[Image.Image], batch_size: int = 64) -> Tensor:
-        """Pictures as vectors of length 1.
-
-        Parameters
-        ----------
-        pictures : sequence of PIL.Image.Image
-            At least one, of any size.
-        batch_size : int
-            So many at once; the vectors do not depend on it.
-
-        Returns
-        -------
-        torch.Tensor
-            (pictures, width), float32, on the CPU.
-
-        Raises
-        ------
-        ValueError
-            If there are no pictures.
-        """
+        """Pictures as vectors of length 1."""
         _check_some(pictures, "pictures")
         batches = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
         return torch.cat([_unit(self.model.encode_image(self._stack(batch))) for batch in batches])
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Texts as vectors of length 1; a text that comes again is encoded only once.
-
-        Parameters
-        ----------
-        texts : sequence of str
-            At least one.
-
-        Returns
-        -------
-        torch.Tensor
-            (texts, width), float32, on the CPU.
-
-        Raises
-        ------
-        ValueError
-            If there are no texts.
-        """
+        """Texts as vectors of length 1; a text that comes again is encoded only once."""
         _check_some(texts, "texts")
         row = {text: number for number, text in enumerate(dict.fromkeys(texts))}
         tokens = self.tokenizer(list(row)).to(self.device)  # (distinct texts, context)
-        vectors = torch.cat([_unit(self.model.encode_text(some)) for some in tokens.split(TEXTS_AT_ONCE)])
+        vectors = torch.cat([_unit(self.model.encode_text(part)) for part in tokens.split(TEXT_BATCH_SIZE)])
         return vectors[[row[text] for text in texts]]
 
     def _stack(self, pictures: Sequence[Image.Image]) -> Tensor:
@@ -152,24 +96,12 @@ def load_clip_judge(
         tokenizer = open_clip.get_tokenizer(source)
     except (OSError, RuntimeError, ValueError) as error:
         raise OSError(_cannot_be_had(str(name), weights, error)) from error
-    called = f"{name} ({weights})" if weights else str(name)
-    return ClipJudge(called, model.eval().requires_grad_(False), preprocess, tokenizer, device)
+    full_name = f"{name} ({weights})" if weights else str(name)
+    return ClipJudge(full_name, model.eval().requires_grad_(False), preprocess, tokenizer, device)
 
 
 def clip_score(picture_vectors: Tensor, text_vectors: Tensor) -> Tensor:
-    """CLIPScore of pairs: ``2.5 * max(cos, 0)`` (the released code).
-
-    Parameters
-    ----------
-    picture_vectors, text_vectors : torch.Tensor
-        (n, width) each, of length 1, as a `ClipJudge` encodes them. Other shapes are broadcast: all pictures with
-        all texts is ``clip_score(pictures[:, None], texts)``.
-
-    Returns
-    -------
-    torch.Tensor
-        (n,), from 0 to 2.5.
-    """
+    """CLIPScore of pairs: ``2.5 * max(cos, 0)`` (the released code)."""
     return SCALE * (picture_vectors * text_vectors).sum(dim=-1).clamp(min=0)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..concepts import WordFilter, overlaps
 from ..dictionaries import SemiNMF
-from ..extraction import States
+from ..extraction import States, require_same
 from ..models import LMM
 from ..statistics import Mean, bootstrap_mean, compare
 from .bertscore import BertJudge
@@ -19,7 +19,7 @@ from .judges import PictureScorer
 from .systems import NAMES, System, make_systems
 
 METRICS = {"clipscore": "CLIPScore", "bertscore": "BERTScore"}
-TOP = (1, 3)  # so many most active concepts of a picture are judged, and their scores averaged
+TOP = (1, 3)  # numbers of most active concepts of a picture whose scores are averaged
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Evaluation:
     token : str
     scores : pandas.DataFrame
         One row for each system, seed and test picture: system, seed, picture (its id), clipscore, clipscore_top3,
-        bertscore, bertscore_top3. NaN where there is no reference caption to judge by.
+        bertscore, bertscore_top3. NaN where there is no reference caption.
     concepts : pandas.DataFrame
         One row for each system, seed and concept: system, seed, concept, words (how many), overlap (NaN of a concept
         without words).
@@ -45,62 +45,38 @@ class Evaluation:
     provenance: dict
 
     def __repr__(self) -> str:
-        known = self.provenance
-        return f"Evaluation of {self.token!r} on {known['tested']:,} test pictures ({known['samples']:,} learned from)"
+        n_tested, n_samples = self.provenance["tested"], self.provenance["samples"]
+        return f"Evaluation of {self.token!r} on {n_tested:,} test pictures ({n_samples:,} learned from)"
 
     @property
     def systems(self) -> list[str]:
         """The systems, in the order of tables."""
-        there = set(self.scores["system"])
-        return [name for name in NAMES if name in there]
+        present = set(self.scores["system"])
+        return [name for name in NAMES if name in present]
 
     def per_picture(self, metric: str = "clipscore", top: int = 1) -> dict[str, np.ndarray]:
-        """Each system's score of each test picture, averaged over seeds.
-
-        Parameters
-        ----------
-        metric : {"clipscore", "bertscore"}
-        top : {1, 3}
-            How many of a picture's most active concepts are judged; of GT-captions all captions are.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray
-            (pictures,) each, the same pictures in the same order.
-        """
+        """Each system's score of each test picture, averaged over seeds."""
         table = self.scores.pivot_table(_column(metric, top), "picture", "system", sort=False, dropna=False)
         return {name: table[name].to_numpy() for name in self.systems}
 
     def mean(self, system: str, metric: str = "clipscore", top: int = 1) -> Mean | None:
-        """A system's mean score with its bootstrap interval over test pictures.
-
-        Returns
-        -------
-        Mean or None
-            None if fewer than two pictures have a score.
-        """
+        """A system's mean score with its bootstrap interval over test pictures."""
         return _mean(self.per_picture(metric, top)[system])
 
     def seed_spread(self, system: str, metric: str = "clipscore", top: int = 1) -> float:
         """The standard deviation of the mean score over seeds; NaN of a single one."""
-        mine = self.scores[self.scores["system"] == system]
-        return float(mine.groupby("seed")[_column(metric, top)].mean().std())
+        rows = self.scores[self.scores["system"] == system]
+        return float(rows.groupby("seed")[_column(metric, top)].mean().std())
 
     def overlap(self, system: str) -> Mean | None:
-        """A system's overlap (paper section 4), with its bootstrap interval over the concepts of all seeds.
-
-        Returns
-        -------
-        Mean or None
-            None of GT-captions, which have no concepts, or if fewer than two concepts have words.
-        """
+        """A system's overlap (paper section 4), with its bootstrap interval over the concepts of all seeds."""
         return _mean(self.concepts.loc[self.concepts["system"] == system, "overlap"].to_numpy())
 
     def compare(self, metric: str = "clipscore", top: int = 1, ours: str = "semi_nmf") -> pd.DataFrame:
         """One system against each other one that can be compared with it, picture by picture; see `statistics.compare`."""
         scores = self.per_picture(metric, top)
-        there = {name: ~np.isnan(values + scores[ours]) for name, values in scores.items()}  # (pictures,) each
-        return compare({name: values for name, values in scores.items() if there[name].sum() > 1}, ours)
+        comparable = {name: (~np.isnan(values + scores[ours])).sum() > 1 for name, values in scores.items()}
+        return compare({name: values for name, values in scores.items() if comparable[name]}, ours)
 
 
 def evaluate(
@@ -140,27 +116,27 @@ def evaluate(
     _check(states, tested, seeds)
     dictionary = dictionary or SemiNMF()
     systems = make_systems(lmm, states, tested, dictionary, seeds, word_filter)
-    judged = PictureScorer(tested.images, clip, bert)
-    scores = pd.concat([_scores_of_systems(systems, judged), _scores_of_references(judged)], ignore_index=True)
+    scorer = PictureScorer(tested.images, clip, bert)
+    scores = pd.concat([_scores_of_systems(systems, scorer), _scores_of_references(scorer)], ignore_index=True)
     scores["picture"] = np.array(tested.images.ids, dtype=object)[scores["picture"]]
     concepts = pd.concat([_concepts(system) for system in systems], ignore_index=True)
-    found = {"samples": len(states), "tested": len(tested), "judges": {"clip": clip.name, "bert": bert.name}}
-    found |= {"dictionary": dictionary.get_params(), "seeds": list(map(int, seeds)), "layer": states.layer}
+    settings = {"samples": len(states), "tested": len(tested), "judges": {"clip": clip.name, "bert": bert.name}}
+    settings |= {"dictionary": dictionary.get_params(), "seeds": list(map(int, seeds)), "layer": states.layer}
     token = ", ".join(states.spellings[:1])
-    return Evaluation(token, scores, concepts, {**states.provenance, **found})
+    return Evaluation(token, scores, concepts, {**states.provenance, **settings})
 
 
-def _scores_of_systems(systems: Sequence[System], judged: PictureScorer) -> pd.DataFrame:
-    """A row for each system and picture; judged all together, so that nothing is judged twice."""
-    said = [
+def _scores_of_systems(systems: Sequence[System], scorer: PictureScorer) -> pd.DataFrame:
+    """A row for each system and picture; scored all together, so that nothing is scored twice."""
+    explanations = [
         (system.name, system.seed, row, rank, words)
         for system in systems
-        for row, concepts in enumerate(system.said(max(TOP)))
+        for row, concepts in enumerate(system.explanations(max(TOP)))
         for rank, words in enumerate(concepts)
     ]
-    table = pd.DataFrame(said, columns=["system", "seed", "picture", "rank", "words"])
-    table["clipscore"] = judged.clip_scores(table["picture"], table["words"])
-    table["bertscore"] = judged.bert_scores(table["picture"], table["words"])
+    table = pd.DataFrame(explanations, columns=["system", "seed", "picture", "rank", "words"])
+    table["clipscore"] = scorer.clip_scores(table["picture"], table["words"])
+    table["bertscore"] = scorer.bert_scores(table["picture"], table["words"])
     columns = {}
     for top in TOP:
         means = table[table["rank"] < top].groupby(["system", "seed", "picture"], sort=False)[list(METRICS)].mean()
@@ -168,11 +144,11 @@ def _scores_of_systems(systems: Sequence[System], judged: PictureScorer) -> pd.D
     return pd.DataFrame(columns).reset_index()
 
 
-def _scores_of_references(judged: PictureScorer) -> pd.DataFrame:
+def _scores_of_references(scorer: PictureScorer) -> pd.DataFrame:
     """A row for each picture: GT-captions, whatever the number of concepts."""
-    found = {"clipscore": judged.clip_of_references(), "bertscore": judged.bert_of_references()}
-    columns = {_column(metric, top): values for metric, values in found.items() for top in TOP}
-    return pd.DataFrame({"system": "gt_captions", "seed": 0, "picture": range(len(judged)), **columns})
+    by_metric = {"clipscore": scorer.clip_of_references(), "bertscore": scorer.bert_of_references()}
+    columns = {_column(metric, top): values for metric, values in by_metric.items() for top in TOP}
+    return pd.DataFrame({"system": "gt_captions", "seed": 0, "picture": range(len(scorer)), **columns})
 
 
 def _concepts(system: System) -> pd.DataFrame:
@@ -196,20 +172,19 @@ def _mean(values: np.ndarray) -> Mean | None:
 
 
 def _check(states: States, tested: States, seeds: Sequence[int]) -> None:
-    """Refuse what could not be evaluated, or would flatter."""
-    for name in ("token", "model", "prompt", "position", "references", "max_new_tokens"):
-        mine, theirs = states.provenance[name], tested.provenance[name]
-        if mine != theirs:
-            raise ValueError(f"the states to learn from and those to test differ in {name}: {mine} and {theirs}")
+    """Refuse states that cannot be compared, and test pictures that were learned from."""
+    fields = ("token", "model", "prompt", "position", "references", "max_new_tokens")
+    require_same(states, tested, *fields, names=("the states to learn from", "those to test"))
     if states.layer != tested.layer:
         raise ValueError(f"the states are of layer {states.layer}, those to test of layer {tested.layer}")
     if len(tested) < 2:
         raise ValueError(f"there are {len(tested)} test samples of {states.spellings[0]!r}: two at least")
-    mine, theirs = states.images, tested.images
-    alike = mine.source == theirs.source if mine.source else mine.open == theirs.open  # ids of two lists say nothing
-    if alike and (seen := set(mine.ids) & set(theirs.ids)):
+    images, others = states.images, tested.images
+    # equal ids of two lists of pictures in memory mean nothing
+    same_source = images.source == others.source if images.source else images.open == others.open
+    if same_source and (shared := set(images.ids) & set(others.ids)):
         raise ValueError(
-            f"{len(seen):,} of {len(tested):,} test pictures were also learned from: give others, "
+            f"{len(shared):,} of {len(tested):,} test pictures were also learned from: give others, "
             "such as another split, or of a folder images[:800] to learn from and images[800:] to test"
         )
     if not len(seeds) or len(set(seeds)) < len(seeds):

@@ -1,4 +1,4 @@
-"""Judge what is said about pictures: each picture and each text is looked at once, however many say it."""
+"""The judges, and scores of texts for pictures: each picture and each distinct text is encoded once."""
 
 from __future__ import annotations
 
@@ -14,80 +14,47 @@ from ..images import CaptionedImages
 from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
 from .clipscore import ClipJudge, clip_score, load_clip_judge, words_as_text
 
-PICTURES_AT_ONCE = 64
+BATCH_SIZE = 64
 WORDLESS = 0.0  # BERTScore of no words: what the library gives, and after rescaling that of an unrelated text
 
 
 class PictureScorer:
-    """Pictures as the judges see them, and the captions that they ought to have.
-
-    Parameters
-    ----------
-    images : CaptionedImages
-        Each is opened once, now.
-    clip : ClipJudge
-    bert : BertJudge
-    """
+    """Pictures as the judges see them, and the captions that they ought to have."""
 
     def __init__(self, images: CaptionedImages, clip: ClipJudge, bert: BertJudge):
         self.clip, self.bert = clip, bert
         self.references = [tuple(text for text in texts if text.strip()) for texts in images.references]
-        self.vectors = _seen(images, clip)  # (pictures, width)
+        self.vectors = encode_images(images, clip)  # (pictures, width)
 
     def __len__(self) -> int:
         return len(self.references)
 
     def clip_scores(self, rows: Sequence[int], words: Sequence[tuple[str, ...]]) -> np.ndarray:
-        """CLIPScore of words with a picture (paper section 4, arXiv 2406.08074).
-
-        Parameters
-        ----------
-        rows : sequence of int
-            Which picture.
-        words : sequence of tuple of str
-            What is said of it. No words leave the bare prefix, as in the released code.
-
-        Returns
-        -------
-        numpy.ndarray
-            (rows,), from 0 to 2.5.
-        """
-        return self._clip(rows, [words_as_text(mine) for mine in words])
+        """CLIPScore of words with a picture (paper section 4, arXiv 2406.08074)."""
+        return self._clip(rows, [words_as_text(concept) for concept in words])
 
     def bert_scores(self, rows: Sequence[int], words: Sequence[tuple[str, ...]]) -> np.ndarray:
-        """BERTScore of words, as a comma list, against a picture's references (paper section 4).
-
-        Returns
-        -------
-        numpy.ndarray
-            (rows,): of no words 0, and NaN if the picture has no reference (ours).
-        """
-        scores = self._bert(rows, [", ".join(mine) for mine in words], [self.references[row] for row in rows])
-        wordless = [not mine and bool(self.references[row]) for row, mine in zip(rows, words)]
+        """BERTScore of words, as a comma list, against a picture's references (paper section 4)."""
+        scores = self._bert(rows, [", ".join(concept) for concept in words], [self.references[row] for row in rows])
+        wordless = [not concept and bool(self.references[row]) for row, concept in zip(rows, words)]
         scores[np.array(wordless, bool)] = WORDLESS
         return scores
 
     def clip_of_references(self) -> np.ndarray:
         """GT-captions: mean CLIPScore of a picture's own references; (pictures,), NaN where there is none."""
-        rows, _, texts = self._each_reference()
+        rows, _, texts = self._all_references()
         return self._mean(rows, self._clip(rows, texts))
 
     def bert_of_references(self) -> np.ndarray:
-        """GT-captions: mean BERTScore of each reference against the picture's others (ours; the paper does not say how).
-
-        Returns
-        -------
-        numpy.ndarray
-            (pictures,), NaN where there are fewer than two.
-        """
-        rows, places, texts = self._each_reference()
-        others = [self.references[row][:place] + self.references[row][place + 1 :] for row, place in zip(rows, places)]
+        """GT-captions: mean BERTScore of each reference against the picture's others (ours; the paper does not say how)."""
+        rows, indices, texts = self._all_references()
+        others = [self.references[row][:i] + self.references[row][i + 1 :] for row, i in zip(rows, indices)]
         return self._mean(rows, self._bert(rows, texts, others))
 
-    def _each_reference(self) -> tuple[list[int], list[int], list[str]]:
-        """All references in a row: of which picture, in which place, and the text."""
-        each = [(row, *one) for row, texts in enumerate(self.references) for one in enumerate(texts)]
-        return tuple(map(list, zip(*each))) if each else ([], [], [])
+    def _all_references(self) -> tuple[list[int], list[int], list[str]]:
+        """All references one after the other: picture, index among the picture's references, text."""
+        references = [(row, i, text) for row, texts in enumerate(self.references) for i, text in enumerate(texts)]
+        return tuple(map(list, zip(*references))) if references else ([], [], [])
 
     def _mean(self, rows: list[int], scores: np.ndarray) -> np.ndarray:
         """The mean of each picture's scores: (pictures,)."""
@@ -100,18 +67,18 @@ class PictureScorer:
         return clip_score(self.vectors[list(rows)], self.clip.encode_texts(texts)).double().numpy()
 
     def _bert(self, rows: Sequence[int], texts: list[str], references: list[tuple[str, ...]]) -> np.ndarray:
-        """BERTScore of each text; what is said twice of a picture is judged once."""
-        asked = list(zip(rows, texts, references))
-        place = {question: number for number, question in enumerate(dict.fromkeys(asked))}
-        scores = self.bert.f1([text for _, text, _ in place], [mine for _, _, mine in place])
-        return scores[[place[question] for question in asked]] if asked else np.zeros(0)
+        """BERTScore of each text; a text that comes twice for a picture is scored once."""
+        pairs = list(zip(rows, texts, references))
+        index = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+        scores = self.bert.f1([text for _, text, _ in index], [captions for _, _, captions in index])
+        return scores[[index[pair] for pair in pairs]] if pairs else np.zeros(0)
 
 
-def _seen(images: CaptionedImages, clip: ClipJudge) -> torch.Tensor:
-    """The pictures as vectors, opened a batch at a time: (pictures, width)."""
-    starts = range(0, len(images), PICTURES_AT_ONCE)
-    bar = tqdm(starts, desc="judging pictures", unit="batches")
-    batches = (range(start, min(start + PICTURES_AT_ONCE, len(images))) for start in bar)
+def encode_images(images: CaptionedImages, clip: ClipJudge) -> torch.Tensor:
+    """Pictures as vectors of a CLIP judge, opened a batch at a time: (pictures, width)."""
+    starts = range(0, len(images), BATCH_SIZE)
+    bar = tqdm(starts, desc="encoding pictures", unit="batches")
+    batches = (range(start, min(start + BATCH_SIZE, len(images))) for start in bar)
     return torch.cat([clip.encode_pictures([images.picture(row) for row in batch]) for batch in batches])
 
 

@@ -1,4 +1,4 @@
-"""Baselines for explanations: random words in the place of a concept's own, and noise in the place of pictures."""
+"""The paper's baseline Rnd-Words: random words in the place of a concept's own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..concepts import WordFilter, Words, ground_words
 from ..models import LMM, Layer, vocabulary
 
 SOURCES = ("uniform", "gaussian", "vocabulary")
-DECODED = 10  # tokens for each word wanted, as in the released code
-DRAWS = 20  # random directions for one concept before giving up
+N_DECODED = 10  # tokens per word wanted, as in the released code
+MAX_DRAWS = 20  # random directions per concept before giving up
 
 
 def random_words(
@@ -42,7 +42,7 @@ def random_words(
     word_filter : WordFilter, optional
         Should be the concepts' own. Default: `WordFilter()`.
     seed : int, default 0
-        The words of a concept depend on it, on the concept's place and on its number of words only.
+        The words of a concept depend on it, on the concept's index and on its number of words only.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def random_words(
         find = partial(_of_vocabulary, passing)
     else:
         find = partial(_of_directions, lmm, layer, source, word_filter)
-    return [find(len(mine.kept), np.random.default_rng([seed, place])) for place, mine in enumerate(words)]
+    return [find(len(concept.kept), np.random.default_rng([seed, k])) for k, concept in enumerate(words)]
 
 
 def _of_directions(
@@ -72,14 +72,14 @@ def _of_directions(
 ) -> Words:
     """The n best words of the first random direction that has so many."""
     most = 0
-    for _ in range(DRAWS):
+    for _ in range(MAX_DRAWS):
         direction = rng.random((1, lmm.width)) if source == "uniform" else rng.standard_normal((1, lmm.width))
-        (found,) = ground_words(lmm, direction, layer, n_decoded=DECODED * n, n_kept=n, word_filter=word_filter)
-        if len(found.kept) == n:
-            return found
-        most = max(most, len(found.kept))
+        (drawn,) = ground_words(lmm, direction, layer, n_decoded=N_DECODED * n, n_kept=n, word_filter=word_filter)
+        if len(drawn.kept) == n:
+            return drawn
+        most = max(most, len(drawn.kept))
     raise ValueError(
-        f"{DRAWS} random directions of {lmm.name} gave at most {most} of the {n} words that a concept has: "
+        f"{MAX_DRAWS} random directions of {lmm.name} gave at most {most} of the {n} words that a concept has: "
         'take source="vocabulary", or a word filter that lets more pass.'
     )
 

@@ -7,34 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-WORSE = 1.1  # how much more error a sparser dictionary may make
+MAX_ERROR_RATIO = 1.1  # of a sparser dictionary
 
 MEASURES = {  # column of a sweep: what it is called in figures and sentences
     "reconstruction_error": "relative error",
-    "active": "active concepts a sample",
+    "active": "active concepts per sample",
     "overlap": "overlap of words",
-    "said": "words that captions say",
+    "mentioned": "words that captions mention",
     "stability": "stability across seeds",
-    "auc": "known truth (best AUC)",
+    "auc": "ground truth (best AUC)",
 }
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A value of one setting, and why.
+    """A value of one setting, and why."""
 
-    Attributes
-    ----------
-    setting : str
-        Column of the sweep: "layer", "lam" or "n_concepts".
-    value : layer, float or int
-    reason : str
-        In words, with the numbers that it rests on.
-    """
-
-    setting: str
+    setting: str  # column of the sweep: "layer", "lam" or "n_concepts"
     value: str | float | int
-    reason: str
+    reason: str  # in words, with the numbers that it rests on
 
     def __str__(self) -> str:
         return self.reason
@@ -76,7 +67,7 @@ def choose_lam(table: pd.DataFrame) -> Choice:
     curve = _means(table, "lam")
     errors, active = curve["reconstruction_error"], curve["active"]
     least = errors.iloc[0]
-    best = float(errors.index[errors <= WORSE * least].max())
+    best = float(errors.index[errors <= MAX_ERROR_RATIO * least].max())
     reason = (
         f"lambda = {best:g}: the largest with at most a tenth more error than the smallest "
         f"({errors[best]:.3f} against {least:.3f}); a sample needs {active[best]:.1f} concepts instead of "
@@ -86,7 +77,7 @@ def choose_lam(table: pd.DataFrame) -> Choice:
 
 
 def choose_layer(table: pd.DataFrame) -> Choice:
-    """The layer whose concepts match the known truth best, or where that is not known, whose words their pictures say.
+    """The layer whose concepts recover the known factors best, or where these are not known, whose words occur in the references of their pictures.
 
     Parameters
     ----------
@@ -98,9 +89,9 @@ def choose_layer(table: pd.DataFrame) -> Choice:
     ValueError
         If the sweep measured neither.
     """
-    measure = next((name for name in ("auc", "said") if name in table), None)
+    measure = next((name for name in ("auc", "mentioned") if name in table), None)
     if measure is None:
-        raise ValueError("a layer is chosen by known truth or by words: sweep with truth= or lmm=")
+        raise ValueError("a layer is chosen by ground truth or by words: sweep with truth= or lmm=")
     curve = _means(table, "layer")
     best = curve[measure].idxmax()
     worst = curve[measure].idxmin()
@@ -109,7 +100,7 @@ def choose_layer(table: pd.DataFrame) -> Choice:
         f"{curve[measure][worst]:.3f} at layer {worst}."
     )
     return Choice(
-        "layer", best, reason + _beside(curve, best, ("said", "overlap") if measure == "auc" else ("overlap",))
+        "layer", best, reason + _beside(curve, best, ("mentioned", "overlap") if measure == "auc" else ("overlap",))
     )
 
 
@@ -129,6 +120,6 @@ def _means(table: pd.DataFrame, setting: str) -> pd.DataFrame:
 
 
 def _beside(curve: pd.DataFrame, value, names: tuple[str, ...]) -> str:
-    """What else was measured there, as a sentence."""
-    found = [f"{MEASURES[name]} {curve[name][value]:.3f}" for name in names if name in curve]
-    return f" There: {', '.join(found)}." if found else ""
+    """The other measures at a value, as a sentence."""
+    others = [f"{MEASURES[name]} {curve[name][value]:.3f}" for name in names if name in curve]
+    return f" There: {', '.join(others)}." if others else ""

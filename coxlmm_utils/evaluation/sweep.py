@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..concepts import concept_stability, ground_pictures, ground_words, overlaps, words_said
+from ..concepts import concept_stability, ground_pictures, ground_words, overlaps, words_mentioned
 from ..dictionaries import SemiNMF
 from ..extraction import States
 from ..models import LMM, Layer
 
-SETTING = ["layer", "lam", "n_concepts"]  # what dictionaries of several seeds share
+SETTING = ["layer", "lam", "n_concepts"]  # what the dictionaries of several seeds have in common
 
 
 def sweep(
@@ -29,7 +29,7 @@ def sweep(
 ) -> pd.DataFrame:
     """Fit a Semi-NMF dictionary for every layer, seed, lambda and K, and measure it (ours).
 
-    For one layer, seed and lambda, K goes up, and each fit has the concepts of the last K as one start more: the
+    For one layer, seed and lambda, K goes up, and each fit has the concepts of the last K as one restart more: the
     objective can only fall with K, as it should.
 
     Parameters
@@ -50,15 +50,15 @@ def sweep(
     lmm : LMM, optional
         The states' model; with it, words are measured.
     truth : callable, optional
-        What activations, (samples, concepts), are worth by known answers, such as
-        `picturebook.known_truth.mean_best_auc`.
+        What activations, (samples, concepts), are worth by ground truth, such as
+        `ground_truth.mean_best_auc`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a dictionary: layer, n_concepts, lam (or the fraction), seed; reconstruction_error (relative, as in
-        the paper's Fig 11), active (concepts a sample), objective; overlap (mean over concepts) and said (share of
-        a concept's words that its pictures' references say) if there is an `lmm`; auc if there is a `truth`;
+        One row per dictionary: layer, n_concepts, lam (or the fraction), seed; reconstruction_error (relative, as in
+        the paper's Fig 11), active (concepts per sample), objective; overlap (mean over concepts) and mentioned (share
+        of a concept's words that its pictures' references mention) if there is an `lmm`; auc if there is a `truth`;
         stability (mean matched cosine with the other seeds) if there are several seeds.
 
     Raises
@@ -80,9 +80,9 @@ def sweep(
                 bar.update()
     table = pd.DataFrame(rows)
     if len(seeds) > 1:
-        for _, alike in table.groupby(SETTING, sort=False):
-            for row in alike.index:
-                others = [concepts[other] for other in alike.index if other != row]
+        for _, runs in table.groupby(SETTING, sort=False):
+            for row in runs.index:
+                others = [concepts[other] for other in runs.index if other != row]
                 table.loc[row, "stability"] = np.nanmean(concept_stability(concepts[row], others))
     return table
 
@@ -100,13 +100,13 @@ def _check(states: States, n_concepts: Sequence, lams: Sequence, seeds: Sequence
 
 
 def _fitted(Z, k: int, lam: float, seed: int, relative: bool, smaller: SemiNMF | None) -> SemiNMF:
-    """One dictionary, with the concepts of a smaller one among its starts."""
+    """One dictionary, with the concepts of a smaller one as one more restart."""
     strength = {"relative_lam": lam} if relative else {"lam": lam}
     return SemiNMF(k, random_state=seed, verbose=False, **strength).fit(Z, smaller and smaller.components_)
 
 
 def _measured(dictionary: SemiNMF, states: States, layer: Layer, lmm: LMM | None, truth: Callable | None) -> dict:
-    """What one dictionary is like."""
+    """The measures of one dictionary."""
     V = dictionary.activations_  # (samples, concepts)
     measured = {
         "reconstruction_error": dictionary.reconstruction_error_,
@@ -116,7 +116,7 @@ def _measured(dictionary: SemiNMF, states: States, layer: Layer, lmm: LMM | None
     if lmm is not None:
         words = ground_words(lmm, dictionary.components_, layer, n_kept=lmm.words_kept)
         measured["overlap"] = pd.Series(overlaps(words)).mean()  # leaves NaN out
-        measured["said"] = float(np.mean(words_said(words, ground_pictures(V), states.images.references)))
+        measured["mentioned"] = float(np.mean(words_mentioned(words, ground_pictures(V), states.images.references)))
     if truth is not None:
         measured["auc"] = truth(V)
     return measured

@@ -33,39 +33,18 @@ RANDOM = {"rnd_words": "uniform", "rnd_words_gaussian": "gaussian", "rnd_words_v
 
 @dataclass(frozen=True)
 class System:
-    """Concepts of one origin, as the test pictures activate them.
+    """Concepts of one origin, as the test pictures activate them."""
 
-    Attributes
-    ----------
-    name : str
-        A key of `NAMES`.
-    seed : int
-        Of the dictionary, and of random words.
-    words : list of Words
-        Of each concept.
-    activations : numpy.ndarray
-        (test pictures, concepts).
-    """
+    name: str  # a key of `NAMES`
+    seed: int  # of the dictionary, and of random words
+    words: list[Words]  # of each concept
+    activations: np.ndarray  # (test pictures, concepts)
 
-    name: str
-    seed: int
-    words: list[Words]
-    activations: np.ndarray
+    def explanations(self, n_concepts: int = 3) -> list[list[tuple[str, ...]]]:
+        """Per picture the words of its most active concepts, the largest magnitude first (paper section 3.5).
 
-    def said(self, n_concepts: int = 3) -> list[list[tuple[str, ...]]]:
-        """What the most active concepts say about each picture (paper section 3.5, arXiv 2406.08074).
-
-        Parameters
-        ----------
-        n_concepts : int
-            At most so many; only those that are active at all.
-
-        Returns
-        -------
-        list of list of tuple of str
-            For each picture the words of its concepts, the one of largest magnitude first; of a picture that
-            activates none, no words at all: ``[()]`` (ours; the paper does not say).
-        """
+        Only concepts that are active at all; a picture without any has one empty explanation, ``[()]`` (ours; the paper
+        does not say)."""
         order = np.argsort(-np.abs(self.activations), axis=1, kind="stable")[:, :n_concepts]
         active = np.take_along_axis(self.activations, order, axis=1) != 0  # (pictures, n_concepts)
         return [
@@ -87,43 +66,24 @@ def make_systems(
     paper's, words of any direction and any words of the vocabulary (ours; see `random_words`). Noise-Imgs learns from
     noise in the place of the pictures, also of the test pictures, with the true pictures' captions read (as we take
     it; no code of it was released). Words are found as `ConceptBank.learn` finds them.
-
-    Parameters
-    ----------
-    lmm : LMM
-    states, tested : States
-        To learn from, and of the test pictures; of one layer.
-    dictionary : SemiNMF
-        Its settings, and the number of concepts for all.
-    seeds : sequence of int
-        Each gives a dictionary of Semi-NMF, of K-Means and of noise, and random words; PCA and Simple have no chance
-        in them.
-    word_filter : WordFilter, optional
-
-    Returns
-    -------
-    list of System
-        One for each name and seed.
     """
-    found = _Finder(lmm, states.layer, word_filter or WordFilter())
+    learner = _Learner(lmm, states.layer, word_filter or WordFilter())
     noise, noise_tested = _of_noise(lmm, states), _of_noise(lmm, tested)
     n = dictionary.n_concepts
-    systems = [found.system("simple", seeds[0], Simple(n), states, tested)]
-    systems.append(found.system("pca", seeds[0], PCA(n), states, tested))
+    systems = [learner.system("simple", seeds[0], Simple(n), states, tested)]
+    systems.append(learner.system("pca", seeds[0], PCA(n), states, tested))
     for seed in tqdm(seeds, desc="dictionaries", unit="seeds"):
-        seeded = dictionary.clone(random_state=seed, verbose=False)
-        ours = found.system("semi_nmf", seed, seeded, states, tested)
-        systems += [ours, *(found.random(ours, name) for name in RANDOM)]
-        systems.append(found.system("kmeans", seed, KMeans(n, random_state=seed), states, tested))
-        systems.append(
-            found.system("noise_imgs", seed, dictionary.clone(random_state=seed, verbose=False), noise, noise_tested)
-        )
+        seeded, on_noise = (dictionary.clone(random_state=seed, verbose=False) for _ in range(2))
+        semi_nmf = learner.system("semi_nmf", seed, seeded, states, tested)
+        systems += [semi_nmf, *(learner.random(semi_nmf, name) for name in RANDOM)]
+        systems.append(learner.system("kmeans", seed, KMeans(n, random_state=seed), states, tested))
+        systems.append(learner.system("noise_imgs", seed, on_noise, noise, noise_tested))
     return systems
 
 
 @dataclass(frozen=True)
-class _Finder:
-    """Learns dictionaries and finds words, always in the same way."""
+class _Learner:
+    """Learns dictionaries and grounds them in words, the same way for all systems."""
 
     lmm: LMM
     layer: int | str

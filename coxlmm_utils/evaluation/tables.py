@@ -13,28 +13,14 @@ from .evaluate import METRICS, Evaluation
 from .paper import TABLE1, TABLE1_SYSTEMS, TABLE2, TABLE2_SYSTEMS
 from .systems import NAMES, OURS
 
-TESTS = ("p_paired_t", "p_wilcoxon")  # those that are corrected; see `statistics.compare`
+TESTS = ("p_paired_t", "p_wilcoxon")  # whose p-values are corrected; see `statistics.compare`
 ENDS = ("mean", "low", "high")
 NOTHING = "–"
 SPACE = "\xa0"  # at which no line breaks
 
 
 def score_numbers(evaluations: Iterable[Evaluation], top: int = 1) -> pd.DataFrame:
-    """All that Table 1 shows, as numbers, for a file or another figure (ours).
-
-    Parameters
-    ----------
-    evaluations : iterable of Evaluation
-        One for each token.
-    top : {1, 3}
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each token, metric and system: token, metric, system, mean, low, high (its bootstrap interval over
-        pictures), std (over pictures, as the paper gives it), seed_std (of the mean, over seeds), n, n_missing
-        (pictures without a score, having no references).
-    """
+    """All that Table 1 shows, as numbers, for a file or another figure (ours)."""
     rows = []
     for evaluation in evaluations:
         for metric in METRICS:
@@ -78,21 +64,15 @@ def table1(evaluations: Sequence[Evaluation], top: int = 1, systems: Sequence[st
     """
     numbers = score_numbers(evaluations, top)
     numbers = numbers[numbers["system"].isin(systems)]
-    judged = numbers[numbers["system"] != "gt_captions"].dropna(subset="mean")
-    best = set(judged.groupby(["token", "metric"])["mean"].idxmax())
+    scored = numbers[numbers["system"] != "gt_captions"].dropna(subset="mean")
+    best = set(scored.groupby(["token", "metric"])["mean"].idxmax())
     numbers["cell"] = [_cell(row, row.Index in best) for row in numbers.itertuples()]
     numbers["metric"] = numbers["metric"].map(METRICS)
     return _laid_out(numbers, ["token", "metric"], systems)
 
 
 def table2(evaluations: Sequence[Evaluation], systems: Sequence[str] = TABLE2_SYSTEMS) -> pd.DataFrame:
-    """The paper's Table 2 for other tokens: overlap, lower is better, with its interval over concepts (ours).
-
-    Returns
-    -------
-    pandas.DataFrame
-        Text. One row for each token; the lowest is marked by a star.
-    """
+    """The paper's Table 2 for other tokens: overlap, lower is better, with its interval over concepts (ours)."""
     numbers = overlap_numbers(evaluations)
     numbers = numbers[numbers["system"].isin(systems)]
     best = set(numbers.dropna(subset="mean").groupby("token")["mean"].idxmin())
@@ -118,13 +98,7 @@ def paper_table2() -> pd.DataFrame:
 
 
 def comparisons(evaluations: Iterable[Evaluation], top: int = 1) -> pd.DataFrame:
-    """Semi-NMF against every other system on the same pictures, all tokens and metrics (ours, with the paper's test).
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows (token, metric, other); columns as in `statistics.compare`. Holm's correction is over all rows.
-    """
+    """Semi-NMF against every other system on the same pictures, all tokens and metrics (ours, with the paper's test)."""
     parts = {}
     for evaluation in evaluations:
         for metric in METRICS:
@@ -137,20 +111,7 @@ def comparisons(evaluations: Iterable[Evaluation], top: int = 1) -> pd.DataFrame
 
 
 def differences(compared: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
-    """What `comparisons` says, in short: Semi-NMF minus each other system, with its interval (ours).
-
-    Parameters
-    ----------
-    compared : pandas.DataFrame
-        From `comparisons`.
-    alpha : float, default 0.05
-        A difference whose paired t-test, corrected for all rows, has a larger p is marked "(n.s.)".
-
-    Returns
-    -------
-    pandas.DataFrame
-        Text. Rows (token, metric), a column for each other system.
-    """
+    """What `comparisons` says, in short: Semi-NMF minus each other system, with its interval (ours)."""
     rows = compared.reset_index().rename(columns={"other": "system"})
     rows["cell"] = [
         f"{row.difference:+.3f} [{row.low:z.3f},{SPACE}{row.high:z.3f}]"
@@ -162,18 +123,7 @@ def differences(compared: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
 
 
 def save_table(table: pd.DataFrame, path: str | Path, caption: str = "") -> None:
-    """Export a table to CSV and LaTeX.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Of numbers, or of text.
-    path : str or Path
-        Without an ending: `path.csv` and `path.tex` are written, each whole or not at all. The LaTeX needs the
-        package booktabs.
-    caption : str
-        Of the LaTeX.
-    """
+    """Export a table to CSV and LaTeX."""
     path = Path(path)
     escaped = table.rename(columns=_latex, index=_latex).map(_latex)
     escaped.index.names = [_latex(name or "") for name in table.index.names]

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..plots import BAR, INK, QUIET, new_figure, style_axes
+from ..plots import ACCENT, INK, QUIET, new_figure, style_axes
 from ..statistics import bootstrap_mean
 from .ablation_summary import RemovalSummary
 
 BLUE = "#3d7ea6"
 EDITS = {
-    "own": (BAR, "o", "its own words"),
+    "own": (ACCENT, "o", "its own words"),
     "others": (BLUE, "D", "other concepts' words"),
     "random": ("#9aa3b2", "s", "its own words, random direction instead"),
 }
-ORDERS = {"activation": (BAR, "most active first"), "random": ("#9aa3b2", "random order")}
+ORDERS = {"activation": (ACCENT, "most active first"), "random": ("#9aa3b2", "random order")}
 SHARES = np.linspace(0, 1, 11)  # where curves of different numbers of concepts are averaged
 RESAMPLES = 2_000  # for a band
 

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..plots import BAR, INK, QUIET, new_figure, style_axes
+from ..plots import ACCENT, INK, QUIET, new_figure, style_axes
 from .agreement import Agreement
 
 BLUE, GREY = "#3d7ea6", "#9aa3b2"
-JUDGES = ((BAR, "o"), (BLUE, "D"), ("#5a9367", "s"), ("#b08bbb", "^"))  # colour and marker of each judge in turn
+JUDGES = ((ACCENT, "o"), (BLUE, "D"), ("#5a9367", "s"), ("#b08bbb", "^"))  # colour and marker of each judge in turn
 TITLE = 90  # letters of a line above
 LONGEST = 34  # letters of words beside a row
 LIFT = 0.28  # between the judges of one bank, in rows
@@ -41,7 +41,7 @@ def picture_and_word(found: Agreement, bank, n_words: int = 4) -> Figure:
     axes, places = figure.subplots(), np.arange(len(table))
     axes.hlines(places, table["rank_others"], table["rank"], color="#d5d9e0", linewidth=2, zorder=1)
     axes.plot(table["rank_others"], places, "s", color=GREY, markersize=5, label="the other concepts' words")
-    axes.plot(table["rank"], places, "o", color=BAR, markersize=7, label="its own words")
+    axes.plot(table["rank"], places, "o", color=ACCENT, markersize=7, label="its own words")
     axes.axvline(0.5, color=INK, linewidth=0.9, linestyle=":", label="random words")
     said = [bank.names.get(k) or _short(words, n_words) or "(no words)" for k, words in table["words"].items()]
     _rows(axes, [f"{text}   {k}" for text, k in zip(said, table.index)], "read from the concept")

@@ -7,7 +7,7 @@ from textwrap import fill
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..plots import BAR, INK, PANEL, QUIET, new_figure, put_box, put_line, put_picture, put_text
+from ..plots import ACCENT, INK, PANEL, QUIET, new_figure, put_box, put_line, put_picture, put_text
 
 WIDTH = 10.6  # inches, as are all sizes here
 MARGIN = 0.15
@@ -22,7 +22,7 @@ FINDING_AT = 7.0
 TITLE_AT, SAMPLES_AT = 0.62, 3.75  # in a concept's row
 ANSWERS_AT, STEP = 4.7, 0.99
 LETTERS = 15.5  # of small text, to an inch
-ANSWERS = {1.0: ("●", BAR), 0.0: ("○", INK)}
+ANSWERS = {1.0: ("●", ACCENT), 0.0: ("○", INK)}
 NOTES = (
     "● yes   ○ no   – not judged. Samples: on how many it is active. The numbers: AUC; share that a blank picture leaves; "
     "nats against a random\ndirection; how much more its own factor moves it than the next does, in standard deviations; "
@@ -74,7 +74,7 @@ def _question(figure: Figure, top: float, check) -> None:
         finding, colour = f"measure it with {check.how}", QUIET
     else:
         put_box(figure, BAR_AT, top - 0.32, BAR_LONG, 0.2, PANEL)
-        put_box(figure, BAR_AT, top - 0.32, BAR_LONG * check.yes / max(check.judged, 1), 0.2, BAR)
+        put_box(figure, BAR_AT, top - 0.32, BAR_LONG * check.yes / max(check.judged, 1), 0.2, ACCENT)
         said = f"{check.yes} of {check.judged}"
         put_text(figure, BAR_AT + BAR_LONG + 0.08, top - 0.22, said, color=INK, fontsize=9.5, va="center")
         finding, colour = check.finding, INK
@@ -98,7 +98,7 @@ def _concept(figure: Figure, bottom: float, card, number: int) -> None:
         put_box(figure, 0, bottom, WIDTH, ROW, PANEL)
     for picture in bank.pictures(number)[:1]:
         put_picture(figure, MARGIN, bottom + 0.03, ROW - 0.06, picture)
-    put_text(figure, TITLE_AT, middle, str(number), color=BAR, fontsize=9.5, weight="bold", va="center")
+    put_text(figure, TITLE_AT, middle, str(number), color=ACCENT, fontsize=9.5, weight="bold", va="center")
     room = SAMPLES_AT - TITLE_AT - 0.4
     put_line(figure, TITLE_AT + 0.3, middle, bank.title(number).split(", "), room, size=10)
     samples = f"{card.samples[number]:,}"

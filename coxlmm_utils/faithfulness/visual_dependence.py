@@ -249,7 +249,7 @@ def words_without_picture(
     """
     judged = PictureScorer(images.with_ids(found.ids), clip, bert)
     activations = {**found.activations, ANOTHER: found.activations[ORIGINAL][_others(len(found.ids), seed)]}
-    said = {name: System("", 0, found.bank.words, each).said(n_concepts) for name, each in activations.items()}
+    said = {name: System("", 0, found.bank.words, each).explanations(n_concepts) for name, each in activations.items()}
     each = [
         (condition, row, words) for condition, rows in said.items() for row, all in enumerate(rows) for words in all
     ]

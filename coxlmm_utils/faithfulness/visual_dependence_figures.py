@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..plots import BAR, INK, PALE, QUIET, new_figure, style_axes
+from ..plots import ACCENT, INK, PALE, QUIET, new_figure, style_axes
 from .visual_dependence import MEASURES, ORIGINAL, VisualDependence, cut_name, means_by_condition
 
 VERDICT_COLOURS = {
@@ -136,10 +136,10 @@ def words_fall(table: pd.DataFrame) -> Figure:
     for axes, (measure, title) in zip(panels, measures.items()):
         means = means_by_condition(table, measure)
         for row, condition in enumerate(conditions):
-            mean, colour = means[condition], BAR if condition == ORIGINAL else INK
+            mean, colour = means[condition], ACCENT if condition == ORIGINAL else INK
             axes.plot([mean.low, mean.high], [row, row], color=colour, linewidth=2, solid_capstyle="round")
             axes.plot(mean.value, row, "o", color=colour, markersize=5)
-        axes.axvline(means[ORIGINAL].value, color=BAR, linewidth=0.9, linestyle=":", zorder=0)
+        axes.axvline(means[ORIGINAL].value, color=ACCENT, linewidth=0.9, linestyle=":", zorder=0)
         style_axes(axes, title, "")
         axes.grid(visible=False, axis="y")
         axes.tick_params(length=0)

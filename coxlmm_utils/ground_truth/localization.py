@@ -14,7 +14,7 @@ from ..concepts import ConceptBank
 from ..explanation import MAPS, concept_maps, explanation_of, generated_for, mask_scores, token_maps
 from ..models import LMM
 from ..picturebook import Factors, page
-from ..plots import BAR, EDGE, INK, new_figure, style_axes
+from ..plots import ACCENT, EDGE, INK, new_figure, style_axes
 from ..statistics import bootstrap_mean
 from .factor_matching import Value
 
@@ -125,7 +125,7 @@ def map_scores_figure(table: pd.DataFrame) -> Figure:
     figure = new_figure(9.6, 0.3 * len(names) + 1.4, layout="constrained")
     panels = figure.subplots(1, len(SCORES), sharey=True)
     for axes, (score, title) in zip(panels, SCORES.items()):
-        for lift, colour, thing in zip((-0.13, 0.13), (BAR, BLUE), things):
+        for lift, colour, thing in zip((-0.13, 0.13), (ACCENT, BLUE), things):
             for place, name in enumerate(names):
                 mean = means.loc[(thing, name), score]
                 axes.plot([mean["low"], mean["high"]], [place + lift] * 2, color=colour, linewidth=2)

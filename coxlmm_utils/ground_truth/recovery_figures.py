@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..plots import BAR, INK, QUIET, new_figure, style_axes
+from ..plots import ACCENT, INK, QUIET, new_figure, style_axes
 from .controls import SYSTEMS
 from .factor_matching import Value, judged_labels
 from .factor_recovery import TOLD, FactorRecovery
 
 BLUE, GREY = "#3d7ea6", "#9aa3b2"
 POSITION_STYLES = {  # colour, marker, label
-    "predicts": (BAR, "o", "where the word is predicted"),
+    "predicts": (ACCENT, "o", "where the word is predicted"),
     "own": (BLUE, "D", "at the word itself"),
 }
 MEASURES = {"covered": f"factor values told, held-out AUC above {TOLD}", "mean_auc": "mean held-out AUC"}
@@ -46,7 +46,7 @@ def systems_compared(table: pd.DataFrame, title: str = "") -> Figure:
     panels, places = figure.subplots(1, 2, sharey=True), np.arange(len(table))[::-1]
     for axes, (measure, below) in zip(panels, MEASURES.items()):
         for place, (name, row) in zip(places, table.iterrows()):
-            colour = BAR if name == "semi_nmf" else GREY
+            colour = ACCENT if name == "semi_nmf" else GREY
             axes.hlines(place, row[f"{measure}_low"], row[f"{measure}_high"], color=colour, linewidth=3, alpha=0.6)
             axes.plot(row[measure], place, "o", color=colour, markersize=6.5)
         style_axes(axes, "", below)
@@ -135,7 +135,7 @@ def values_told(known: FactorRecovery, titles: Sequence[str], title: str = "") -
     lowest = known.table[["low", "auc_matching"]].min(axis=None)
     axes.set(xlim=(np.nanmin([0.47, lowest - 0.02]), 1.015), ylim=(-0.7, len(values) - 0.3))
     _factor_names(axes, values)
-    axes.plot([], [], "o", color=BAR, markersize=5, label=f"held-out pages, above {TOLD}")
+    axes.plot([], [], "o", color=ACCENT, markersize=5, label=f"held-out pages, above {TOLD}")
     axes.plot([], [], "o", color=GREY, markersize=5, label=f"held-out pages, up to {TOLD}")
     axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=8, label="pages of the matching, flattered")
     figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
@@ -175,7 +175,7 @@ def _told_value(axes: Axes, place: int, row: pd.Series | None, titles: Sequence[
     if row is None:
         axes.text(1.02, place, "no concept", color=GREY, style="italic", **beside)
         return
-    colour = BAR if row["auc"] > TOLD else GREY
+    colour = ACCENT if row["auc"] > TOLD else GREY
     axes.plot(row["auc_matching"], place, "o", color=GREY, markerfacecolor="white", markersize=8)
     axes.hlines(place, row["low"], row["high"], color=colour, linewidth=3, alpha=0.6)
     axes.plot(row["auc"], place, "o", color=colour, markersize=5)

@@ -146,16 +146,16 @@ def test_an_explanation_shows_caption_bars_and_concepts(odd, size, caption, acti
 
 def test_bars_are_as_long_as_their_values(odd):
     figure = explained(odd, 1, 4).figure()
-    bars = [box.get_width() for box in figure.artists if box.get_facecolor() == to_rgba(figures.BAR)]
+    bars = [box.get_width() for box in figure.artists if box.get_facecolor() == to_rgba(figures.ACCENT)]
     assert bars[1] / bars[0] == pytest.approx(0.25)
 
 
 def test_a_negative_bar_has_its_own_colour_and_the_length_of_its_magnitude(odd):
     drawn = explained(odd, 1, -4, -2).figure().artists
-    shown = {to_rgba(colour): [] for colour in (figures.BAR, figures.NEGATIVE_BAR, figures.PANEL)}
+    shown = {to_rgba(colour): [] for colour in (figures.ACCENT, figures.NEGATIVE, figures.PANEL)}
     for box in drawn:
         shown[box.get_facecolor()].append(box.get_width())
-    negative, [positive] = shown[to_rgba(figures.NEGATIVE_BAR)], shown[to_rgba(figures.BAR)]
+    negative, [positive] = shown[to_rgba(figures.NEGATIVE)], shown[to_rgba(figures.ACCENT)]
     assert np.array([*negative, positive]) / negative[0] == pytest.approx([1, 0.5, 0.25])
 
 

@@ -91,7 +91,7 @@ def test_neither_batch_size_nor_order_matters(judge, pictures):
 
 def test_more_texts_than_are_encoded_at_once(judge, monkeypatch):
     said = judge.encode_texts(TEXTS)
-    monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXTS_AT_ONCE", 3)
+    monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXT_BATCH_SIZE", 3)
     torch.testing.assert_close(judge.encode_texts(TEXTS), said, rtol=0, atol=1e-5)
 
 

@@ -237,8 +237,8 @@ def test_it_says_what_it_was_made_from(whole, judges, states):
 
 
 def test_neither_order_of_test_pictures_nor_batch_sizes_matter(whole, llava, states, images, judges, monkeypatch):
-    monkeypatch.setattr("coxlmm_utils.evaluation.judges.PICTURES_AT_ONCE", 4)
-    monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXTS_AT_ONCE", 3)
+    monkeypatch.setattr("coxlmm_utils.evaluation.judges.BATCH_SIZE", 4)
+    monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXT_BATCH_SIZE", 3)
     turned = given(llava, images[17:11:-1])
     assert turned.images.ids == states[1].images.ids[::-1]
     found = evaluate(llava, states[0], turned, *judges, SemiNMF(3), (0, 1), FILTER)
@@ -260,7 +260,7 @@ def test_the_papers_number_of_concepts_is_the_default(llava, states, judges, mon
 @pytest.mark.parametrize("name", ["token", "model", "prompt", "position", "references", "max_new_tokens"])
 def test_states_that_are_not_alike(llava, states, judges, name):
     other = replace(states[1], provenance=states[1].provenance | {name: "another"})
-    with pytest.raises(ValueError, match=f"differ in {name}: .* and another"):
+    with pytest.raises(ValueError, match=f"differ in {name}: .* and 'another'"):
         evaluate(llava, states[0], other, *judges)
 
 

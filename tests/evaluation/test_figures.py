@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from coxlmm_utils.evaluation.figures import grounding_figure, systems_figure
-from coxlmm_utils.plots import BAR, INK
+from coxlmm_utils.plots import ACCENT, INK
 from tests.evaluation.test_tables import NAN, NOT_BERT, SCORES, evaluation
 
 ORDER = ["rnd_words", "simple", "semi_nmf", "gt_captions", "rnd_words_gaussian"]
@@ -34,7 +34,7 @@ def dots(axes) -> dict[float, tuple[float, str]]:
 
 
 def intervals(axes) -> list[tuple[float, float]]:
-    return [tuple(line.get_xdata()) for line in axes.lines if line.get_marker() != "o"]
+    return [tuple(ends[:, 0]) for lines in axes.collections for ends in lines.get_segments()]
 
 
 # Systems
@@ -50,7 +50,7 @@ def test_every_system_has_its_mean_and_its_interval(top):
         means = [one.mean(name, metric, top) for name in ORDER]
         assert [dots(axes)[place][0] for place in range(5)] == [mean.value for mean in means]
         assert intervals(axes) == [(mean.low, mean.high) for mean in means]
-    assert [colour for _, colour in dots(clip).values()] == [INK, INK, BAR, INK, INK]
+    assert [colour for _, colour in dots(clip).values()] == [INK, INK, ACCENT, INK, INK]
     assert means[2].value == pytest.approx(0.55 - 0.4 + (0.1 if top == 3 else 0))
 
 

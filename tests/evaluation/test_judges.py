@@ -129,8 +129,8 @@ def test_no_references_at_all(judges, pictures):
 
 
 def test_neither_order_nor_batch_size_matters(judged, judges, pictures, monkeypatch):
-    monkeypatch.setattr(judging, "PICTURES_AT_ONCE", 2)
-    monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXTS_AT_ONCE", 2)
+    monkeypatch.setattr(judging, "BATCH_SIZE", 2)
+    monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXT_BATCH_SIZE", 2)
     turned = PictureScorer(in_memory(pictures[4::-1], REFERENCES[::-1]), *judges)
     torch.testing.assert_close(turned.vectors.flip(0), judged.vectors, rtol=0, atol=1e-5)
     rows = [4 - row for row in ROWS]
@@ -147,7 +147,7 @@ def test_each_picture_is_opened_and_encoded_once(judges, pictures, monkeypatch):
     clip, bert = judges
     opened, encoded = [], []
     images, encode = in_memory(pictures[:5], REFERENCES), clip.model.encode_image
-    monkeypatch.setattr(judging, "PICTURES_AT_ONCE", 2)
+    monkeypatch.setattr(judging, "BATCH_SIZE", 2)
     monkeypatch.setattr(clip.model, "encode_image", lambda batch: encoded.append(len(batch)) or encode(batch))
     object.__setattr__(images, "open", lambda id, open=images.open: opened.append(id) or open(id))
     judged = PictureScorer(images, clip, bert)

@@ -11,7 +11,7 @@ import coxlmm_utils.evaluation.random_words as baselines
 from coxlmm_utils.concepts.grounding import Words, ground_words
 from coxlmm_utils.concepts.measures import overlaps
 from coxlmm_utils.concepts.word_filter import WordFilter
-from coxlmm_utils.evaluation.random_words import DECODED, DRAWS, SOURCES, random_words
+from coxlmm_utils.evaluation.random_words import MAX_DRAWS, N_DECODED, SOURCES, random_words
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.perturbed import noise_images
 from tests.conftest import MAX_NEW_TOKENS, in_memory
@@ -67,7 +67,7 @@ def test_how_directions_are_drawn_and_decoded(llava, monkeypatch, source, mean, 
     assert (directions.mean(), directions.std()) == pytest.approx((mean, deviation), abs=0.05)
     assert (0 <= directions.min() and directions.max() < 1) == (source == "uniform")
     assert {layer for _, layer, _ in asked} == {"norm"}
-    assert all(options["n_decoded"] == 2 * DECODED and options["n_kept"] == 2 for _, _, options in asked)
+    assert all(options["n_decoded"] == 2 * N_DECODED and options["n_kept"] == 2 for _, _, options in asked)
 
 
 def test_uniform_directions_resemble_each_other(llava):
@@ -87,7 +87,7 @@ def test_words_of_the_vocabulary_are_equally_likely(llava):
 
 def test_a_direction_with_too_few_words_is_drawn_again(llava, monkeypatch):
     short, enough = [Words(("cat",), ())], [Words(("cat", "dog"), ())]
-    answers, seen = iter([short] * (DRAWS - 1) + [enough]), []
+    answers, seen = iter([short] * (MAX_DRAWS - 1) + [enough]), []
 
     def answer(lmm, concepts, layer, **options):
         seen.append(concepts)
@@ -101,7 +101,7 @@ def test_a_direction_with_too_few_words_is_drawn_again(llava, monkeypatch):
 @pytest.mark.parametrize(
     "source, message",
     [
-        ("uniform", f"{DRAWS} random directions of .* gave at most 5 of the 6 words"),
+        ("uniform", f"{MAX_DRAWS} random directions of .* gave at most 5 of the 6 words"),
         ("gaussian", "gave at most 5 of the 6 words"),
         ("vocabulary", "only 5 words of the vocabulary pass the filter, and a concept has 6"),
     ],

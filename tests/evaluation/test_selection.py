@@ -43,8 +43,8 @@ def test_lam_is_the_largest_that_costs_little():
     assert "at most a tenth more error" in found.reason and "6.0 concepts instead of 9.0" in found.reason
 
 
-def test_layer_by_known_truth_else_by_words():
-    both = table("layer", [0, 1, "norm"], auc=[0.6, 0.9, 0.8], said=[0.1, 0.2, 0.3], reconstruction_error=1.0)
+def test_layer_by_ground_truth_else_by_words():
+    both = table("layer", [0, 1, "norm"], auc=[0.6, 0.9, 0.8], mentioned=[0.1, 0.2, 0.3], reconstruction_error=1.0)
     assert choose_layer(both).value == 1
     assert "the lowest is 0.600 at layer 0" in choose_layer(both).reason
     assert choose_layer(both.drop(columns="auc")).value == "norm"

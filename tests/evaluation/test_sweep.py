@@ -5,7 +5,7 @@ import pytest
 
 from coxlmm_utils import SemiNMF, extract
 from coxlmm_utils.concepts.grounding import ground_pictures, ground_words
-from coxlmm_utils.concepts.measures import overlaps, words_said
+from coxlmm_utils.concepts.measures import overlaps, words_mentioned
 from coxlmm_utils.dictionaries.matching import match
 from coxlmm_utils.evaluation.sweep import sweep
 from tests.conftest import MAX_NEW_TOKENS, in_memory
@@ -23,7 +23,7 @@ def test_one_row_for_each_dictionary(two_layers):
     assert len(table) == 2 * 2 * 2 * 2
     assert not table.duplicated(["layer", "n_concepts", "lam", "seed"]).any()
     assert table["layer"].unique().tolist() == [1, 2]
-    assert not {"overlap", "said", "auc"} & set(table)
+    assert not {"overlap", "mentioned", "auc"} & set(table)
 
 
 def test_a_row_is_what_the_dictionary_is(states, llava):
@@ -35,8 +35,8 @@ def test_a_row_is_what_the_dictionary_is(states, llava):
     assert row["active"] == (fitted.activations_ > 0).sum(1).mean()
     assert row["auc"] == fitted.activations_.sum()
     assert row["overlap"] == pytest.approx(np.nanmean(overlaps(words)))
-    said = words_said(words, ground_pictures(fitted.activations_), states.images.references)
-    assert row["said"] == pytest.approx(said.mean())
+    said = words_mentioned(words, ground_pictures(fitted.activations_), states.images.references)
+    assert row["mentioned"] == pytest.approx(said.mean())
 
 
 def test_stability_is_across_seeds(states):

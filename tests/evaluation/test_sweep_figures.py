@@ -14,7 +14,7 @@ from coxlmm_utils.extraction.states import join_states
 
 def table(setting="n_concepts", values=(2, 4, 8)):
     rows = [
-        {"token": token, setting: value, "seed": seed, "auc": place + seed / 10, "said": place / 9}
+        {"token": token, setting: value, "seed": seed, "auc": place + seed / 10, "mentioned": place / 9}
         for token in ("dog", "cat")
         for place, value in enumerate(values)
         for seed in (0, 1)
@@ -31,14 +31,14 @@ def inside(figure):
 
 
 def test_a_panel_for_each_measure_and_a_line_for_each_token():
-    figure = curves(table(), "n_concepts", ["auc", "said"], Choice("n_concepts", 4, ""))
+    figure = curves(table(), "n_concepts", ["auc", "mentioned"], Choice("n_concepts", 4, ""))
     first, second = figure.axes
     lines = [line for line in first.lines if len(line.get_xdata()) == 3]
     assert [line.get_label() for line in lines] == ["dog", "cat"]
     assert lines[0].get_xdata().tolist() == [2, 4, 8]
     assert lines[0].get_ydata() == pytest.approx([0.05, 1.05, 2.05])
     assert first.lines[-1].get_xdata() == [4, 4]  # the choice
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [MEASURES["auc"], MEASURES["said"]]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [MEASURES["auc"], MEASURES["mentioned"]]
     assert inside(figure)
 
 

@@ -67,13 +67,13 @@ def test_the_most_active_concepts_speak_first():
     words = with_words(("dog", "brown"), ("bus",), ("snow",), ())
     system = System("pca", 0, words, activations)
     dog, bus, snow, none = (concept.kept for concept in words)
-    assert system.said() == [[bus, none, snow], [bus, none], [bus, none, dog], [()]]
-    assert system.said(1) == [[bus], [bus], [bus], [()]]
+    assert system.explanations() == [[bus, none, snow], [bus, none], [bus, none, dog], [()]]
+    assert system.explanations(1) == [[bus], [bus], [bus], [()]]
 
 
 def test_a_concept_without_words_says_nothing_in_its_place():
     system = System("simple", 0, with_words((), ("bus",)), np.array([[2.0, 1.0], [2.0, 0.0]]))
-    assert system.said() == [[(), ("bus",)], [()]]
+    assert system.explanations() == [[(), ("bus",)], [()]]
 
 
 # What they are

@@ -9,7 +9,7 @@ import pytest
 
 from coxlmm_utils.faithfulness.agreement import agreement, agreement_over
 from coxlmm_utils.faithfulness.agreement_figures import BLUE, GREY, picture_and_word, stability
-from coxlmm_utils.plots import BAR
+from coxlmm_utils.plots import ACCENT
 from tests.evaluation.test_sweep_figures import inside
 from tests.faithfulness.test_agreement import OWN, SCORES, bank_of, judge_of
 
@@ -38,7 +38,7 @@ def test_every_concept_has_its_row_and_the_unjudged_come_last(found, bank):
     axes, other = figure.axes
     table = found.concepts
     order = [k for k in table["rank"].sort_values(kind="stable").index if k < 3]
-    assert np.isnan(dots(axes, BAR)[:2]).all() and dots(axes, BAR)[2:] == table.loc[order, "rank"].tolist()
+    assert np.isnan(dots(axes, ACCENT)[:2]).all() and dots(axes, ACCENT)[2:] == table.loc[order, "rank"].tolist()
     assert dots(axes, GREY)[2:] == table.loc[order, "rank_others"].tolist()
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["(no words)   3", "snow   4", *(f"{_called(k)}   {k}" for k in order)]
@@ -84,7 +84,7 @@ def test_every_bank_and_judge_has_its_dot_and_interval():
     table, _ = agreement_over(banks, {"eyes": judge_of(), "people": judge_of(SCORES[::-1])})
     figure = stability(table)
     for axes, name in zip(figure.axes, ("rank_beyond", "shared_beyond")):
-        for colour, judge in ((BAR, "eyes"), (BLUE, "people")):
+        for colour, judge in ((ACCENT, "eyes"), (BLUE, "people")):
             assert dots(axes, colour) == table.loc[table["judge"] == judge, name].tolist()
         ends = [segment[:, 0] for lines in axes.collections for segment in lines.get_segments()]
         rows = table.sort_values("judge", kind="stable")

@@ -7,7 +7,7 @@ from matplotlib.text import Annotation
 
 from coxlmm_utils.ground_truth.controls import SYSTEMS
 from coxlmm_utils.ground_truth.recovery_figures import BLUE, GREY, over_layers, systems_compared, values_told
-from coxlmm_utils.plots import BAR
+from coxlmm_utils.plots import ACCENT
 from tests.evaluation.test_sweep_figures import inside
 from tests.ground_truth.test_factor_recovery import HELD_OUT, PAGES, VALUES, score_against_factors, showing
 
@@ -55,7 +55,7 @@ def test_every_system_is_a_dot_with_its_interval(systems):
         assert [dot.get_ydata()[0] for dot in dots] == list(range(len(systems)))[::-1]
         ends = [lines.get_segments()[0][:, 0] for lines in axes.collections]
         np.testing.assert_allclose(ends, systems[[f"{measure}_low", f"{measure}_high"]])
-        assert [dot.get_color() for dot in dots] == [BAR] + (len(systems) - 1) * [GREY]
+        assert [dot.get_color() for dot in dots] == [ACCENT] + (len(systems) - 1) * [GREY]
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == list(SYSTEMS.values()) and inside(figure)
     assert figure.get_suptitle() == "$dog$, layer 4: 16 concepts of each system, 23 factor values"
@@ -67,7 +67,7 @@ def test_each_token_is_a_panel_with_a_line_for_each_position(layers, measure):
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["“dog”", "“cat”"]
     for axes, (_, rows) in zip(figure.axes, layers.groupby("token", sort=False)):
         drawn = {line.get_color(): line.get_ydata() for line in axes.lines if len(line.get_xdata()) == 3}
-        for position, colour in (("predicts", BAR), ("own", BLUE)):
+        for position, colour in (("predicts", ACCENT), ("own", BLUE)):
             mine = rows[(rows["position"] == position) & (rows["system"] == "semi_nmf")]
             assert drawn[colour] == pytest.approx(mine[measure].tolist())
         assert [line.get_color() for line in axes.lines].count(GREY) == 2
@@ -105,7 +105,7 @@ def test_every_value_has_its_concept_or_none(known):
         row = known.table.loc[k]
         dots = [line for line in axes.lines if list(line.get_ydata()) == [rows[value]]]
         assert [dot.get_xdata()[0] for dot in dots] == [row["auc_matching"], row["auc"]]
-        assert dots[1].get_color() == (BAR if row["auc"] > 0.9 else GREY)
+        assert dots[1].get_color() == (ACCENT if row["auc"] > 0.9 else GREY)
         ends = [s[:, 0] for lines in axes.collections for s in lines.get_segments() if s[0, 1] == rows[value]]
         np.testing.assert_allclose(ends, [[row["low"], row["high"]]])
         beside = [text.get_text() for text in axes.texts if text.get_position()[1] == rows[value]]

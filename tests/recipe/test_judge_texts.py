@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from coxlmm_utils.evaluation.clipscore import MOST_WORDS, PREFIX, words_as_text
+from coxlmm_utils.evaluation.clipscore import MAX_WORDS, PREFIX, words_as_text
 from coxlmm_utils.picturebook.captions import FACTS_BY_WORD, facts_in, references
 from coxlmm_utils.picturebook.factors import Factors, factors_of
 from data.picturebook.recipe.architecture import PUNCTUATION, vocabulary
@@ -76,7 +76,7 @@ def test_words_are_true_and_each_is_said_once():
     rng = random.Random(0)
     for page in PAGES:
         words = true_words(page, rng)
-        assert 1 <= len(words) <= MOST_WORDS and len(set(words)) == len(words)
+        assert 1 <= len(words) <= MAX_WORDS and len(set(words)) == len(words)
         assert all(facts_in(word) and true_of(page, facts_in(word)) for word in words)
         assert len({factor for factor, _ in map(FACTS_BY_WORD.get, words)}) <= MOST_FACTS
 
@@ -93,7 +93,7 @@ def test_no_fact_and_no_word_always_comes_first():
     assert {FACTS_BY_WORD[words[0]][0] for words in lists} == set(Factors.__annotations__)
     sizes = {tuple(word for word in words if word in ("large", "big", "huge")) for words in lists}
     assert {("big",), ("large", "big"), ("big", "large")} <= sizes
-    assert {len(words) for words in lists} == set(range(1, MOST_WORDS + 1))
+    assert {len(words) for words in lists} == set(range(1, MAX_WORDS + 1))
     apart = [[FACTS_BY_WORD[word][0] for word in words] for words in lists]
     assert any(factors[0] == factors[2] != factors[1] for factors in apart if len(factors) > 2)
 

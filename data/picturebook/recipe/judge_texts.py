@@ -8,7 +8,7 @@ from dataclasses import replace
 from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
-from coxlmm_utils.evaluation import MOST_WORDS, PREFIX
+from coxlmm_utils.evaluation import MAX_WORDS, PREFIX
 from coxlmm_utils.picturebook import FACTS_BY_WORD, Factors, allowed_values, sentence
 
 from .architecture import PUNCTUATION, vocabulary, word_tokenizer
@@ -38,7 +38,7 @@ def true_words(page: Factors, rng: random.Random) -> list[str]:
     facts = rng.sample(list(words_of), rng.randint(1, min(MOST_FACTS, len(words_of))))
     said = [word for fact in facts for word in rng.sample(words_of[fact], rng.randint(1, len(words_of[fact])))]
     rng.shuffle(said)
-    return said[:MOST_WORDS]
+    return said[:MAX_WORDS]
 
 
 def contrary(page: Factors, rng: random.Random) -> Factors:
