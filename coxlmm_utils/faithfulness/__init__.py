@@ -1,13 +1,15 @@
-"""TODO faithfulness"""
+"""Can a bank be trusted, whatever the model: is it visual, is it causal, do word and picture agree; the trust card."""
 
 from . import ablation_figures, agreement_figures, visual_dependence_figures
 from .ablation import add_concepts, curves, remove_concepts
-from .ablation_summary import areas, removal_summary
+from .ablation_summary import ablation_summary, areas
 from .agreement import agreement, agreement_over
+from .answers import Answers, by_concept
 from .trust_card import TrustCard, trust_card
 from .visual_dependence import (
     ORIGINAL,
     VisualDependence,
+    knockout_name,
     means_by_condition,
     visual_dependence,
     words_before,
@@ -16,21 +18,24 @@ from .visual_dependence import (
 from .word_scorers import ClipWords, ReferenceWords, candidate_words
 
 __all__ = [
+    "Answers",
     "ClipWords",
     "ORIGINAL",
     "ReferenceWords",
     "TrustCard",
     "VisualDependence",
     "ablation_figures",
+    "ablation_summary",
     "add_concepts",
     "agreement",
     "agreement_figures",
     "agreement_over",
     "areas",
+    "by_concept",
     "candidate_words",
     "curves",
+    "knockout_name",
     "means_by_condition",
-    "removal_summary",
     "remove_concepts",
     "trust_card",
     "visual_dependence",

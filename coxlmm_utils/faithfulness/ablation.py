@@ -1,7 +1,8 @@
-"""Does the model use a concept: take it out of the state, or put it back, and see which words change (ours).
+"""Does the model use a concept: ablate it in the state, or put it back, and see which words change (ours).
 
-The paper (arXiv 2406.08074) reads concepts and changes nothing. A state z is changed by what the dictionary rebuilds of
-it, z + rebuilt(v') - rebuilt(v), so that what it does not rebuild stays as it is, and v' = v changes nothing.
+The paper (arXiv 2406.08074) reads concepts and changes nothing. A state z is patched with
+z + reconstruct(v') - reconstruct(v): the residual, which the dictionary does not reconstruct, stays as it is, and v' = v
+changes nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from tqdm.auto import tqdm
 
 from ..concepts import ConceptBank
 from ..dictionaries import concept_change, random_changes
-from ..extraction import States
+from ..extraction import States, require_same
 from ..models import LMM
-from .edited_forward import Effects, ForcedCaption, effects, token_ids
+from .edited_forward import Effects, TeacherForcedCaption, effects, token_ids
 
 MEASURES = ("own", "others", "own_later", "others_later", "own_mentions", "others_mentions", "target", "rest")
 
@@ -32,9 +33,9 @@ def remove_concepts(
     seed: int = 0,
     batch_size: int = 32,
 ) -> pd.DataFrame:
-    """Take each sample's most active concepts out of its state, one at a time, with its own caption forced (ours).
+    """Take each sample's most active concepts out of its state, one at a time, with its own caption teacher-forced (ours).
 
-    The state is changed at the bank's layer and position only. At position "predicts" the target itself can change, and
+    The state is patched at the bank's layer and position only. At position "predicts" the target itself can change, and
     after the last block nothing else; at "own", below the last block, the words that follow it.
 
     Parameters
@@ -47,7 +48,7 @@ def remove_concepts(
     concepts : int, default 3
         How many concepts of each sample, of those that are active.
     controls : int, default 2
-        Random directions for each of them, as long as what is removed.
+        Random directions for each of them, of the same norm as what is removed.
     seed : int, default 0
         Of the random directions.
     batch_size : int, default 32
@@ -62,7 +63,7 @@ def remove_concepts(
         - own: of the words that ground the concept; NaN if there are none
         - others: of the words of each other concept active on the sample, without those that the two share; the mean
           over those concepts, NaN if there are none
-        - own_later, others_later: the same without the step that the changed state itself writes
+        - own_later, others_later: the same without the step that the patched state itself predicts
         - own_mentions, others_mentions: the same of how often the words are expected
         - target, rest: of the target word, and of the caption's words after it
 
@@ -108,30 +109,10 @@ def add_concepts(
 def curves(
     lmm: LMM, bank: ConceptBank, states: States, controls: int = 2, seed: int = 0, batch_size: int = 32
 ) -> pd.DataFrame:
-    """Deletion and insertion: the forced caption's log-probability as concepts are removed, or put back, in order (ours).
+    """Deletion and insertion: the teacher-forced caption's log-probability as concepts are removed, or put back, in order (ours).
 
     Deletion begins with the state as it is. Insertion begins with no concept, only with what the dictionary does not
-    rebuild. The order is that of activation, largest first, or random; both over the sample's active concepts only.
-
-    Parameters
-    ----------
-    lmm, bank, states, seed, batch_size
-        As in `remove_concepts`.
-    controls : int, default 2
-        Random orders of each sample.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each point: sample, curve ("deletion" or "insertion"), order ("activation" or "random"), draw (of the
-        order), edited (concepts so far), share (of the active ones, 0 to 1), and changes from the run without an edit in
-        nats: target, and caption, which is the target and all that follows it. A sample without an active concept has
-        no rows.
-
-    Raises
-    ------
-    ValueError
-        As `remove_concepts`.
+    reconstruct. The order is that of activation, largest first, or random; both over the sample's active concepts only.
     """
     _check(lmm, bank, states, controls=controls)
     rows = []
@@ -140,10 +121,10 @@ def curves(
         orders = [active, *(rng.permutation(active).tolist() for _ in range(controls))]
         paths = np.concatenate([_path(order, V) for order in orders])  # (points, concepts)
         changes = concept_change(bank.dictionary, np.broadcast_to(V, paths.shape), paths)
-        found = effects(lmm, ForcedCaption.of(lmm, states, row), bank.layer, changes, [], batch_size)
-        each = zip(found.target.chunk(len(orders)), found.rest.chunk(len(orders)))
-        for place, (target, rest) in enumerate(each):
-            order = {"order": "random", "draw": place - 1} if place else {"order": "activation", "draw": 0}
+        effect = effects(lmm, TeacherForcedCaption.of(lmm, states, row), bank.layer, changes, [], batch_size)
+        by_order = zip(effect.target.chunk(len(orders)), effect.rest.chunk(len(orders)))
+        for number, (target, rest) in enumerate(by_order):
+            order = {"order": "random", "draw": number - 1} if number else {"order": "activation", "draw": 0}
             points = _points(active, target, rest)
             rows += [{"sample": states.images.ids[row], **order, **point} for point in points]
     return pd.DataFrame(rows, columns=["sample", "curve", "order", "draw", "edited", "share", "target", "caption"])
@@ -163,11 +144,11 @@ def _edited(
             change = concept_change(bank.dictionary, V[None], _scaled(V, concept, scale))  # (1, width)
             changes += [change, random_changes(change[0], controls, rng)]
             words.append(_own_and_others(grounded, concept, active))
-        forced = ForcedCaption.of(lmm, states, row)
-        found = effects(lmm, forced, bank.layer, torch.cat(changes), sum(words, []), batch_size)
-        for concept, mine in zip(active, _of_each(found, words)):  # (1 + controls, measures)
+        forced = TeacherForcedCaption.of(lmm, states, row)
+        effect = effects(lmm, forced, bank.layer, torch.cat(changes), sum(words, []), batch_size)
+        for concept, measures in zip(active, _by_concept(effect, words)):  # (1 + controls, measures)
             sample = {"sample": states.images.ids[row], "concept": concept, "activation": V[concept]}
-            for edit, values in (("concept", mine[0]), ("random", mine[1:].mean(dim=0))):
+            for edit, values in (("concept", measures[0]), ("random", measures[1:].mean(dim=0))):
                 rows.append(sample | {"edit": edit} | dict(zip(MEASURES, values.tolist())))
     return pd.DataFrame(rows, columns=["sample", "concept", "activation", "edit", *MEASURES])
 
@@ -185,46 +166,46 @@ def _own_and_others(grounded: list[list[int]], concept: int, active: list[int]) 
     return [grounded[concept], *(ids for ids in others if ids)]
 
 
-def _of_each(found: Effects, words: Sequence[list]) -> Iterator[Tensor]:
+def _by_concept(effect: Effects, words: Sequence[list]) -> Iterator[Tensor]:
     """The measures of each concept's changes: (1 + controls, measures)."""
-    size, column = len(found.rest) // len(words), 0
-    for place, sets in enumerate(words):
-        rows, columns = slice(place * size, (place + 1) * size), slice(column, column + len(sets))
+    size, column = len(effect.rest) // len(words), 0
+    for number, sets in enumerate(words):
+        rows, columns = slice(number * size, (number + 1) * size), slice(column, column + len(sets))
         measures = []
-        for values in (found.words, found.later, found.mentions):  # (1 + controls, sets)
+        for values in (effect.words, effect.later, effect.mentions):  # (1 + controls, sets)
             values = values[rows, columns]
             measures += [values[:, 0], values[:, 1:].mean(dim=1)]
-        yield torch.stack([*measures, found.target[rows], found.rest[rows]], dim=1)
+        yield torch.stack([*measures, effect.target[rows], effect.rest[rows]], dim=1)
         column += len(sets)
 
 
 def _path(order: Sequence[int], V: np.ndarray) -> np.ndarray:
     """Activations as concepts are removed in order, then as they are put back: (2 (concepts in order + 1), concepts)."""
     kept = np.repeat(V[None], len(order) + 1, axis=0)
-    for place, concept in enumerate(order):
-        kept[place + 1 :, concept] = 0
+    for step, concept in enumerate(order):
+        kept[step + 1 :, concept] = 0
     return np.concatenate([kept, V - kept])
 
 
 def _points(active: Sequence[int], target: Tensor, rest: Tensor) -> list[dict]:
     """Table rows of one order's two curves, from the effects of its path."""
-    steps = len(active) + 1
+    n_steps = len(active) + 1
     return [
         {
-            "curve": ("deletion", "insertion")[place // steps],
-            "edited": place % steps,
-            "share": place % steps / len(active),
-            "target": float(one),
-            "caption": float(one + other),
+            "curve": ("deletion", "insertion")[point // n_steps],
+            "edited": point % n_steps,
+            "share": point % n_steps / len(active),
+            "target": float(of_target),
+            "caption": float(of_target + of_rest),
         }
-        for place, (one, other) in enumerate(zip(target, rest))
+        for point, (of_target, of_rest) in enumerate(zip(target, rest))
     ]
 
 
 def _samples(bank: ConceptBank, states: States) -> Iterator[tuple[int, np.ndarray, list[int]]]:
     """Each sample with an active concept: its row, activations, and active concepts by magnitude, largest first."""
     activations = bank.project(states.at(bank.layer).Z)  # (samples, concepts)
-    for row, V in enumerate(tqdm(activations, desc=f"editing {bank.token!r}", unit="samples")):
+    for row, V in enumerate(tqdm(activations, desc=f"patching {bank.token!r}", unit="samples")):
         active = [int(concept) for concept in np.argsort(-np.abs(V), kind="stable") if V[concept] != 0]
         if active:
             yield row, V, active
@@ -233,14 +214,7 @@ def _samples(bank: ConceptBank, states: States) -> Iterator[tuple[int, np.ndarra
 def _check(lmm: LMM, bank: ConceptBank, states: States, **counts: int) -> None:
     """Refuse states that the bank's concepts cannot be read from, and counts below 1."""
     bank.check_model(lmm)
-    for name, own, given in (
-        ("model", bank.fingerprint, states.fingerprint),
-        ("position", bank.position, states.position),
-    ):
-        if own != given:
-            raise ValueError(
-                f"the bank is of {name} {own!r}, but the states are of {name} {given!r}: extract them alike"
-            )
+    require_same(bank, states, "fingerprint", "position", names=("the bank", "the states"))
     if "tokens" in states.provenance:
         raise ValueError(f"the states are of {', '.join(states.provenance['tokens'])}: give those of one token")
     for name, count in counts.items():

@@ -1,4 +1,4 @@
-"""Figures of interventions: what removing each concept does to words, and curves of deletion and insertion."""
+"""Figures of ablations: what removing each concept does to words, and curves of deletion and insertion."""
 
 from __future__ import annotations
 
@@ -6,89 +6,50 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..plots import ACCENT, INK, QUIET, new_figure, style_axes
+from ..plots import ACCENT, BLUE, GREY, INK, QUIET, band, interval_dots, new_figure, row_labels, style_axes
 from ..statistics import bootstrap_mean
-from .ablation_summary import RemovalSummary
+from .ablation_summary import AblationSummary
 
-BLUE = "#3d7ea6"
-EDITS = {
+EFFECTS = {  # colour, marker and label of each
     "own": (ACCENT, "o", "its own words"),
     "others": (BLUE, "D", "other concepts' words"),
-    "random": ("#9aa3b2", "s", "its own words, random direction instead"),
+    "random": (GREY, "s", "its own words, random direction instead"),
 }
-ORDERS = {"activation": (ACCENT, "most active first"), "random": ("#9aa3b2", "random order")}
+ORDERS = {"activation": (ACCENT, "most active first"), "random": (GREY, "random order")}
 SHARES = np.linspace(0, 1, 11)  # where curves of different numbers of concepts are averaged
-RESAMPLES = 2_000  # for a band
+N_RESAMPLES = 2_000  # for a band
 
 
-def removal(summary: RemovalSummary, bank, n_words: int = 4) -> Figure:
-    """For each concept how removal changes its own words and others', beside a random direction, with intervals (ours).
+def ablation_effects(summary: AblationSummary, bank, n_words: int = 4) -> Figure:
+    """Per concept how its removal changes its own words and others', beside a random direction's, with intervals.
 
-    Parameters
-    ----------
-    summary : RemovalSummary
-    bank : ConceptBank
-    n_words : int
-        Words shown for each concept.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The concept whose words fall most comes first. A dot is hollow where the concept is not `sure` to do more than
-        both controls.
+    The concept whose words fall most comes first; its dot is hollow where it is not `significant`.
     """
     table = summary.concepts.sort_values("own", ascending=False)  # drawn from below
     figure = new_figure(7.6, 0.32 * len(table) + 1.5, layout="constrained")
-    axes, places = figure.subplots(), np.arange(len(table))
-    for lift, (name, (colour, marker, label)) in zip((0.2, 0, -0.2), EDITS.items()):
+    axes, rows = figure.subplots(), np.arange(len(table))
+    for lift, (name, (colour, marker, label)) in zip((0.2, 0, -0.2), EFFECTS.items()):
         ends = table[f"{name}_low"], table[f"{name}_high"]
-        axes.hlines(places + lift, *ends, color=colour, linewidth=1.6, alpha=0.6)
-        style = dict(color=colour, marker=marker, markersize=5, linestyle="none", markerfacecolor="white")
-        sure = table["sure"].to_numpy(dtype=bool) if name == "own" else np.full(len(table), True)
-        axes.plot(table[name][~sure], places[~sure] + lift, **style)
-        axes.plot(table[name][sure], places[sure] + lift, **{**style, "markerfacecolor": colour}, label=label)
+        filled = table["significant"].to_numpy(dtype=bool) if name == "own" else True
+        interval_dots(axes, rows + lift, table[name].to_numpy(), *ends, colour, label, filled, marker=marker)
     axes.axvline(0, color=INK, linewidth=0.9)
-    labels = [bank.label(k, n_words) for k in table.index]
-    axes.set_yticks(places, labels, fontsize=8.5, parse_math=False)
-    style_axes(
-        axes,
-        f"“{bank.token}”, {bank.where}",
-        "change in log-probability when it, or a random direction, is removed, nats",
-    )
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0, colors=INK)
-    axes.set_ylim(-0.6, len(table) - 0.4)
-    figure.legend(
-        loc="outside upper center", ncols=3, frameon=False, fontsize=8.5, title=_title(summary), title_fontsize=10.5
-    )
+    below = "change in log-probability when it, or a random direction, is removed, nats"
+    style_axes(axes, f"“{bank.token}”, {bank.where}", below)
+    row_labels(axes, [bank.label(k, n_words) for k in table.index])
+    style = dict(ncols=3, frameon=False, fontsize=8.5, title_fontsize=10.5)
+    figure.legend(loc="outside upper center", title=_title(summary), **style)
     return figure
 
 
 def deletion_insertion(table: pd.DataFrame, measure: str = "caption", seed: int = 0) -> Figure:
-    """The caption's log-probability as concepts are removed, and as they are put back; bands are intervals (ours).
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `curves`.
-    measure : {"caption", "target"}
-    seed : int, default 0
-        Of the bootstrap.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The mean over samples at eleven shares, between a sample's own points on straight lines.
-    """
+    """The caption's log-probability as concepts are removed, and as they are put back; bands are intervals (ours)."""
     figure = new_figure(7.2, 3, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (curve, done) in zip(panels, {"deletion": "removed", "insertion": "put back"}.items()):
         for order, (colour, label) in ORDERS.items():
             samples = _on_shares(table[(table["curve"] == curve) & (table["order"] == order)], measure)
-            means = [bootstrap_mean(values, RESAMPLES, seed=seed) for values in samples.T]
-            axes.plot(SHARES, [mean.value for mean in means], color=colour, linewidth=1.8, label=label)
-            ends = [mean.low for mean in means], [mean.high for mean in means]
-            axes.fill_between(SHARES, *ends, color=colour, alpha=0.2, linewidth=0)
+            means = [bootstrap_mean(values, N_RESAMPLES, seed=seed) for values in samples.T]
+            band(axes, SHARES, *zip(*((mean.value, mean.low, mean.high) for mean in means)), colour, label)
         axes.axhline(0, color=INK, linewidth=0.9)
         style_axes(axes, curve, f"share of the active concepts {done}")
         axes.set_xlim(0, 1)
@@ -106,8 +67,8 @@ def _on_shares(table: pd.DataFrame, measure: str) -> np.ndarray:
     return pd.DataFrame(draws, index=samples).groupby(level=0).mean().to_numpy()
 
 
-def _title(summary: RemovalSummary) -> str:
+def _title(summary: AblationSummary) -> str:
     """How many concepts have an effect of their own."""
-    judged = len(summary.concepts)
-    unjudged = f" ({summary.n_unjudged} not judged)" if summary.n_unjudged else ""
-    return f"{summary.concepts['sure'].sum()} of {judged} concepts lower their own words beyond both controls{unjudged}"
+    excluded = f" ({summary.n_excluded} not tested)" if summary.n_excluded else ""
+    n, of = summary.concepts["significant"].sum(), len(summary.concepts)
+    return f"{n} of {of} concepts lower their own words beyond both controls{excluded}"

@@ -1,4 +1,4 @@
-"""Which concepts does the model use, and how much does their order tell: intervention tables with intervals (ours)."""
+"""Which concepts does the model use, and does their order matter: tables of ablations with intervals (ours)."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ import numpy as np
 import pandas as pd
 
 from ..statistics import Mean, bootstrap_mean, share_of
+from .answers import Answers, by_concept
 
-MIN_SAMPLES = 10  # samples that a concept is judged from; with fewer the bootstrap's intervals are too narrow
+MIN_SAMPLES = 10  # per concept; with fewer the bootstrap's intervals are too narrow
 SUFFIXES = {"words": "", "later": "_later", "mentions": "_mentions"}  # of the columns of `remove_concepts`
-EFFECTS = ("own", "random", "others", "minus_random", "beyond_others")
+EFFECTS = ("own", "random", "others", "minus_random", "margin_over_others")
 
 
 @dataclass(frozen=True)
-class RemovalSummary:
+class AblationSummary:
     """Which concepts have an effect of their own on the words that they are grounded in.
 
     Attributes
     ----------
     measure : {"words", "later", "mentions"}
-        Of the words; see `removal_summary`.
+        Of the words; see `ablation_summary`.
     concepts : pandas.DataFrame
         A row for each concept removed from at least ten samples, by number. Means over samples, in nats, each with the
         ends of its interval (`own`, `own_low`, `own_high`, ...):
 
         - own: change of the concept's words when it is removed
-        - random: the same when a random direction of equal length is removed in its place
+        - random: the same when a random direction of equal norm is removed in its place
         - others: change of the other active concepts' words when it is removed; 0 where a sample has none
         - minus_random: own minus random
-        - beyond_others: own plus the magnitude of others, sample by sample: below 0 where the concept's own words fall
+        - margin_over_others: own plus the magnitude of others, sample by sample: below 0 where the concept's own words fall
           by more than the others' move, up or down
 
-        and also n (samples), lowers (minus_random and beyond_others are below 0), sure (so are their whole intervals).
+        and also n (samples), negative (minus_random and margin_over_others are below 0), significant (so are their whole intervals).
     share : Mean
-        Of the concepts that are `sure`; its interval is exact, concepts taken for independent.
-    share_lowers : Mean
-        Of the concepts that `lowers` holds for, with its interval in the same way.
+        Of the concepts that are `significant`; its interval is exact, concepts taken for independent.
+    share_negative : Mean
+        Of the concepts that are `negative`, with its interval in the same way.
     minus_random : Mean
         Over all samples, each the mean over its concepts.
-    n_unjudged : int
+    n_excluded : int
         Concepts of the table with fewer samples, or without words: in no share. (One that was never among a sample's
         most active ones is not in the table.)
     """
@@ -48,18 +49,20 @@ class RemovalSummary:
     measure: str
     concepts: pd.DataFrame
     share: Mean
-    share_lowers: Mean
+    share_negative: Mean
     minus_random: Mean
-    n_unjudged: int
+    n_excluded: int
 
     def __str__(self) -> str:
-        n, judged = self.concepts["sure"].sum(), len(self.concepts)
-        text = f"{n} of {judged} concepts lower their own words more than a random direction, and than others' words"
-        unjudged = f"; {self.n_unjudged} not judged" if self.n_unjudged else ""
-        return f"{text}; removal minus random {self.minus_random} nats{unjudged}"
+        n, n_tested = self.concepts["significant"].sum(), len(self.concepts)
+        text = f"{n} of {n_tested} concepts lower their own words more than a random direction, and than others' words"
+        excluded = f"; {self.n_excluded} not tested" if self.n_excluded else ""
+        return f"{text}; removal minus random {self.minus_random} nats{excluded}"
 
 
-def removal_summary(table: pd.DataFrame, measure: str = "words", level: float = 0.95, seed: int = 0) -> RemovalSummary:
+def ablation_summary(
+    table: pd.DataFrame, measure: str = "words", level: float = 0.95, seed: int = 0
+) -> AblationSummary:
     """Say for which concepts removal lowers their own words more than controls do (ours).
 
     Parameters
@@ -67,7 +70,7 @@ def removal_summary(table: pd.DataFrame, measure: str = "words", level: float = 
     table : pandas.DataFrame
         From `remove_concepts`.
     measure : {"words", "later", "mentions"}
-        Whether the words are promoted at all steps, at all but the one that the changed state writes, or how often they
+        Whether the words are promoted at all steps, at all but the one that the patched state predicts, or how often they
         are expected; see `Effects`. A concept may pass one and not the other: report all.
     level : float, default 0.95
         Of the intervals; see `bootstrap_mean` and, of shares, `share_of`. They are not corrected for the number of
@@ -77,7 +80,7 @@ def removal_summary(table: pd.DataFrame, measure: str = "words", level: float = 
 
     Returns
     -------
-    RemovalSummary
+    AblationSummary
 
     Raises
     ------
@@ -88,52 +91,43 @@ def removal_summary(table: pd.DataFrame, measure: str = "words", level: float = 
         raise ValueError(f"there is no measure {measure!r} of words: choose one of {', '.join(SUFFIXES)}.")
     cases = _cases(table, SUFFIXES[measure])
     counts = cases.groupby("concept").size()
-    judged = counts.index[counts >= MIN_SAMPLES]
-    if len(judged) < 2:
+    tested = counts.index[counts >= MIN_SAMPLES]
+    if len(tested) < 2:
         raise ValueError(
-            f"{len(judged)} concepts were removed from at least {MIN_SAMPLES} samples, and a share takes two: "
+            f"{len(tested)} concepts were removed from at least {MIN_SAMPLES} samples, and a share takes two: "
             "give more samples, or remove more concepts of each."
         )
-    rows = [_judged(concept, cases[cases["concept"] == concept], level, seed) for concept in judged]
+    rows = [_row(concept, cases[cases["concept"] == concept], level, seed) for concept in tested]
     concepts = pd.DataFrame(rows).set_index("concept")
-    return RemovalSummary(
+    return AblationSummary(
         measure,
         concepts,
-        share_of(concepts["sure"], level),
-        share_of(concepts["lowers"], level),
+        share_of(concepts["significant"], level),
+        share_of(concepts["negative"], level),
         bootstrap_mean(cases.groupby("sample")["minus_random"].mean(), level=level, seed=seed),
-        table["concept"].nunique() - len(judged),
+        table["concept"].nunique() - len(tested),
     )
 
 
+def ablation_answers(bank, table: pd.DataFrame) -> Answers:
+    """Does it push its own words? For the trust card, from the table of `remove_concepts`."""
+    summaries = {measure: ablation_summary(table, measure) for measure in SUFFIXES}
+    values, holds = by_concept(bank, summaries["words"].concepts, "minus_random", "significant")
+    n_later, n_mentions = (int(summaries[name].concepts["significant"].sum()) for name in ("later", "mentions"))
+    finding = (
+        f"{summaries['words'].minus_random} nats against a random direction; {n_mentions} pass by how often the words "
+        f"are expected, {n_later} without the step that the state itself predicts"
+    )
+    return Answers(values, holds, finding)
+
+
 def areas(table: pd.DataFrame, measure: str = "caption", level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """The areas under deletion and insertion curves, with intervals over samples (ours).
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `curves`.
-    measure : {"caption", "target"}
-    level : float, default 0.95
-        Of the intervals.
-    seed : int, default 0
-        Of the bootstrap.
-
-    Returns
-    -------
-    pandas.DataFrame
-        For each curve three rows, order "activation", "random" (the mean over its draws) and "difference" (activation
-        minus random on the same sample): value, low, high, n. In nats: a curve's mean over shares from 0 to 1. An
-        order that finds what matters has a lower area of deletion and a higher one of insertion.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two samples.
-    """
+    """The areas under deletion and insertion curves, with intervals over samples (ours)."""
     draws = ["curve", "sample", "order", "draw"]
-    each = {name: np.trapezoid(points[measure], points["share"]) for name, points in table.groupby(draws, sort=False)}
-    area = pd.Series(each).rename_axis(draws).groupby(draws[:3], sort=False).mean().unstack("order")
+    by_draw = {
+        name: np.trapezoid(points[measure], points["share"]) for name, points in table.groupby(draws, sort=False)
+    }
+    area = pd.Series(by_draw).rename_axis(draws).groupby(draws[:3], sort=False).mean().unstack("order")
     area["difference"] = area["activation"] - area["random"]
     rows = []
     for curve in ("deletion", "insertion"):
@@ -150,18 +144,18 @@ def _cases(table: pd.DataFrame, suffix: str) -> pd.DataFrame:
     cases = pd.DataFrame({"own": edits[own, "concept"], "random": edits[own, "random"]})
     cases["others"] = edits[others, "concept"].fillna(0)
     cases["minus_random"] = cases["own"] - cases["random"]
-    cases["beyond_others"] = cases["own"] + cases["others"].abs()
+    cases["margin_over_others"] = cases["own"] + cases["others"].abs()
     return cases.dropna().reset_index()
 
 
-def _judged(concept: int, cases: pd.DataFrame, level: float, seed: int) -> dict:
+def _row(concept: int, cases: pd.DataFrame, level: float, seed: int) -> dict:
     """A concept's row of the summary."""
     means = {name: bootstrap_mean(cases[name], level=level, seed=seed) for name in EFFECTS}
-    compared = means["minus_random"], means["beyond_others"]
+    contrasts = means["minus_random"], means["margin_over_others"]
     row = {"concept": concept, "n": len(cases)}
     for name, mean in means.items():
         row |= mean.named(name)
     return row | {
-        "lowers": all(mean.value < 0 for mean in compared),
-        "sure": all(mean.high < 0 for mean in compared),
+        "negative": all(mean.value < 0 for mean in contrasts),
+        "significant": all(mean.high < 0 for mean in contrasts),
     }

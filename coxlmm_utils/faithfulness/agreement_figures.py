@@ -9,81 +9,75 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..plots import ACCENT, INK, QUIET, new_figure, style_axes
+from ..plots import (
+    ACCENT,
+    BLUE,
+    EDGE,
+    GREEN,
+    GREY,
+    INK,
+    MAUVE,
+    QUIET,
+    interval_dots,
+    new_figure,
+    row_labels,
+    style_axes,
+)
 from .agreement import Agreement
 
-BLUE, GREY = "#3d7ea6", "#9aa3b2"
-JUDGES = ((ACCENT, "o"), (BLUE, "D"), ("#5a9367", "s"), ("#b08bbb", "^"))  # colour and marker of each judge in turn
-TITLE = 90  # letters of a line above
-LONGEST = 34  # letters of words beside a row
-LIFT = 0.28  # between the judges of one bank, in rows
+SCORERS = ((ACCENT, "o"), (BLUE, "D"), (GREEN, "s"), (MAUVE, "^"))  # colour and marker of each scorer in turn
+MAX_TITLE = 90  # letters of a line above
+MAX_LABEL = 34  # letters of words beside a row
+LIFT = 0.28  # between the scorers of one bank, in rows
 
 
-def picture_and_word(found: Agreement, bank, n_words: int = 4) -> Figure:
-    """A row for each concept: its words, where they are in the judge's ranking, and what the judge says (ours).
+def picture_and_word(result: Agreement, bank, n_words: int = 4) -> Figure:
+    """A row per concept: its words, their rank by its pictures, and the words that the scorer finds nearest to these.
 
-    Parameters
-    ----------
-    found : Agreement
-    bank : ConceptBank
-        The one it was found for.
-    n_words : int
-        Words shown on either side, as far as there is room. A concept that its user named is called by its name.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The concept that agrees most comes first. A grey square shows the same for the other concepts' words. Concepts
-        that were not judged come last, without marks.
+    The concept that agrees most comes first, concepts without a score last and without marks. A grey square shows the
+    rank of the other concepts' words.
     """
-    table = found.concepts.sort_values("rank", na_position="first", kind="stable")  # drawn from below
+    table = result.concepts.sort_values("rank", na_position="first", kind="stable")  # drawn from below
     figure = new_figure(9.6, 0.3 * len(table) + 1.8, layout="constrained")
-    axes, places = figure.subplots(), np.arange(len(table))
-    axes.hlines(places, table["rank_others"], table["rank"], color="#d5d9e0", linewidth=2, zorder=1)
-    axes.plot(table["rank_others"], places, "s", color=GREY, markersize=5, label="the other concepts' words")
-    axes.plot(table["rank"], places, "o", color=ACCENT, markersize=7, label="its own words")
+    axes, rows = figure.subplots(), np.arange(len(table))
+    axes.hlines(rows, table["rank_others"], table["rank"], color=EDGE, linewidth=2, zorder=1)
+    axes.plot(table["rank_others"], rows, "s", color=GREY, markersize=5, label="the other concepts' words")
+    axes.plot(table["rank"], rows, "o", color=ACCENT, markersize=7, label="its own words")
     axes.axvline(0.5, color=INK, linewidth=0.9, linestyle=":", label="random words")
-    said = [bank.names.get(k) or _short(words, n_words) or "(no words)" for k, words in table["words"].items()]
-    _rows(axes, [f"{text}   {k}" for text, k in zip(said, table.index)], "read from the concept")
-    other = axes.twinx()
-    near = [_short(words, n_words) or "not judged" for words in table["nearest"]]
-    _rows(other, near, "nearest to its pictures")
-    _quiet_rows(axes, "place among all candidate words, by the pictures (1: nearest)")
+    titles = [bank.names.get(k) or _short(words, n_words) or "(no words)" for k, words in table["words"].items()]
+    style_axes(axes, "", "rank among all candidate words, by the pictures (1: nearest)")
+    _side_labels(axes, [f"{title}   {k}" for title, k in zip(titles, table.index)], "read from the concept")
+    nearest = [_short(words, n_words) or "not scored" for words in table["nearest"]]
+    _side_labels(axes.twinx(), nearest, "nearest to its pictures")
     axes.set_xlim(min(0, *axes.get_xlim()) - 0.02, 1.02)
-    title = [f"“{bank.token}”, {bank.where}", *wrap(str(found), TITLE)]
+    title = [f"“{bank.token}”, {bank.where}", *wrap(str(result), MAX_TITLE)]
     figure.suptitle("\n".join(title), x=0.01, ha="left", fontsize=10.5, color=INK, parse_math=False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
     return figure
 
 
 def stability(table: pd.DataFrame) -> Figure:
-    """How much nearer own words are than other concepts' for each bank and judge, with intervals over concepts (ours).
+    """How much nearer own words are than other concepts' for each bank and scorer, with intervals over concepts.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        The first of `agreement_over`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A row for each bank, in the table's order; two panels, for `rank` and for `shared`.
+    `table` is the first of `agreement_over`; a row per bank, in its order, and two panels, for `rank` and `shared`.
     """
-    banks, judges = (list(dict.fromkeys(table[name])) for name in ("bank", "judge"))
-    figure = new_figure(8.6, (0.3 + 0.08 * len(judges)) * len(banks) + 1.3, layout="constrained")
+    banks, scorers = (list(dict.fromkeys(table[name])) for name in ("bank", "scorer"))
+    figure = new_figure(8.6, (0.3 + 0.08 * len(scorers)) * len(banks) + 1.3, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    texts = ("place in the judge's ranking", "share among the judge's nearest")
-    for axes, name, text in zip(panels, ("rank_beyond", "shared_beyond"), texts):
-        for number, judge in enumerate(judges):
-            mine = table[table["judge"] == judge].set_index("bank").reindex(banks)
-            places = np.arange(len(banks))[::-1] - LIFT * (number - (len(judges) - 1) / 2) * 2 / len(judges)
-            colour, marker = JUDGES[number % len(JUDGES)]
-            axes.hlines(places, mine[f"{name}_low"], mine[f"{name}_high"], color=colour, linewidth=1.8, alpha=0.6)
-            axes.plot(mine[name], places, marker, color=colour, markersize=5.5, label=judge)
+    texts = ("rank by the scorer", "share among the scorer's nearest")
+    for axes, name, text in zip(panels, ("rank_margin", "shared_margin"), texts):
+        for number, scorer in enumerate(scorers):
+            rows = table[table["scorer"] == scorer].set_index("bank").reindex(banks)
+            lift = LIFT * (number - (len(scorers) - 1) / 2) * 2 / len(scorers)
+            colour, marker = SCORERS[number % len(SCORERS)]
+            values = (rows[column].to_numpy() for column in (name, f"{name}_low", f"{name}_high"))
+            interval_dots(axes, np.arange(len(banks))[::-1] - lift, *values, colour, scorer, marker=marker)
         axes.axvline(0, color=INK, linewidth=0.9)
-        _quiet_rows(axes, f"{text}:\nown words minus other concepts' words")
-    panels[0].set_yticks(range(len(banks)), banks[::-1], fontsize=9, color=INK, parse_math=False)
-    panels[0].set_ylim(-0.6, len(banks) - 0.4)
+        style_axes(axes, "", f"{text}:\nown words minus other concepts' words")
+        axes.spines["left"].set_visible(False)
+    row_labels(panels[0], banks[::-1], 9)
+    panels[1].tick_params(axis="y", length=0)
+    panels[1].grid(visible=False, axis="y")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=9)
     return figure
 
@@ -91,27 +85,17 @@ def stability(table: pd.DataFrame) -> Figure:
 def _short(words: tuple[str, ...], n: int) -> str:
     """The first n words, fewer if they are too long for a row."""
     shown = words[:n]
-    while len(shown) > 1 and len(", ".join(shown)) > LONGEST:
+    while len(shown) > 1 and len(", ".join(shown)) > MAX_LABEL:
         shown = shown[:-1]
     text = ", ".join(shown)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…"
 
 
-def _rows(axes: Axes, labels: list[str], title: str) -> None:
+def _side_labels(axes: Axes, labels: list[str], title: str) -> None:
     """Texts beside the rows, under a heading."""
-    axes.set_yticks(range(len(labels)), labels, fontsize=8.5, color=INK, parse_math=False)
-    axes.set_ylim(-0.6, len(labels) - 0.4)
+    row_labels(axes, labels)
     right = axes.yaxis.get_ticks_position() == "right"
     offset, side = ((4, 3), "left") if right else ((-4, 3), "right")
-    place = dict(xycoords="axes fraction", textcoords="offset points", ha=side, va="bottom")
-    axes.annotate(title, (int(right), 1), offset, **place, fontsize=9, color=QUIET)
-    axes.tick_params(axis="y", length=0)
+    style = dict(xycoords="axes fraction", textcoords="offset points", ha=side, va="bottom", fontsize=9, color=QUIET)
+    axes.annotate(title, (int(right), 1), offset, **style)
     axes.spines[:].set_visible(False)
-
-
-def _quiet_rows(axes: Axes, below: str) -> None:
-    """A quiet chart whose rows are named."""
-    style_axes(axes, "", below)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0, colors=INK)
-    axes.spines["left"].set_visible(False)

@@ -25,8 +25,8 @@ LETTERS = 15.5  # of small text, to an inch
 ANSWERS = {1.0: ("●", ACCENT), 0.0: ("○", INK)}
 NOTES = (
     "● yes   ○ no   – not judged. Samples: on how many it is active. The numbers: AUC; share that a blank picture leaves; "
-    "nats against a random\ndirection; how much more its own factor moves it than the next does, in standard deviations; "
-    "place of its words, 1 nearest; cosine. All checks are ours."
+    "nats against a random\ndirection; how much more its own factor moves it than the runner-up, in standard deviations; "
+    "rank of its words, 1 nearest; cosine. All checks are ours."
 )
 
 
@@ -42,21 +42,21 @@ def trust_card(card) -> Figure:
     matplotlib.figure.Figure
     """
     bank, n_facts = card.bank, len(card.facts)
-    asked, told = QUESTION * len(card.checks), ROW * len(bank)
-    height = MARGIN + TITLE + FACT * n_facts + 0.25 + asked + HEADS + told + NOTE
+    questions, concepts = QUESTION * len(card.checks), ROW * len(bank)
+    height = MARGIN + TITLE + FACT * n_facts + 0.25 + questions + HEADS + concepts + NOTE
     figure, top = new_figure(WIDTH, height), height - MARGIN
     put_text(
         figure, MARGIN, top, f"What was checked of “{bank.token}”", color=INK, fontsize=16, weight="bold", va="top"
     )
     top -= TITLE
-    for place, (name, fact) in enumerate(card.facts.items()):
-        middle = top - (place + 0.5) * FACT
+    for line, (name, fact) in enumerate(card.facts.items()):
+        middle = top - (line + 0.5) * FACT
         put_text(figure, MARGIN, middle, name, color=QUIET, fontsize=9, va="center")
         put_text(figure, 1.2, middle, fact, color=INK, fontsize=9, va="center")
     top -= FACT * n_facts + 0.2
-    for place, check in enumerate(card.checks):
-        _question(figure, top - place * QUESTION, check)
-    top -= asked + HEADS
+    for row, check in enumerate(card.checks):
+        _question(figure, top - row * QUESTION, check)
+    top -= questions + HEADS
     _heads(figure, top, card.checks)
     for number in range(len(bank)):
         _concept(figure, top - (number + 1) * ROW, card, number)
@@ -69,15 +69,15 @@ def _question(figure: Figure, top: float, check) -> None:
     put_text(figure, MARGIN, top - 0.08, check.question, color=INK, fontsize=11, weight="bold", va="top")
     rule = fill(f"{check.name}: {check.rule}", int(LETTERS * (BAR_AT - 2 * MARGIN)))
     put_text(figure, MARGIN, top - 0.28, rule, color=QUIET, fontsize=8.5, va="top", linespacing=1.15)
-    if check.values is None:
+    if check.answers is None:
         put_text(figure, BAR_AT, top - 0.22, "not measured", color=QUIET, fontsize=9.5, va="center")
         finding, colour = f"measure it with {check.how}", QUIET
     else:
         put_box(figure, BAR_AT, top - 0.32, BAR_LONG, 0.2, PANEL)
-        put_box(figure, BAR_AT, top - 0.32, BAR_LONG * check.yes / max(check.judged, 1), 0.2, ACCENT)
-        said = f"{check.yes} of {check.judged}"
-        put_text(figure, BAR_AT + BAR_LONG + 0.08, top - 0.22, said, color=INK, fontsize=9.5, va="center")
-        finding, colour = check.finding, INK
+        put_box(figure, BAR_AT, top - 0.32, BAR_LONG * check.n_yes / max(check.n_judged, 1), 0.2, ACCENT)
+        count = f"{check.n_yes} of {check.n_judged}"
+        put_text(figure, BAR_AT + BAR_LONG + 0.08, top - 0.22, count, color=INK, fontsize=9.5, va="center")
+        finding, colour = check.answers.finding, INK
     finding = fill(finding, int(LETTERS * (WIDTH - FINDING_AT - MARGIN)))
     put_text(figure, FINDING_AT, top - 0.12, finding, color=colour, fontsize=8.5, va="top", linespacing=1.2)
 
@@ -87,8 +87,8 @@ def _heads(figure: Figure, bottom: float, checks) -> None:
     style = dict(color=QUIET, fontsize=9, va="bottom")
     put_text(figure, MARGIN, bottom + 0.06, "concept", **style)
     put_text(figure, SAMPLES_AT + 0.4, bottom + 0.06, "samples", ha="right", **style)
-    for place, check in enumerate(checks):
-        put_text(figure, ANSWERS_AT + place * STEP, bottom + 0.06, check.name, **style)
+    for column, check in enumerate(checks):
+        put_text(figure, ANSWERS_AT + column * STEP, bottom + 0.06, check.name, **style)
 
 
 def _concept(figure: Figure, bottom: float, card, number: int) -> None:
@@ -103,9 +103,10 @@ def _concept(figure: Figure, bottom: float, card, number: int) -> None:
     put_line(figure, TITLE_AT + 0.3, middle, bank.title(number).split(", "), room, size=10)
     samples = f"{card.samples[number]:,}"
     put_text(figure, SAMPLES_AT + 0.4, middle, samples, color=INK, fontsize=9.5, va="center", ha="right")
-    for place, check in enumerate(card.checks):
-        if check.values is not None:
-            _answer(figure, ANSWERS_AT + place * STEP, middle, check.holds[number], check.values[number])
+    for column, check in enumerate(card.checks):
+        if check.answers:
+            left = ANSWERS_AT + column * STEP
+            _answer(figure, left, middle, check.answers.holds[number], check.answers.values[number])
 
 
 def _answer(figure: Figure, left: float, middle: float, holds: float, value: float) -> None:

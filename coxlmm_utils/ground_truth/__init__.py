@@ -1,30 +1,43 @@
-"""TODO ground_truth"""
+"""The same questions where the answer is known: factor recovery, counterfactual edits, localization; `make scores`.
 
-from . import controls, counterfactual_figures, counterfactuals, localization, recovery_figures
-from .counterfactuals import Selectivity
+Only the picture book can answer them: its factors are known for every page, and a page can be drawn with one changed.
+"""
+
+from . import counterfactual_figures, recovery_figures
+from .controls import comparison, recover_factors, recover_factors_over
+from .counterfactuals import Counterfactuals, Selectivity, counterfactual_edits, selectivity
 from .factor_matching import best_aucs, heatmap, matched_values, mean_best_auc, shuffled_auc
 from .factor_recovery import FactorRecovery, score_against_factors
-from .scores import GALLERY_LAYER, PAGES_PER_SUBJECT, model_scores, model_table
-from .without_picture import best_values, known_truth
+from .localization import map_means, map_scores_figure, score_maps
+from .model_scores import model_scores, model_table
+from .scores import GALLERY_LAYER, PAGES_PER_SUBJECT
+from .without_picture import best_values, recovery_falls, recovery_without_picture
 
 __all__ = [
+    "Counterfactuals",
     "FactorRecovery",
     "GALLERY_LAYER",
     "PAGES_PER_SUBJECT",
     "Selectivity",
     "best_aucs",
     "best_values",
-    "controls",
+    "comparison",
+    "counterfactual_edits",
     "counterfactual_figures",
-    "counterfactuals",
     "heatmap",
-    "known_truth",
-    "localization",
+    "map_means",
+    "map_scores_figure",
     "matched_values",
     "mean_best_auc",
     "model_scores",
     "model_table",
+    "recover_factors",
+    "recover_factors_over",
+    "recovery_falls",
     "recovery_figures",
+    "recovery_without_picture",
     "score_against_factors",
+    "score_maps",
+    "selectivity",
     "shuffled_auc",
 ]

@@ -1,4 +1,4 @@
-"""Compare concepts with the factors that are known to be on the pages."""
+"""How well concepts recover the factors that are known to be on the pages: AUCs, and a one-to-one matching (ours)."""
 
 from __future__ import annotations
 
@@ -17,26 +17,10 @@ MIN_SAMPLES = 5  # pages that show a factor value, and pages that do not, for an
 
 
 def factor_labels(pages: Sequence[Factors]) -> dict[tuple[str, str], np.ndarray]:
-    """Which pages show which factor value (ours).
-
-    Parameters
-    ----------
-    pages : sequence of Factors
-        All of one subject.
-
-    Returns
-    -------
-    dict of (factor, value) to numpy.ndarray
-        bool (pages,); only values that some of the pages have and some have not.
-
-    Raises
-    ------
-    ValueError
-        If the pages are of several subjects.
-    """
+    """Which pages show which factor value: bool (pages,) each, of values that some but not all pages show."""
     kinds = {page.kind for page in pages}
     if len(kinds) != 1:
-        raise ValueError(f"known values are compared within one subject, but these pages are of {sorted(kinds)}")
+        raise ValueError(f"factor values are compared within one subject, but these pages are of {sorted(kinds)}")
     labels = {}
     for factor, values in allowed_values(kinds.pop()).items():
         for value in values:
@@ -47,30 +31,18 @@ def factor_labels(pages: Sequence[Factors]) -> dict[tuple[str, str], np.ndarray]
 
 
 def aucs(activations: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """One-against-rest ROC AUC of every concept for every factor value.
-
-    Parameters
-    ----------
-    activations : numpy.ndarray
-        (samples, concepts).
-    labels : numpy.ndarray
-        (samples, values), bool.
-
-    Returns
-    -------
-    numpy.ndarray
-        (concepts, values): the chance that a page with the value is more active than one without, ties counted half.
-    """
-    ranks = rankdata(activations, axis=0)  # (samples, concepts)
+    """One-against-rest ROC AUC, (concepts, values), of activations, (pages, concepts), for labels, (pages, values)."""
+    # The Mann-Whitney U by ranks; tied activations get their mean rank, which counts a tie as half a win.
+    ranks = rankdata(activations, axis=0)  # (pages, concepts)
     n_with = labels.sum(0)  # (values,)
     n_without = len(labels) - n_with
     return (ranks.T @ labels - n_with * (n_with + 1) / 2) / (n_with * n_without)
 
 
 def best_aucs(activations: np.ndarray, pages: Sequence[Factors]) -> list[tuple[float, str, str]]:
-    """For each concept the factor value that it tells best: (AUC, factor, value) (ours).
+    """Per concept the factor value that it recovers best: (AUC, factor, value).
 
-    The choice of the best among some twenty values flatters every concept; compare with `shuffled_auc`.
+    The best of some twenty values on the same pages is optimistically biased; compare with `shuffled_auc`.
     """
     labels = factor_labels(pages)
     scores = aucs(activations, np.column_stack(list(labels.values())))
@@ -79,31 +51,19 @@ def best_aucs(activations: np.ndarray, pages: Sequence[Factors]) -> list[tuple[f
 
 
 def mean_best_auc(activations: np.ndarray, pages: Sequence[Factors]) -> float:
-    """The mean of `best_aucs` over concepts (ours)."""
+    """The mean of `best_aucs` over concepts."""
     return float(np.mean([auc for auc, _, _ in best_aucs(activations, pages)]))
 
 
 def shuffled_auc(activations: np.ndarray, pages: Sequence[Factors], n_shuffles: int = 20, seed: int = 0) -> float:
-    """Mean best AUC when the activations are dealt to the wrong pages: what chance alone gives (ours)."""
+    """Mean best AUC when activations are permuted over pages: what chance alone gives."""
     rng = np.random.default_rng(seed)
     shuffles = [best_aucs(activations[rng.permutation(len(activations))], pages) for _ in range(n_shuffles)]
     return float(np.mean([auc for best in shuffles for auc, _, _ in best]))
 
 
 def heatmap(bank, pages: Sequence[Factors]) -> Figure:
-    """Concepts against factor values: each cell the AUC with which the concept tells the value (ours).
-
-    Parameters
-    ----------
-    bank : ConceptBank
-    pages : sequence of Factors
-        What is on the bank's samples, in their order.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Rows are sorted by the value that they tell best, so that a dictionary of single factors shows a diagonal.
-    """
+    """Concepts against factor values: each cell is the AUC of the concept for the value."""
     labels = factor_labels(pages)
     scores = aucs(bank.activations, np.column_stack(list(labels.values())))  # (concepts, values)
     order = np.lexsort((-scores.max(1), scores.argmax(1)))
@@ -113,8 +73,8 @@ def heatmap(bank, pages: Sequence[Factors]) -> Figure:
     axes.set_xticks(range(len(labels)), [value for _, value in labels], rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(bank)), [bank.label(k) for k in order], parse_math=False)
     factors = [factor for factor, _ in labels]
-    for place in (i for i in range(1, len(factors)) if factors[i] != factors[i - 1]):
-        axes.axvline(place - 0.5, color="white", linewidth=3)
+    for column in (i for i in range(1, len(factors)) if factors[i] != factors[i - 1]):
+        axes.axvline(column - 0.5, color="white", linewidth=3)
     axes.set_title(f"“{bank.token}”, {bank.where}", loc="left", fontsize=11)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -127,54 +87,26 @@ Value = tuple[str, str]  # (factor, value), such as ("place", "beach")
 
 @dataclass(frozen=True)
 class Matching:
-    """How well concepts tell factor values on some pages, and which concept goes with which.
-
-    Attributes
-    ----------
-    names : list of (factor, value)
-    scores : numpy.ndarray
-        (concepts, values): AUC; NaN for concepts that are as active on all pages.
-    sides : numpy.ndarray
-        (concepts, values): -1 where the AUC is that of low activations, else 1.
-    partners : numpy.ndarray
-        (concepts,): the number of the value matched to each; -1 for none.
-    """
+    """How well concepts recover factor values on some pages, and which concept is matched to which."""
 
     names: list[Value]
-    scores: np.ndarray
-    sides: np.ndarray
-    partners: np.ndarray
+    scores: np.ndarray  # (concepts, values): AUC; NaN for concepts that are as active on all pages
+    sides: np.ndarray  # (concepts, values): -1 where the AUC is that of low activations, else 1
+    partners: np.ndarray  # (concepts,): the number of the value matched to each; -1 for none
 
 
 def match_values(activations: np.ndarray, pages: Sequence[Factors]) -> Matching:
-    """Match each concept to one factor value, none twice, such that the AUCs sum to the most (ours; Hungarian).
-
-    Parameters
-    ----------
-    activations : numpy.ndarray
-        (pages, concepts). If any is negative, as PCA's are, a concept may also tell a value by low activations.
-    pages : sequence of Factors
-        What is on them; all of one subject. Values that fewer than `FEWEST` of them show, or do not, are left out.
-
-    Returns
-    -------
-    Matching
-
-    Raises
-    ------
-    ValueError
-        If there is not one row of finite numbers for each page, or no value is on enough of the pages.
-    """
-    activations, labels = checked_rows(activations, pages), judged_labels(pages)
+    """Match concepts to factor values one to one such that the AUCs sum to the most (Hungarian matching)."""
+    activations, labels = checked_rows(activations, pages), scorable_labels(pages)
     scores = aucs(activations, np.column_stack(list(labels.values())))  # (concepts, values)
-    turned = (scores < 0.5) & (activations < 0).any()
-    scores = np.where(turned, 1 - scores, scores)
+    flipped = (scores < 0.5) & (activations < 0).any()  # concepts with a sign may recover a value by low activations
+    scores = np.where(flipped, 1 - scores, scores)
     scores[np.ptp(activations, axis=0) == 0] = np.nan
-    return Matching(list(labels), scores, np.where(turned, -1, 1), _partners(scores))
+    return Matching(list(labels), scores, np.where(flipped, -1, 1), _partners(scores))
 
 
 def matched_values(activations: np.ndarray, pages: Sequence[Factors]) -> list[Value | None]:
-    """The (factor, value) that each concept is matched to, None for concepts without one; see `match_values` (ours)."""
+    """The (factor, value) that each concept is matched to, None for concepts without one; see `match_values`."""
     matching = match_values(activations, pages)
     return [matching.names[value] if value >= 0 else None for value in matching.partners]
 
@@ -189,16 +121,16 @@ def checked_rows(activations: np.ndarray, pages: Sequence[Factors]) -> np.ndarra
     return activations
 
 
-def judged_labels(pages: Sequence[Factors]) -> dict[Value, np.ndarray]:
-    """Which pages show which value, bool (pages,), for values that enough of them show and enough do not."""
-    shown = {
+def scorable_labels(pages: Sequence[Factors]) -> dict[Value, np.ndarray]:
+    """The `factor_labels` of values that at least `MIN_SAMPLES` pages show, and as many do not."""
+    labels = {
         value: has for value, has in factor_labels(pages).items() if MIN_SAMPLES <= has.sum() <= len(has) - MIN_SAMPLES
     }
-    if not shown:
+    if not labels:
         raise ValueError(
             f"no factor value is on at least {MIN_SAMPLES} of the {len(pages)} pages and off {MIN_SAMPLES}: give more."
         )
-    return shown
+    return labels
 
 
 def _partners(scores: np.ndarray) -> np.ndarray:

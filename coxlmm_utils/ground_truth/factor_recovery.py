@@ -1,7 +1,7 @@
-"""How many of the picture book's factor values do concepts stand for, on pages that they were not matched on? (ours)
+"""How many of the picture book's factor values do concepts recover, on pages that they were not matched on? (ours)
 
-The best of some twenty values flatters any concept. So each concept gets one value, and no value two concepts, on some
-pages; how well it tells that value is then measured on others.
+The best of some twenty values is optimistically biased. So concepts and values are matched one to one on some pages;
+how well each concept recovers its value is then measured on others.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..faithfulness import Answers, by_concept
 from ..picturebook import Factors
 from ..statistics import Mean
-from .factor_matching import Matching, Value, aucs, checked_rows, judged_labels, match_values
+from .factor_matching import Matching, Value, aucs, checked_rows, match_values, scorable_labels
 
-TOLD = 0.9  # a value is covered if its concept's held-out AUC is above
-N_PICTURES = 5  # of each concept for its purity: as many as a bank shows
-RESAMPLES = 2_000
+MIN_AUC = 0.9  # a value is covered if its concept's held-out AUC is above
+N_PICTURES = 5  # per concept, for its purity: as many as a bank shows
+N_RESAMPLES = 2_000
 
 COLUMNS = ["concept", "factor", "value", "side", "auc_matching", "auc", "low", "high", "purity", "base"]
 COLUMNS += ["best_factor", "best_value", "best_auc"]
@@ -26,7 +27,7 @@ COLUMNS += ["best_factor", "best_value", "best_auc"]
 
 @dataclass(frozen=True)
 class FactorRecovery:
-    """How well concepts tell the factor values that they were matched to.
+    """How well concepts recover the factor values that they were matched to.
 
     Attributes
     ----------
@@ -34,12 +35,12 @@ class FactorRecovery:
         A row for each concept; where there is no answer, NaN or None:
 
         - concept, factor, value: the value that it was matched to;
-        - side: -1 if low activations tell it, which only concepts with a sign may;
-        - auc_matching: on the pages of the matching, flattered by the choice;
+        - side: -1 if low activations recover it, which only concepts with a sign may;
+        - auc_matching: on the pages of the matching, optimistically biased;
         - auc, low, high: on held-out pages, with its interval; .5 for a concept that is as active on all of them;
         - purity: of its five most active held-out pages, the share that show the value; base: of all of them;
-        - best_factor, best_value, best_auc: the value that it told best on the pages of the matching, whoever else
-          tells it, and its AUC on held-out pages.
+        - best_factor, best_value, best_auc: the value of its highest AUC on the pages of the matching, whatever others
+          recover, and its AUC on held-out pages.
     covered : Mean
         How many values have a held-out AUC above .9. As of all means here, n is the number of held-out pages, and the
         interval says what other pages would give for the same concepts and matching.
@@ -47,9 +48,9 @@ class FactorRecovery:
         Of the matched concepts' held-out AUCs.
     n_values : int
         How many values there were to match.
-    n_unjudged : int
-        Concepts without an AUC: left over, or as active on all pages of the matching, or matched to a value that fewer
-        than `FEWEST` held-out pages show, or do not show.
+    n_excluded : int
+        Concepts without an AUC: unmatched, or as active on all pages of the matching, or matched to a value that fewer
+        than `MIN_SAMPLES` held-out pages show, or do not show.
     draws : numpy.ndarray
         (resamples, concepts): AUCs on resampled held-out pages.
     held_out_pages : tuple of Factors
@@ -60,35 +61,31 @@ class FactorRecovery:
     """
 
     table: pd.DataFrame
-    covered: Mean
+    recovered: Mean
     mean_auc: Mean
     n_values: int
-    n_unjudged: int
+    n_excluded: int
     draws: np.ndarray
     held_out_pages: tuple[Factors, ...]
     level: float
     seed: int
 
     def __str__(self) -> str:
-        covered, unjudged = self.covered, f"; {self.n_unjudged} not judged" if self.n_unjudged else ""
+        recovered, excluded = self.recovered, f"; {self.n_excluded} not scored" if self.n_excluded else ""
         return (
-            f"{covered.value:.0f} [{covered.low:.0f}, {covered.high:.0f}] of {self.n_values} values told at held-out "
-            f"AUC above {TOLD} by {len(self.table)} concepts; mean AUC {self.mean_auc}{unjudged}"
+            f"{recovered.value:.0f} [{recovered.low:.0f}, {recovered.high:.0f}] of {self.n_values} values recovered at "
+            f"held-out AUC above {MIN_AUC} by {len(self.table)} concepts; mean AUC {self.mean_auc}{excluded}"
         )
 
+    def answers(self, bank) -> Answers:
+        """Does it recover something that is known to be there? For the trust card."""
+        [values] = by_concept(bank, self.table.set_index("concept"), "auc")
+        recovered = self.recovered
+        finding = f"{recovered.value:.0f} [{recovered.low:.0f}, {recovered.high:.0f}] of {self.n_values} factor values "
+        return Answers(values, values > MIN_AUC, finding + f"recovered; mean AUC {self.mean_auc}")
+
     def minus(self, other: FactorRecovery) -> dict[str, Mean]:
-        """Differences from other concepts on the same resamples of the same held-out pages: a paired bootstrap.
-
-        Returns
-        -------
-        dict of str to Mean
-            "covered" and "mean_auc", each of these minus the other's.
-
-        Raises
-        ------
-        ValueError
-            If the two were not scored on the same pages with the same resamples.
-        """
+        """Differences from other concepts on the same resamples of the same held-out pages: a paired bootstrap."""
         same = self.held_out_pages == other.held_out_pages and self.seed == other.seed
         if not same or len(self.draws) != len(other.draws):
             raise ValueError(
@@ -108,7 +105,7 @@ def score_against_factors(
     held_out: np.ndarray,
     held_out_pages: Sequence[Factors],
     level: float = 0.95,
-    n_resamples: int = RESAMPLES,
+    n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> FactorRecovery:
     """Match concepts to factor values on some pages, and score them on others (ours).
@@ -143,31 +140,31 @@ def score_against_factors(
             f"the held-out activations are of {held_out.shape[1]} concepts, the others of {len(matching.partners)}: "
             "give those of one dictionary."
         )
-    shown = judged_labels(held_out_pages)
+    labels = scorable_labels(held_out_pages)
     table = pd.DataFrame(
-        [_answer(matching, k, held_out[:, k], shown) for k in range(len(matching.partners))], columns=COLUMNS
+        [_row(matching, k, held_out[:, k], labels) for k in range(len(matching.partners))], columns=COLUMNS
     )
-    draws = _draws(matching, held_out, shown, _resamples(len(held_out), n_resamples, seed))
+    draws = _draws(matching, held_out, labels, _resamples(len(held_out), n_resamples, seed))
     table["low"], table["high"] = zip(*(_ends(drawn, level) for drawn in draws.T))
-    auc, kept = table["auc"].to_numpy(dtype=float), tuple(held_out_pages)
-    covered, mean_auc = (_mean(of(auc[None])[0], of(draws), len(kept), level) for of in MEASURES.values())
-    unjudged = int(np.isnan(auc).sum())
-    return FactorRecovery(table, covered, mean_auc, len(matching.names), unjudged, draws, kept, level, seed)
+    auc, tested = table["auc"].to_numpy(dtype=float), tuple(held_out_pages)
+    means = (_mean(measure(auc[None])[0], measure(draws), len(tested), level) for measure in MEASURES.values())
+    n_excluded = int(np.isnan(auc).sum())
+    return FactorRecovery(table, *means, len(matching.names), n_excluded, draws, tested, level, seed)
 
 
-def _answer(matching: Matching, k: int, held_out: np.ndarray, shown: dict[Value, np.ndarray]) -> dict:
+def _row(matching: Matching, k: int, held_out: np.ndarray, labels: dict[Value, np.ndarray]) -> dict:
     """A concept's row of the table but for the interval; `held_out` are its activations (held-out pages,)."""
     row, v = {"concept": k}, matching.partners[k]
     if v >= 0:
         (factor, value), side = matching.names[v], int(matching.sides[k, v])
         row |= {"factor": factor, "value": value, "side": side, "auc_matching": matching.scores[k, v]}
-        if (factor, value) in shown:
-            has = shown[factor, value]
+        if (factor, value) in labels:
+            has = labels[factor, value]
             row |= {"auc": _auc(side * held_out, has), "purity": _purity(side * held_out, has), "base": has.mean()}
     if not np.isnan(matching.scores[k, 0]):
         best = matching.scores[k].argmax()
         name = factor, value = matching.names[best]
-        auc = _auc(matching.sides[k, best] * held_out, shown[name]) if name in shown else np.nan
+        auc = _auc(matching.sides[k, best] * held_out, labels[name]) if name in labels else np.nan
         row |= {"best_factor": factor, "best_value": value, "best_auc": auc}
     return row
 
@@ -190,12 +187,14 @@ def _resamples(n_pages: int, n_resamples: int, seed: int) -> np.ndarray:
     return rng.multinomial(n_pages, np.full(n_pages, 1 / n_pages), size=n_resamples).astype(float)
 
 
-def _draws(matching: Matching, held_out: np.ndarray, shown: dict[Value, np.ndarray], weights: np.ndarray) -> np.ndarray:
+def _draws(
+    matching: Matching, held_out: np.ndarray, labels: dict[Value, np.ndarray], weights: np.ndarray
+) -> np.ndarray:
     """Each concept's AUC for its value on resampled pages: (resamples, concepts), NaN where there is none."""
     draws = np.full((len(weights), len(matching.partners)), np.nan)
     for k, v in enumerate(matching.partners):
-        if v >= 0 and matching.names[v] in shown:
-            draws[:, k] = _weighted_aucs(matching.sides[k, v] * held_out[:, k], shown[matching.names[v]], weights)
+        if v >= 0 and matching.names[v] in labels:
+            draws[:, k] = _weighted_aucs(matching.sides[k, v] * held_out[:, k], labels[matching.names[v]], weights)
     return draws
 
 
@@ -208,9 +207,9 @@ def _weighted_aucs(active: np.ndarray, has: np.ndarray, weights: np.ndarray) -> 
     return np.divide(((drawn @ wins) * others).sum(1), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
-def _covered(scores: np.ndarray) -> np.ndarray:
+def _n_recovered(scores: np.ndarray) -> np.ndarray:
     """How many AUCs are above `TOLD`: (draws, concepts) to (draws,)."""
-    return (scores > TOLD).sum(axis=1).astype(float)
+    return (scores > MIN_AUC).sum(axis=1).astype(float)
 
 
 def _mean_auc(scores: np.ndarray) -> np.ndarray:
@@ -219,7 +218,7 @@ def _mean_auc(scores: np.ndarray) -> np.ndarray:
     return np.divide(np.nansum(scores, axis=1), n, out=np.full(len(n), np.nan), where=n > 0)
 
 
-MEASURES = {"covered": _covered, "mean_auc": _mean_auc}
+MEASURES = {"recovered": _n_recovered, "mean_auc": _mean_auc}
 
 
 def _ends(draws: np.ndarray, level: float) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.dictionaries.base import concept_change, random_changes
 from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.faithfulness.ablation import MEASURES, add_concepts, curves, remove_concepts
-from coxlmm_utils.faithfulness.edited_forward import ForcedCaption, effects, token_ids
+from coxlmm_utils.faithfulness.edited_forward import TeacherForcedCaption, effects, token_ids
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.picturebook.page import page
 
@@ -84,7 +84,7 @@ def test_a_removal_is_measured_by_the_concepts_own_words_and_the_others(llava, w
     rng = np.random.default_rng([0, row, 0])
     change = torch.tensor(-V[0] * worded.concepts[0])
     changes = torch.cat([change[None], random_changes(change, 2, rng)])
-    found = effects(llava, ForcedCaption.of(llava, states, row), 2, changes, [[red, dog], [snow], [blue]])
+    found = effects(llava, TeacherForcedCaption.of(llava, states, row), 2, changes, [[red, dog], [snow], [blue]])
     mine = removed[(removed["sample"] == states.images.ids[row]) & (removed["concept"] == 0)].set_index("edit")
     assert mine["activation"].tolist() == pytest.approx([V[0]] * 2)
     for edit, rows in (("concept", slice(0, 1)), ("random", slice(1, 3))):
@@ -110,7 +110,7 @@ def test_adding_is_scaled_from_removal_over_nothing_to_more(llava, worded, state
     assert nothing[list(MEASURES)].abs().max(axis=None) < 1e-6
     row, (top, *_) = 0, active_on(worded, states, 0)
     change = torch.tensor(2 * worded.project(states.Z)[row, top] * worded.concepts[top])[None]
-    found = effects(llava, ForcedCaption.of(llava, states, row), 2, change, [])
+    found = effects(llava, TeacherForcedCaption.of(llava, states, row), 2, change, [])
     twice = add_concepts(llava, worded, states, 2.0)
     assert twice["rest"][0] == pytest.approx(found.rest.item(), abs=1e-4)
 
@@ -184,10 +184,10 @@ def test_a_sample_without_an_active_concept_has_no_rows(llava, worded, states):
 def test_what_does_not_belong_together_is_refused(call, llava, qwen, bank, states):
     with pytest.raises(ValueError, match="learned on"):
         call(qwen, bank, states)
-    with pytest.raises(ValueError, match="bank is of position 'predicts', but the states are of position 'own'"):
+    with pytest.raises(ValueError, match="differ in position: 'predicts' and 'own'"):
         call(llava, bank, replace(states, provenance={**states.provenance, "position": "own"}))
     foreign = {**states.provenance, "model": {"name": "other", "fingerprint": "0"}}
-    with pytest.raises(ValueError, match="states are of model '0'"):
+    with pytest.raises(ValueError, match="differ in fingerprint: .* and '0'"):
         call(llava, bank, replace(states, provenance=foreign))
     with pytest.raises(ValueError, match="no states at layer 2"):
         call(llava, bank, replace(states, vectors={1: states.Z}))

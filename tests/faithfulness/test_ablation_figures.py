@@ -1,4 +1,4 @@
-"""Figures of interventions: every value is in the picture, and nothing lies outside it."""
+"""Figures of ablations: every value is in the picture, and nothing lies outside it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from coxlmm_utils.concepts.grounding import Words
-from coxlmm_utils.faithfulness.ablation_figures import EDITS, SHARES, deletion_insertion, removal
-from coxlmm_utils.faithfulness.ablation_summary import removal_summary
+from coxlmm_utils.faithfulness.ablation_figures import EFFECTS, SHARES, ablation_effects, deletion_insertion
+from coxlmm_utils.faithfulness.ablation_summary import ablation_summary
 from tests.evaluation.test_sweep_figures import inside
 from tests.faithfulness.test_ablation_summary import curve_table, removal_table
 
@@ -20,12 +20,13 @@ WORDS = [("snow", "hill"), ("red",), ("$\\frac$ long " * 3,), ("dog",), ("ball",
 @pytest.fixture(scope="module")
 def bank():
     words = [Words(words, ()) for words in WORDS]
-    return SimpleNamespace(names={}, token="$\\frac$", where="layer 4, its own position (ours)", words=words)
+    label = lambda k, n_words: f"{', '.join(words[k].kept[:n_words])}   {k}"  # noqa: E731
+    return SimpleNamespace(label=label, token="$\\frac$", where="layer 4, its own position (ours)")
 
 
 @pytest.fixture(scope="module")
 def summary():
-    return removal_summary(removal_table())
+    return ablation_summary(removal_table())
 
 
 def dots(axes, colour: str, hollow: bool) -> dict[float, float]:
@@ -39,10 +40,10 @@ def dots(axes, colour: str, hollow: bool) -> dict[float, float]:
 
 
 def test_every_effect_of_every_concept_is_a_dot(summary, bank):
-    figure = removal(summary, bank)
+    figure = ablation_effects(summary, bank)
     axes = figure.axes[0]
     table = summary.concepts.sort_values("own", ascending=False)
-    for name, (colour, *_) in EDITS.items():
+    for name, (colour, *_) in EFFECTS.items():
         drawn = dots(axes, colour, hollow=False) | dots(axes, colour, hollow=True)
         assert [drawn[row] for row in range(len(table))] == pytest.approx(table[name].tolist())
     labels = [label.get_text() for label in axes.get_yticklabels()]
@@ -51,30 +52,30 @@ def test_every_effect_of_every_concept_is_a_dot(summary, bank):
 
 
 def test_intervals_go_from_end_to_end(summary, bank):
-    axes = removal(summary, bank).axes[0]
+    axes = ablation_effects(summary, bank).axes[0]
     table = summary.concepts.sort_values("own", ascending=False)
-    for lines, name in zip(axes.collections, EDITS):
+    for lines, name in zip(axes.collections, EFFECTS):
         ends = np.array([segment[:, 0] for segment in lines.get_segments()])
         assert ends == pytest.approx(table[[f"{name}_low", f"{name}_high"]].to_numpy())
 
 
-def test_a_concept_that_is_not_sure_is_hollow(summary, bank):
-    axes, colour = removal(summary, bank).axes[0], EDITS["own"][0]
+def test_a_concept_that_is_not_significant_is_hollow(summary, bank):
+    axes, colour = ablation_effects(summary, bank).axes[0], EFFECTS["own"][0]
     assert len(dots(axes, colour, hollow=False)) == 1 and len(dots(axes, colour, hollow=True)) == 4
     assert dots(axes, colour, hollow=False).popitem()[1] == pytest.approx(summary.concepts.loc[0, "own"])
 
 
 def test_the_title_counts(summary, bank):
-    figure = removal(summary, bank)
+    figure = ablation_effects(summary, bank)
     title = figure.legends[0].get_title().get_text()
     assert title == "1 of 5 concepts lower their own words beyond both controls"
     assert figure.axes[0].get_title(loc="left") == "“$\\frac$”, layer 4, its own position (ours)"
-    unjudged = removal(replace(summary, n_unjudged=2), bank).legends[0].get_title().get_text()
-    assert unjudged.endswith("(2 not judged)")
+    excluded = ablation_effects(replace(summary, n_excluded=2), bank).legends[0].get_title().get_text()
+    assert excluded.endswith("(2 not tested)")
 
 
 def test_words_are_as_many_as_asked(summary, bank):
-    labels = [label.get_text() for label in removal(summary, bank, n_words=1).axes[0].get_yticklabels()]
+    labels = [label.get_text() for label in ablation_effects(summary, bank, n_words=1).axes[0].get_yticklabels()]
     assert "snow   0" in labels and "ball   4" in labels
 
 

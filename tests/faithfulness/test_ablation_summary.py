@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from coxlmm_utils.faithfulness.ablation_summary import MIN_SAMPLES, areas, removal_summary
+from coxlmm_utils.faithfulness.ablation_summary import MIN_SAMPLES, ablation_summary, areas
 from coxlmm_utils.statistics import share_of
 
 N = 20
@@ -31,14 +31,14 @@ def removal_table(effects=EFFECTS, n: int = N, noise: float = 0.01, suffix: str 
 
 
 def test_a_concept_counts_if_it_does_more_than_both_controls():
-    summary = removal_summary(removal_table())
-    assert summary.concepts["lowers"].tolist() == summary.concepts["sure"].tolist() == [True] + 4 * [False]
-    assert summary.share.value == summary.share_lowers.value == pytest.approx(0.2)
-    assert (summary.share.n, summary.n_unjudged, summary.measure) == (5, 0, "words")
+    summary = ablation_summary(removal_table())
+    assert summary.concepts["negative"].tolist() == summary.concepts["significant"].tolist() == [True] + 4 * [False]
+    assert summary.share.value == summary.share_negative.value == pytest.approx(0.2)
+    assert (summary.share.n, summary.n_excluded, summary.measure) == (5, 0, "words")
     first = summary.concepts.loc[0]
     assert first[["own", "random", "others"]].tolist() == pytest.approx([-1, 0.1, 0.2], abs=0.01)
-    assert first[["minus_random", "beyond_others"]].tolist() == pytest.approx([-1.1, -0.8], abs=0.02)
-    assert summary.concepts["beyond_others"].tolist() == pytest.approx([-0.8, -1, 0.5, 0.5, 0.5], abs=0.02)
+    assert first[["minus_random", "margin_over_others"]].tolist() == pytest.approx([-1.1, -0.8], abs=0.02)
+    assert summary.concepts["margin_over_others"].tolist() == pytest.approx([-0.8, -1, 0.5, 0.5, 0.5], abs=0.02)
     assert (summary.concepts["own_low"] < summary.concepts["own"]).all()
     assert (summary.concepts["own"] < summary.concepts["own_high"]).all()
 
@@ -47,63 +47,63 @@ def test_what_others_words_do_is_taken_sample_by_sample():
     up, down = removal_table({0: (-1, 0, 2)}, noise=0), removal_table({0: (-1, 0, -2)}, noise=0)
     half = pd.concat([up, down.assign(sample="t" + down["sample"])])  # up or down by 2, and 0 on average
     table = pd.concat([half, removal_table({1: (-1, 0, 0)})])
-    summary = removal_summary(table)
+    summary = ablation_summary(table)
     assert summary.concepts.loc[0, "others"] == pytest.approx(0)
-    assert summary.concepts.loc[0, "beyond_others"] == pytest.approx(1)
-    assert summary.concepts["sure"].tolist() == [False, True]
+    assert summary.concepts.loc[0, "margin_over_others"] == pytest.approx(1)
+    assert summary.concepts["significant"].tolist() == [False, True]
 
 
-def test_a_mean_below_zero_is_not_sure_where_its_interval_is_not():
+def test_a_mean_below_zero_is_not_significant_where_its_interval_is_not():
     table = removal_table({0: (-0.7, 0, 0), 1: (-5, 0, 0)}, noise=2.0).assign(others=0.0)
-    summary = removal_summary(table, level=0.9)
+    summary = ablation_summary(table, level=0.9)
     concepts = summary.concepts
-    assert (summary.share, summary.share_lowers) == (share_of([0, 1], 0.9), share_of([1, 1], 0.9))
+    assert (summary.share, summary.share_negative) == (share_of([0, 1], 0.9), share_of([1, 1], 0.9))
     assert concepts["minus_random_low"][0] < concepts["minus_random"][0] < 0 < concepts["minus_random_high"][0]
-    assert concepts["lowers"].tolist() == [True, True] and concepts["sure"].tolist() == [False, True]
-    certain = removal_summary(removal_table({0: (-0.2, 0, 0), 1: (-5, 0, 0)}, noise=0))
-    assert certain.concepts["sure"].all() and certain.share == share_of([True, True])
+    assert concepts["negative"].tolist() == [True, True] and concepts["significant"].tolist() == [False, True]
+    certain = ablation_summary(removal_table({0: (-0.2, 0, 0), 1: (-5, 0, 0)}, noise=0))
+    assert certain.concepts["significant"].all() and certain.share == share_of([True, True])
 
 
 def test_the_difference_is_over_samples():
     table = removal_table({0: (-1, 0, 0), 1: (-3, 1, 0)}, noise=0)
-    both = removal_summary(table).minus_random
+    both = ablation_summary(table).minus_random
     assert (both.value, both.n) == (pytest.approx(-2.5), N)
     uneven = table.drop(table.index[(table["concept"] == 1) & (table["sample"] > "s5")].tolist())
     n_both = uneven[uneven["concept"] == 1]["sample"].nunique()
     mean = (n_both * -2.5 + (N - n_both) * -1) / N  # each sample counts once
-    assert 10 <= n_both < N and removal_summary(uneven).minus_random.value == pytest.approx(mean)
+    assert 10 <= n_both < N and ablation_summary(uneven).minus_random.value == pytest.approx(mean)
 
 
-def test_concepts_of_few_samples_or_without_words_are_not_judged():
+def test_concepts_of_few_samples_or_without_words_are_not_tested():
     few = removal_table({5: (-1, 0, 0)}, n=MIN_SAMPLES - 1)
     enough = removal_table({6: (-1, 0, 0)}, n=MIN_SAMPLES)
     bare = removal_table({7: (np.nan, np.nan, 0)})
-    summary = removal_summary(pd.concat([removal_table(), few, enough, bare]))
-    assert summary.concepts.index.tolist() == [0, 1, 2, 3, 4, 6] and summary.n_unjudged == 2
+    summary = ablation_summary(pd.concat([removal_table(), few, enough, bare]))
+    assert summary.concepts.index.tolist() == [0, 1, 2, 3, 4, 6] and summary.n_excluded == 2
     assert summary.concepts["n"].tolist() == [N] * 5 + [MIN_SAMPLES]
-    assert str(summary).startswith("2 of 6 concepts") and str(summary).endswith("; 2 not judged")
-    assert "not judged" not in str(removal_summary(removal_table()))
+    assert str(summary).startswith("2 of 6 concepts") and str(summary).endswith("; 2 not tested")
+    assert "not tested" not in str(ablation_summary(removal_table()))
 
 
 def test_where_no_other_concept_is_active_its_own_words_need_only_fall():
     table = removal_table({0: (-1, 0, np.nan), 1: (1, 2, np.nan)})
-    assert removal_summary(table).concepts["sure"].tolist() == [True, False]
+    assert ablation_summary(table).concepts["significant"].tolist() == [True, False]
 
 
 @pytest.mark.parametrize("measure", ["later", "mentions"])
 def test_the_measure_can_be_another(measure):
     other = removal_table({k: (1, 0, 0) for k in EFFECTS}).drop(columns=["sample", "concept", "edit"])
     table = pd.concat([removal_table(suffix=f"_{measure}"), other], axis=1)
-    summary = removal_summary(table, measure)
+    summary = ablation_summary(table, measure)
     assert (summary.share.value, summary.measure) == (pytest.approx(0.2), measure)
-    assert removal_summary(table).share.value == 0
+    assert ablation_summary(table).share.value == 0
     with pytest.raises(ValueError, match="no measure 'own' of words: choose one of words, later, mentions"):
-        removal_summary(table, "own")
+        ablation_summary(table, "own")
 
 
 def test_too_few_are_refused():
     with pytest.raises(ValueError, match="^1 concepts were removed from at least 10 samples"):
-        removal_summary(removal_table({0: (-1, 0, 0)}))
+        ablation_summary(removal_table({0: (-1, 0, 0)}))
 
 
 def curve_table(n: int = 3) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from coxlmm_utils.extraction.extract import extract
-from coxlmm_utils.faithfulness.edited_forward import ForcedCaption, effects, token_ids
+from coxlmm_utils.faithfulness.edited_forward import TeacherForcedCaption, effects, token_ids
 from coxlmm_utils.models.captioning import last_logits, teacher_forced_states
 from coxlmm_utils.models.hooks import add, capture
 from coxlmm_utils.models.loading import load_lmm
@@ -20,10 +20,10 @@ STEP, N = 2, 6  # of the target, and tokens of the caption
 SETS = [[20], [21, 22, 23], []]
 
 
-def forced_on(lmm, picture, state=STEP) -> ForcedCaption:
+def forced_on(lmm, picture, state=STEP) -> TeacherForcedCaption:
     words = "a small grey dog runs snow".split()[-N:]
     ids = [lmm.tokenizer.convert_tokens_to_ids(word) for word in ["an", *words[1:]]]
-    return ForcedCaption(picture, ids, STEP, state, "Describe this picture.")
+    return TeacherForcedCaption(picture, ids, STEP, state, "Describe this picture.")
 
 
 def some_changes(n: int = 3) -> torch.Tensor:
@@ -135,7 +135,7 @@ def test_what_cannot_be_is_refused(llava, pictures, changes, size, message):
 def test_a_samples_caption_is_forced_up_to_its_own_state(llava, pictures, token, position):
     states = extract(llava, in_memory(pictures, (token,)), token, 2, position, max_new_tokens=6, cache=False)
     for row in range(3):
-        forced = ForcedCaption.of(llava, states, row)
+        forced = TeacherForcedCaption.of(llava, states, row)
         assert llava.tokenizer.decode(forced.ids) == states.captions[row]
         assert states.captions[row].split()[forced.step] == token
         assert forced.prompt == states.provenance["prompt"]
@@ -146,7 +146,7 @@ def test_a_samples_caption_is_forced_up_to_its_own_state(llava, pictures, token,
 def test_a_caption_without_the_target_is_refused(llava, states):
     strange = replace(states, captions=["red dog"] * len(states))
     with pytest.raises(ValueError, match="'red dog' of 'p.*' has no 'grey'"):
-        ForcedCaption.of(llava, strange, 0)
+        TeacherForcedCaption.of(llava, strange, 0)
 
 
 def test_every_spelling_of_a_token_counts():

@@ -1,14 +1,15 @@
 """What was measured of a bank, gathered on one page."""
 
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
-from coxlmm_utils.faithfulness.trust_card import STABLE
+from coxlmm_utils.faithfulness.agreement import Agreement
+from coxlmm_utils.faithfulness.answers import Answers, by_concept
+from coxlmm_utils.faithfulness.trust_card import MIN_COSINE
 from coxlmm_utils.faithfulness.visual_dependence import ORIGINAL, VisualDependence
 from coxlmm_utils.statistics import Mean
 
@@ -24,9 +25,21 @@ def bank(bank):
     return replace(bank, activations=activations)
 
 
-def known(aucs=(0.95, 0.7, NAN)):
-    table = pd.DataFrame({"concept": range(len(aucs)), "auc": aucs})
-    return SimpleNamespace(table=table, covered=Mean(1, 0, 2, 40), n_values=23, mean_auc=Mean(0.8, 0.7, 0.9, 40))
+@dataclass
+class Result:
+    """A result of ground truth, which brings its own answers."""
+
+    table: pd.DataFrame
+    finding: str
+
+    def answers(self, bank):
+        values, holds = by_concept(bank, self.table, "value", "holds")
+        return Answers(values, holds, self.finding)
+
+
+def recovery(aucs=(0.95, 0.7, NAN)):
+    table = pd.DataFrame({"value": aucs, "holds": [auc > 0.9 for auc in aucs]})
+    return Result(table, "1 [0, 2] of 23 factor values recovered")
 
 
 def visual(bank):
@@ -34,7 +47,7 @@ def visual(bank):
     return VisualDependence(bank, ["a", "b"], [], {ORIGINAL: original, "blank": original * [0.25, 0.9, 1]}, ())
 
 
-def removal(numbers=(0, 1)):
+def ablation(numbers=(0, 1)):
     """Ten samples each: the first concept lowers its own words, the second others' as much; neither is felt later."""
     rows = [
         {
@@ -54,63 +67,64 @@ def removal(numbers=(0, 1)):
     return table.assign(own_mentions=table["own"], others_mentions=0.0, target=0.0, rest=0.0)
 
 
-def redrawn(by="factor"):
-    table = pd.DataFrame(
-        {"difference": [0.8, 0.1], "largest": True, "sure": [True, False]}, pd.Index([0, 1], name="concept")
-    )
-    return SimpleNamespace(by=by, concepts=table, chance=0.25)
+def selectivity():
+    return Result(pd.DataFrame({"value": [0.8, 0.1], "holds": [1, 0]}), "by chance 0.5 of 2")
 
 
 def agreement():
     table = pd.DataFrame({"rank": [0.9, 0.5, NAN], "above": [1.0, 0.4, NAN]})
-    return SimpleNamespace(concepts=table, rank=Mean(0.7, 0.6, 0.8, 2), rank_others=Mean(0.5, 0.4, 0.6, 2))
+    means = dict.fromkeys(("rank_margin", "shared", "shared_others", "shared_margin"), Mean(0, 0, 0, 2))
+    means |= {"rank": Mean(0.7, 0.6, 0.8, 2), "rank_others": Mean(0.5, 0.4, 0.6, 2)}
+    return Agreement(table, **means, shared_chance=0.5, p=1.0, n_excluded=1)
 
 
 @pytest.fixture
 def card(bank):
-    bank = replace(bank, measures={"stability": np.array([STABLE, 0.5, NAN])})
-    found = dict(known=known(), visual=visual(bank), removal=removal(), redrawn=redrawn(), agreement=agreement())
-    return bank.trust_card(**found)
+    bank = replace(bank, measures={"stability": np.array([MIN_COSINE, 0.5, NAN])})
+    results = dict(
+        recovery=recovery(), visual=visual(bank), ablation=ablation(), selectivity=selectivity(), agreement=agreement()
+    )
+    return bank.trust_card(**results)
 
 
 ANSWERS = {
-    "told": [1, 0, NAN],
-    "seen": [1, 0, NAN],
-    "pushed": [1, 0, NAN],
-    "moves": [1, 0, NAN],
+    "recovered": [1, 0, NAN],
+    "visual": [1, 0, NAN],
+    "causal": [1, 0, NAN],
+    "selective": [1, 0, NAN],
     "agrees": [1, 0, NAN],
-    "found again": [1, 0, NAN],
+    "stable": [1, 0, NAN],
 }
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_every_check_is_answered_for_every_concept(card, name):
-    check = next(each for each in card.checks if each.name == name)
-    np.testing.assert_array_equal(check.holds, ANSWERS[name])
-    assert (check.yes, check.judged) == (1, 2)
+    check = next(check for check in card.checks if check.name == name)
+    np.testing.assert_array_equal(check.answers.holds, ANSWERS[name])
+    assert (check.n_yes, check.n_judged) == (1, 2)
 
 
 def test_numbers_stand_behind_the_answers(card):
     table = card.table
-    assert table["told"].tolist()[:2] == [0.95, 0.7]
-    assert table["seen"].tolist()[:2] == pytest.approx([0.25, 0.9])
-    assert table["pushed"].tolist()[:2] == [-0.5, -0.2]
+    assert table["recovered"].tolist()[:2] == [0.95, 0.7]
+    assert table["visual"].tolist()[:2] == pytest.approx([0.25, 0.9])
+    assert table["causal"].tolist()[:2] == [-0.5, -0.2]
     assert table["samples"].tolist() == [len(card.bank.ids)] * 2 + [0]
 
 
 def test_the_summary_has_intervals_and_controls(card):
     findings = card.summary["finding"]
-    assert "1 [0, 2] of 23" in findings["told"] and "0.800 [0.700, 0.900]" in findings["told"]
-    assert "-0.350 [-0.350, -0.350] nats" in findings["pushed"]
-    assert "2 pass by how often the words are expected, 0 without the step" in findings["pushed"]
-    assert "by chance 0.5 of 2" in findings["moves"]
+    assert "1 [0, 2] of 23" in findings["recovered"]
+    assert "-0.350 [-0.350, -0.350] nats" in findings["causal"]
+    assert "2 pass by how often the words are expected, 0 without the step" in findings["causal"]
+    assert "by chance 0.5 of 2" in findings["selective"]
     assert "others' at 0.500" in findings["agrees"]
-    assert "the lowest 0.50" in findings["found again"]
+    assert "the lowest 0.50" in findings["stable"]
 
 
 def test_what_was_not_measured_is_said(bank):
     card = bank.trust_card()
-    assert all(each.values is None and (each.yes, each.judged) == (0, 0) for each in card.checks)
+    assert all(check.answers is None and (check.n_yes, check.n_judged) == (0, 0) for check in card.checks)
     assert card.summary["finding"].str.startswith("not measured: ").all()
     assert list(card.table) == ["title", "samples"]
     assert repr(card).count("not measured") == 6
@@ -119,19 +133,17 @@ def test_what_was_not_measured_is_said(bank):
 def test_the_bank_is_counted(card, bank):
     assert "1 never active, 0 without words" in card.facts["unusable"]
     assert f"{len(bank.ids):,} from" in card.facts["samples"]
-    assert "3 concepts, 2.0 active on a sample" in card.facts["method"]
+    assert "3 concepts, 2.0 active per sample" in card.facts["method"]
 
 
 def test_what_is_of_another_bank_is_refused(bank):
-    with pytest.raises(ValueError, match="concepts up to 7, but this bank has 3"):
-        bank.trust_card(removal=removal([0, 7]))
-    with pytest.raises(ValueError, match="by 'value': give the one by \"factor\""):
-        bank.trust_card(redrawn=redrawn("value"))
+    with pytest.raises(ValueError, match="concepts up to 7, but the bank has 3"):
+        bank.trust_card(ablation=ablation([0, 7]))
     other = replace(visual(bank), bank=replace(bank, dictionary=SemiNMF.from_components(np.eye(3), 0.1)))
     with pytest.raises(ValueError, match="visual is of another bank"):
         bank.trust_card(visual=other)
-    with pytest.raises(ValueError, match="concepts up to 3, but this bank has 3"):
-        bank.trust_card(known=known([0.9] * 4))
+    with pytest.raises(ValueError, match="concepts up to 3, but the bank has 3"):
+        bank.trust_card(recovery=recovery([0.9] * 4))
 
 
 def texts(figure):
@@ -140,9 +152,9 @@ def texts(figure):
 
 def test_all_of_it_is_on_the_page(card):
     shown = texts(card.figure())
-    for each in card.checks:
-        assert each.question in shown and each.name in shown
-        assert f"{each.yes} of {each.judged}" in shown
+    for check in card.checks:
+        assert check.question in shown and check.name in shown
+        assert f"{check.n_yes} of {check.n_judged}" in shown
     assert {card.bank.title(k) for k in range(3)} <= set(shown)
     assert shown.count("–") == 6  # the last concept
     assert (shown.count("●"), shown.count("○")) == (6, 6)
@@ -154,8 +166,8 @@ def test_nothing_overlaps_or_leaves_the_page(card, bank):
         boxes = [text.get_window_extent() for text in figure.texts if text.get_text().strip()]
         width, height = figure.get_size_inches() * figure.dpi
         assert all(0 <= box.x0 and box.x1 <= width and 0 <= box.y0 and box.y1 <= height for box in boxes)
-        pairs = [(one, other) for place, one in enumerate(boxes) for other in boxes[:place]]
-        assert not any(one.shrunk(0.95, 0.8).overlaps(other.shrunk(0.95, 0.8)) for one, other in pairs)
+        pairs = [(box, other) for index, box in enumerate(boxes) for other in boxes[:index]]
+        assert not any(box.shrunk(0.95, 0.8).overlaps(other.shrunk(0.95, 0.8)) for box, other in pairs)
 
 
 def test_a_title_is_shown_literally(bank):

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from coxlmm_utils.concepts.word_filter import WordFilter
-from coxlmm_utils.faithfulness import word_scorers as word_judges
+from coxlmm_utils.faithfulness import word_scorers as word_scorers
 from coxlmm_utils.faithfulness.agreement import agreement
 from coxlmm_utils.faithfulness.word_scorers import ClipWords, ReferenceWords, candidate_words
 from tests.conftest import in_memory
-from tests.faithfulness.test_agreement import WORDS, bank_of, judge_of, said
+from tests.faithfulness.test_agreement import WORDS, bank_of, said, scorer_of
 
 
 def test_references_are_counted_against_those_of_all_pictures():
@@ -48,17 +48,17 @@ def test_one_page_tells_no_concept_from_another():
     bank = bank_of(activations=[[1, 2, 3]])
     scores = ReferenceWords(images, WORDS).scores(bank)
     assert (scores == 0).all()
-    assert agreement(bank, judge_of(scores)).rank.value == 0.5
+    assert agreement(bank, scorer_of(scores)).rank.value == 0.5
 
 
 def test_pictures_are_found_by_their_ids():
     images = said(("snow",), ("grass",), ("hill",))
-    judge, bank = ReferenceWords(images, WORDS), bank_of([("snow",), ("hill",)], np.eye(2), 1)
+    scorer, bank = ReferenceWords(images, WORDS), bank_of([("snow",), ("hill",)], np.eye(2), 1)
     bank.ids = ["p2", "p0"]
-    assert judge.scores(bank).tolist() == [[-0.5, 0.5, 0, 0, 0], [0.5, -0.5, 0, 0, 0]]
+    assert scorer.scores(bank).tolist() == [[-0.5, 0.5, 0, 0, 0], [0.5, -0.5, 0, 0, 0]]
     bank.ids = ["p2", "elsewhere"]
     with pytest.raises(ValueError, match="no picture 'elsewhere'"):
-        judge.scores(bank)
+        scorer.scores(bank)
 
 
 class Eyes:
@@ -79,14 +79,15 @@ class Eyes:
 
 
 def test_clip_scores_are_against_the_mean_of_all_pictures(monkeypatch):
-    monkeypatch.setattr(word_judges, "AT_ONCE", 3)
+    monkeypatch.setattr("coxlmm_utils.evaluation.judges.BATCH_SIZE", 3)
+    monkeypatch.setattr(word_scorers, "BATCH_SIZE", 3)
     colours = ["#ff00ff", "#00ffff", "#0000ff", "#00ff00"]
     eyes, images = Eyes(), in_memory([Image.new("RGB", (4, 4), colour) for colour in colours], ())
-    judge = ClipWords(images, eyes, ["snow", "hill", "dog"])
+    scorer = ClipWords(images, eyes, ["snow", "hill", "dog"])
     assert eyes.sizes == [3, 1]
-    assert eyes.texts == [f"A photo is described by the words {word}." for word in judge.words]
+    assert eyes.texts == [f"A photo is described by the words {word}." for word in scorer.words]
     bank = bank_of([("snow",), ("hill",), ("dog",)], [[1, 0, 0], [0, 2, 0], [0, 0, 0], [0, 1, 0]])
-    scores = judge.scores(bank)
+    scores = scorer.scores(bank)
     everywhere = np.array([1, 2, 3]) / 4
     assert scores[:2] == pytest.approx([[1, 0, 1], [0, 1, 0.5]] - everywhere) and np.isnan(scores[2]).all()
 

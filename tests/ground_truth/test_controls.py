@@ -10,7 +10,7 @@ from coxlmm_utils.dictionaries.semi_nmf import SemiNMF, largest_useful_lam
 from coxlmm_utils.extraction.extract import extract, reread
 from coxlmm_utils.extraction.states import States
 from coxlmm_utils.ground_truth import controls
-from coxlmm_utils.ground_truth.controls import SYSTEMS, comparison, factor_recovery, known_answers_over
+from coxlmm_utils.ground_truth.controls import SYSTEMS, comparison, recover_factors, recover_factors_over
 from coxlmm_utils.ground_truth.factor_recovery import score_against_factors
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.sources import load_images
@@ -52,8 +52,8 @@ def halves(read) -> tuple[States, States]:
 
 
 @pytest.fixture(scope="module")
-def found(lmm, halves):
-    return factor_recovery(lmm, *halves, n_concepts=N)
+def results(lmm, halves):
+    return recover_factors(lmm, *halves, n_concepts=N)
 
 
 def part(states: States, rows: range) -> States:
@@ -62,68 +62,68 @@ def part(states: States, rows: range) -> States:
     return replace(states, vectors=vectors, images=images, captions=[states.captions[row] for row in rows])
 
 
-def test_every_system_is_scored_on_the_same_held_out_pages(found, halves):
-    assert list(found) == list(SYSTEMS)
+def test_every_system_is_scored_on_the_same_held_out_pages(results, halves):
+    assert list(results) == list(SYSTEMS)
     pages = tuple(factors_of(int(id)) for id in halves[1].images.ids)
-    for answers in found.values():
-        assert answers.known.held_out_pages == pages and len(answers.known.table) == len(answers.words.table) == N
+    for answers in results.values():
+        assert answers.recovery.held_out_pages == pages and len(answers.recovery.table) == len(answers.words.table) == N
         assert answers.activations.shape == (len(halves[0]), N) and answers.held_out.shape == (len(pages), N)
     ours = SemiNMF(N).fit(halves[0].Z)
-    np.testing.assert_array_equal(found["semi_nmf"].held_out, ours.transform(halves[1].Z))
-    np.testing.assert_array_equal(found["semi_nmf"].activations, ours.activations_)
+    np.testing.assert_array_equal(results["semi_nmf"].held_out, ours.transform(halves[1].Z))
+    np.testing.assert_array_equal(results["semi_nmf"].activations, ours.activations_)
 
 
-def test_shuffled_activations_are_the_same_on_other_pages(found):
+def test_shuffled_activations_are_the_same_on_other_pages(results):
     for name in ("activations", "held_out"):
-        ours, shuffled = getattr(found["semi_nmf"], name), getattr(found["shuffled"], name)
+        ours, shuffled = getattr(results["semi_nmf"], name), getattr(results["shuffled"], name)
         assert sorted(map(tuple, ours)) == sorted(map(tuple, shuffled)) and (ours != shuffled).any(1).mean() > 0.5
 
 
-def test_the_systems_are_the_ones_they_are_called(found):
-    assert (found["pca"].held_out < 0).any()
+def test_the_systems_are_the_ones_they_are_called(results):
+    assert (results["pca"].held_out < 0).any()
     for name in ("kmeans", "simple"):
-        assert 0 < found[name].held_out.min() and found[name].held_out.max() <= 1
-    assert (found["simple"].activations == 1).sum() == N  # its concepts are states
-    differ = [found[name].held_out for name in SYSTEMS if name != "shuffled"]
+        assert 0 < results[name].held_out.min() and results[name].held_out.max() <= 1
+    assert (results["simple"].activations == 1).sum() == N  # its concepts are states
+    differ = [results[name].held_out for name in SYSTEMS if name != "shuffled"]
     assert all(not np.array_equal(a, b) for i, a in enumerate(differ) for b in differ[:i])
 
 
-def test_the_untrained_states_have_the_same_sparsity_and_their_own_scale(lmm, found, halves):
+def test_the_untrained_states_have_the_same_sparsity_and_their_own_scale(lmm, results, halves):
     fresh = randomly_initialised(lmm)
     learned, tested = (reread(fresh, half, half.layer).Z for half in halves)
     share = 1 / largest_useful_lam(halves[0].Z)
     dictionary = SemiNMF(N, relative_lam=share).fit(learned)
     assert dictionary.lam_ < 0.5  # its states are shorter
-    np.testing.assert_array_equal(found["untrained"].held_out, dictionary.transform(tested))
+    np.testing.assert_array_equal(results["random_init"].held_out, dictionary.transform(tested))
 
 
-def test_comparison_is_beside_semi_nmf(found):
-    table = comparison(found)
+def test_comparison_is_beside_semi_nmf(results):
+    table = comparison(results)
     assert table.index.tolist() == list(SYSTEMS) and table.index.name == "system"
-    ours, other = found["semi_nmf"].known, found["random"].known
-    assert table.loc["semi_nmf", ["covered_less", "covered_less_low", "mean_auc_less_high"]].tolist() == [0, 0, 0]
+    ours, other = results["semi_nmf"].recovery, results["random"].recovery
+    assert table.loc["semi_nmf", ["recovered_difference", "recovered_difference_low", "mean_auc_difference_high"]].tolist() == [0, 0, 0]
     difference = ours.minus(other)["mean_auc"]
     row = table.loc["random"]
-    assert row["mean_auc_less"] == difference.value and row["mean_auc_less_low"] == difference.low
-    assert [row["covered"], row["covered_high"]] == [other.covered.value, other.covered.high]
-    assert row["word_accuracy"] == found["random"].words.true.value
+    assert row["mean_auc_difference"] == difference.value and row["mean_auc_difference_low"] == difference.low
+    assert [row["recovered"], row["recovered_high"]] == [other.recovered.value, other.recovered.high]
+    assert row["word_accuracy"] == results["random"].words.true.value
     assert (table["n_concepts"] == N).all() and table["n_values"].nunique() == 1
     assert table["mean_auc"]["semi_nmf"] > table["mean_auc"]["shuffled"]
 
 
 def test_states_read_in_another_way_are_refused(lmm, halves):
     elsewhere = replace(halves[1], provenance=halves[1].provenance | {"position": "predicts"})
-    with pytest.raises(ValueError, match="'position': 'own'.*'position': 'predicts'.*: extract both in the same way"):
-        factor_recovery(lmm, halves[0], elsewhere, N)
+    with pytest.raises(ValueError, match="differ in position: 'own' and 'predicts'"):
+        recover_factors(lmm, halves[0], elsewhere, N)
 
 
 def test_held_out_pages_that_were_learned_from_are_refused(lmm, halves, dogs):
     mixed = part(halves[0], range(2, len(halves[0])))
     with pytest.raises(ValueError, match=f"^{len(mixed)} of the held-out pages were learned from: hold out others"):
-        factor_recovery(lmm, halves[0], mixed, N)
+        recover_factors(lmm, halves[0], mixed, N)
     learned = dogs.with_ids(halves[0].images.ids)
     with pytest.raises(ValueError, match=f"^{len(learned)} of the held-out pages were learned from"):
-        known_answers_over(lmm, learned, learned, ["dog"], [4], ["own"], N)
+        recover_factors_over(lmm, learned, learned, ["dog"], [4], ["own"], N)
 
 
 def test_an_untrained_lmm_has_fresh_weights_and_its_own_fingerprint(lmm):
@@ -156,19 +156,19 @@ def test_answers_over_layers_and_positions(lmm, dogs, halves, monkeypatch):
     for name in ("ground_words", "word_accuracy"):  # whose answers are in no row
         monkeypatch.delattr(controls, name)
     learned, tested = (dogs.with_ids(half.images.ids) for half in halves)
-    table = known_answers_over(lmm, learned, tested, ["dog"], [2, 4], n_concepts=N)
+    table = recover_factors_over(lmm, learned, tested, ["dog"], [2, 4], n_concepts=N)
     assert len(table) == 2 * 2 * 2
     assert (table["samples"] == len(halves[0])).all()
     assert table.groupby(["token", "layer", "position"])["system"].apply(list).tolist() == 4 * [
         ["semi_nmf", "shuffled"]
     ]
     place = (table["layer"] == 4) & (table["position"] == "own") & (table["system"] == "semi_nmf")
-    known = known_answers_of(halves)
-    assert table[place]["mean_auc"].item() == pytest.approx(known.mean_auc.value, abs=0.02)
-    assert table[place]["n_values"].item() == known.n_values
+    recovery = known_answers_of(halves)
+    assert table[place]["mean_auc"].item() == pytest.approx(recovery.mean_auc.value, abs=0.02)
+    assert table[place]["n_values"].item() == recovery.n_values
     means = table.groupby("system")["mean_auc"].mean()
     assert means["semi_nmf"] > means["shuffled"]
-    assert {"covered", "covered_low", "covered_high", "mean_auc_low", "mean_auc_high", "n_unjudged"} <= set(table)
+    assert {"recovered", "recovered_low", "recovered_high", "mean_auc_low", "mean_auc_high", "n_excluded"} <= set(table)
 
 
 def known_answers_of(halves):

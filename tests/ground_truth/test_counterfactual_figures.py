@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coxlmm_utils.ground_truth.counterfactual_figures import redrawn
+from coxlmm_utils.ground_truth.counterfactual_figures import edits
 from tests.evaluation.test_sweep_figures import inside
 from tests.ground_truth.test_counterfactuals import DAY, GREEN, NIGHT, RED, VALUES, is_, made, still
 
@@ -16,7 +16,7 @@ def changes():
 
 
 def test_matched_pairs_lie_on_the_diagonal(changes):
-    figure = redrawn(changes, [NIGHT, None, RED, GREEN])
+    figure = edits(changes, [NIGHT, None, RED, GREEN])
     axes = figure.axes[0]
     shown = axes.images[0]
     assert np.allclose(shown.get_array(), changes.matrix()[[2, 3, 0, 1]].to_numpy())  # the one left over comes last
@@ -31,28 +31,28 @@ def test_matched_pairs_lie_on_the_diagonal(changes):
 
 
 def test_frames_are_dashed_where_another_value_raises_the_concept_more(changes):
-    axes = redrawn(changes, [DAY, None, RED, GREEN]).axes[0]
+    axes = edits(changes, [DAY, None, RED, GREEN]).axes[0]
     centres = [tuple(np.round(frame.get_center(), 6)) for frame in axes.patches]
     assert centres == [(0, 0), (1, 2), (2, 3)]
     assert [frame.get_linestyle() == "-" for frame in axes.patches] == [True, True, False]
 
 
 def test_the_title_says_how_many_lie_on_the_diagonal(changes):
-    lines = redrawn(changes, [DAY, None, RED, GREEN]).get_suptitle().splitlines()
+    lines = edits(changes, [DAY, None, RED, GREEN]).get_suptitle().splitlines()
     assert lines == [
-        "“$\\frac$”, layer 4, its own position (ours): 4 pages redrawn",
+        "“$\\frac$”, layer 4, its own position (ours): 4 pages edited",
         "3 of 3 concepts move most with their own factor, 1.7 by chance; 1 not matched",
         "2 of 3 concepts rise most with their own value, 0.7 by chance; 1 not matched",
     ]
 
 
 def test_concepts_that_never_move_are_drawn_white():
-    figure = redrawn(made(still, still), [RED, NIGHT])
+    figure = edits(made(still, still), [RED, NIGHT])
     assert not np.any(figure.axes[0].images[0].get_array()) and figure.axes[0].images[0].get_clim() == (-1, 1)
     assert inside(figure)
 
 
 def test_long_names_are_cut(changes):
     changes.bank.title = lambda concept: "n" * (30 + concept % 2)
-    labels = [label.get_text() for label in redrawn(changes, [NIGHT, None, RED, GREEN]).axes[0].get_xticklabels()]
+    labels = [label.get_text() for label in edits(changes, [NIGHT, None, RED, GREEN]).axes[0].get_xticklabels()]
     assert labels == ["n" * 30 + "  2", "n" * 29 + "…  3", "n" * 30 + "  0", "n" * 29 + "…  1"]

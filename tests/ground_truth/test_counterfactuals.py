@@ -8,7 +8,13 @@ import pytest
 from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.extraction.extract import extract
-from coxlmm_utils.ground_truth.counterfactuals import CAPTION, Counterfactuals, _redrawn, counterfactual_edits, diagonal
+from coxlmm_utils.ground_truth.counterfactuals import (
+    CAPTION,
+    Counterfactuals,
+    _edited,
+    counterfactual_edits,
+    selectivity,
+)
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.picturebook.captions import facts_in
@@ -42,13 +48,13 @@ class Bank:
 def made(*concepts, units=None, pages=SHOWN):
     """Concepts as functions of what is drawn on a page and of its number."""
     spread = np.array(units or [1] * len(concepts), dtype=float)
-    found = np.zeros((len(pages), len(VALUES), len(concepts)))
+    results = np.zeros((len(pages), len(VALUES), len(concepts)))
     for number, (colour, time) in enumerate(pages):
         for place, value in enumerate(VALUES):
             drawn = (value, time) if value[0] == "colour" else (colour, value)
-            found[number, place] = [concept(drawn, number) for concept in concepts]
+            results[number, place] = [concept(drawn, number) for concept in concepts]
     shown = np.array([[value in page for value in VALUES] for page in pages])
-    return Counterfactuals(Bank([-spread, spread]), tuple(range(len(pages))), list(VALUES), shown, found)
+    return Counterfactuals(Bank([-spread, spread]), tuple(range(len(pages))), list(VALUES), shown, results)
 
 
 def is_(*values, height=1.0):
@@ -105,87 +111,92 @@ def test_a_concept_that_is_constant_in_the_bank_keeps_its_unit():
 
 def test_how_many_concepts_their_own_factor_moves_most():
     changes = made(is_(RED), is_(NIGHT), is_(GREEN))
-    found = diagonal(changes, [RED, NIGHT, DAY])  # the last is of a colour, but matched with the time
-    table = found.concepts
-    assert table["largest"].tolist() == table["sure"].tolist() == [True, True, False]
-    assert (found.share.value, found.share.n, found.n_unmatched) == (pytest.approx(2 / 3), 3, 0)
+    results = selectivity(changes, [RED, NIGHT, DAY])  # the last is of a colour, but matched with the time
+    table = results.concepts
+    assert table["largest"].tolist() == table["significant"].tolist() == [True, True, False]
+    assert (results.share.value, results.share.n, results.n_unmatched) == (pytest.approx(2 / 3), 3, 0)
     # dealt at random, the first and the last meet "colour" one time in three, the second meets "time" two in three
-    assert found.chance == pytest.approx((1 / 3 + 2 / 3 + 1 / 3) / 3)
+    assert results.chance == pytest.approx((1 / 3 + 2 / 3 + 1 / 3) / 3)
     assert table["factor"].tolist() == ["colour", "time", "time"] and table["value"][2] == "day"
     assert table["other"].tolist() == ["time", "colour", "colour"]
     assert table["own"].tolist() == pytest.approx([0.625, 1, 0])
-    assert table["rival"].tolist() == pytest.approx([0, 0, 0.625])
+    assert table["runner_up"].tolist() == pytest.approx([0, 0, 0.625])
     assert table["difference"].tolist() == pytest.approx([0.625, 1, -0.625])
-    assert str(found) == "2 of 3 concepts move most with their own factor, 1.3 by chance"
+    assert str(results) == "2 of 3 concepts move most with their own factor, 1.3 by chance"
 
 
 def test_how_many_concepts_their_own_value_raises_most():
     changes = made(is_(RED), is_(NIGHT), is_(GREEN))
-    found = diagonal(changes, [RED, NIGHT, BLUE], by="value")
-    assert found.concepts["largest"].tolist() == [True, True, False] and found.by == "value"
-    assert found.concepts["other"].tolist()[2] == GREEN
-    assert found.concepts["rival"][2] == pytest.approx(1) and found.concepts["own"][2] == pytest.approx(-0.5)
-    assert found.chance == pytest.approx(2 / 9)  # red and night are matched, green is not
-    assert diagonal(changes, [RED, NIGHT, BLUE]).share.value == 1  # its factor is the right one
-    assert str(found) == "2 of 3 concepts rise most with their own value, 0.7 by chance"
+    results = selectivity(changes, [RED, NIGHT, BLUE], by="value")
+    assert results.concepts["largest"].tolist() == [True, True, False] and results.by == "value"
+    assert results.concepts["other"].tolist()[2] == GREEN
+    assert results.concepts["runner_up"][2] == pytest.approx(1) and results.concepts["own"][2] == pytest.approx(-0.5)
+    assert results.chance == pytest.approx(2 / 9)  # red and night are matched, green is not
+    assert selectivity(changes, [RED, NIGHT, BLUE]).share.value == 1  # its factor is the right one
+    assert str(results) == "2 of 3 concepts rise most with their own value, 0.7 by chance"
 
 
 def test_a_value_that_lowers_a_concept_does_not_raise_it():
     changes = made(is_(RED, height=-2), is_(NIGHT))
-    assert diagonal(changes, [RED, NIGHT]).concepts["largest"].tolist() == [True, True]
-    assert diagonal(changes, [RED, NIGHT], by="value").concepts["largest"].tolist() == [False, True]
+    assert selectivity(changes, [RED, NIGHT]).concepts["largest"].tolist() == [True, True]
+    assert selectivity(changes, [RED, NIGHT], by="value").concepts["largest"].tolist() == [False, True]
 
 
 def test_the_largest_is_not_sure_where_pages_disagree():
     pages = [(BLUE, DAY)] * 6
     doubtful = made(lambda drawn, n: (NIGHT in drawn) + 2 * (n % 2) * (BLUE not in drawn), is_(NIGHT), pages=pages)
-    table = diagonal(doubtful, [NIGHT, NIGHT]).concepts  # colours move the first by 0, 2, 0, 2, 0, 2: as much as night
-    assert table["own"].tolist() == [1, 1] and table["rival"].tolist() == [1, 0]
+    table = selectivity(
+        doubtful, [NIGHT, NIGHT]
+    ).concepts  # colours move the first by 0, 2, 0, 2, 0, 2: as much as night
+    assert table["own"].tolist() == [1, 1] and table["runner_up"].tolist() == [1, 0]
     assert table["largest"].tolist() == [False, True]
     fewer = made(lambda drawn, n: (NIGHT in drawn) + 2 * (n < 2) * (BLUE not in drawn), is_(NIGHT), pages=pages)
-    found = diagonal(fewer, [NIGHT, NIGHT])
-    assert found.concepts["largest"].tolist() == [True, True] and found.concepts["sure"].tolist() == [False, True]
-    assert found.concepts["low"][0] < 0 < found.concepts["high"][0]
-    assert (found.share, found.share_sure) == (share_of([1, 1]), share_of([0, 1]))
-    narrow = diagonal(fewer, [NIGHT, NIGHT], level=0.2)
-    assert narrow.concepts["sure"].all() and narrow.share_sure == share_of([1, 1], 0.2)
+    results = selectivity(fewer, [NIGHT, NIGHT])
+    assert results.concepts["largest"].tolist() == [True, True] and results.concepts["significant"].tolist() == [
+        False,
+        True,
+    ]
+    assert results.concepts["low"][0] < 0 < results.concepts["high"][0]
+    assert (results.share, results.share_significant) == (share_of([1, 1]), share_of([0, 1]))
+    narrow = selectivity(fewer, [NIGHT, NIGHT], level=0.2)
+    assert narrow.concepts["significant"].all() and narrow.share_significant == share_of([1, 1], 0.2)
 
 
 def test_a_concept_that_never_moves_is_not_moved_most_by_its_own():
     for by in ("factor", "value"):
-        found = diagonal(made(still, is_(NIGHT)), [NIGHT, NIGHT], by)
-        assert found.concepts["largest"].tolist() == found.concepts["sure"].tolist() == [False, True]
-        assert found.chance == pytest.approx(1 / 2)  # nor at random
+        results = selectivity(made(still, is_(NIGHT)), [NIGHT, NIGHT], by)
+        assert results.concepts["largest"].tolist() == results.concepts["significant"].tolist() == [False, True]
+        assert results.chance == pytest.approx(1 / 2)  # nor at random
 
 
 def test_concepts_without_a_value_are_left_out():
-    found = diagonal(made(is_(RED), is_(GREEN), is_(NIGHT)), [None, GREEN, NIGHT], by="value")
-    assert found.concepts.index.tolist() == [1, 2] and found.concepts["largest"].all()
-    assert (found.share.n, found.n_unmatched, found.chance) == (2, 1, pytest.approx(1 / 2))
-    assert str(found).endswith("; 1 not matched")
+    results = selectivity(made(is_(RED), is_(GREEN), is_(NIGHT)), [None, GREEN, NIGHT], by="value")
+    assert results.concepts.index.tolist() == [1, 2] and results.concepts["largest"].all()
+    assert (results.share.n, results.n_unmatched, results.chance) == (2, 1, pytest.approx(1 / 2))
+    assert str(results).endswith("; 1 not matched")
 
 
 def test_what_cannot_be_judged():
     changes = made(is_(RED), is_(NIGHT))
     with pytest.raises(ValueError, match="no level 'page' of the matrix: choose one of factor, value"):
-        diagonal(changes, [RED, NIGHT], by="page")
+        selectivity(changes, [RED, NIGHT], by="page")
     with pytest.raises(ValueError, match="^1 values for 2 concepts"):
-        diagonal(changes, [RED])
-    with pytest.raises(ValueError, match=r"redrawn with \('kind', 'dog'\): choose from \[\('colour', 'red'\)"):
-        diagonal(changes, [("kind", "dog"), NIGHT])
+        selectivity(changes, [RED])
+    with pytest.raises(ValueError, match=r"edited to \('kind', 'dog'\): choose from \[\('colour', 'red'\)"):
+        selectivity(changes, [("kind", "dog"), NIGHT])
     with pytest.raises(ValueError, match="two pages and two matched concepts"):
-        diagonal(changes, [RED, None])
+        selectivity(changes, [RED, None])
     with pytest.raises(ValueError, match="two pages and two matched concepts"):
-        diagonal(made(is_(RED), is_(NIGHT), pages=SHOWN[:1]), [RED, NIGHT])
+        selectivity(made(is_(RED), is_(NIGHT), pages=SHOWN[:1]), [RED, NIGHT])
 
 
 # Redrawing and reading
 
 
 def test_redrawn_pages():
-    assert np.array_equal(_redrawn("2000000"), page(2_000_000).picture)
+    assert np.array_equal(_edited("2000000"), page(2_000_000).picture)
     changed = page(2_000_000).with_(place="snow")
-    assert changed != page(2_000_000) and np.array_equal(_redrawn("2000000 place snow"), changed.picture)
+    assert changed != page(2_000_000) and np.array_equal(_edited("2000000 place snow"), changed.picture)
 
 
 def test_the_caption_names_the_kind_only():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coxlmm_utils.ground_truth.factor_matching import aucs, factor_labels, judged_labels, match_values, matched_values
+from coxlmm_utils.ground_truth.factor_matching import aucs, factor_labels, match_values, matched_values, scorable_labels
 from coxlmm_utils.picturebook.factors import factors_of
 
 DOGS = [factors_of(number) for number in range(0, 3200, 8)]
@@ -49,22 +49,22 @@ def test_only_concepts_with_a_sign_tell_a_value_by_low_activations():
 
 
 def test_a_concept_as_active_everywhere_has_no_value():
-    found = matched_values(np.column_stack([np.zeros(400), showing(("size", "large")), np.full(400, 2.5)]), DOGS)
-    assert found == [None, ("size", "large"), None]
+    results = matched_values(np.column_stack([np.zeros(400), showing(("size", "large")), np.full(400, 2.5)]), DOGS)
+    assert results == [None, ("size", "large"), None]
     assert matched_values(np.zeros((400, 2)), DOGS) == [None, None]
 
 
 def test_concepts_beyond_the_values_are_left_over():
     activations = np.random.default_rng(0).random((400, 30))
-    found = matched_values(activations, DOGS)
-    assert found.count(None) == 7 and len(set(found)) == 24
+    results = matched_values(activations, DOGS)
+    assert results.count(None) == 7 and len(set(results)) == 24
 
 
 def test_values_of_few_pages_are_not_matched():
     rare = [page for page in DOGS if page.place != "snow"] + [page for page in DOGS if page.place == "snow"][:5]
-    assert ("place", "snow") in judged_labels(rare) and ("place", "snow") not in judged_labels(rare[:-1])
+    assert ("place", "snow") in scorable_labels(rare) and ("place", "snow") not in scorable_labels(rare[:-1])
     common = [page for page in DOGS if page.size == "small"][:30] + [page for page in DOGS if page.size == "large"][:4]
-    assert ("size", "small") not in judged_labels(common)
+    assert ("size", "small") not in scorable_labels(common)
     with pytest.raises(ValueError, match="^no factor value is on at least 5 of the 1 pages"):
         match_values(np.ones((1, 2)), DOGS[:1] * 1)
 

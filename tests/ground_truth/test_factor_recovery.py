@@ -25,15 +25,20 @@ def scored(learned=None, tested=None, **options):
     return score_against_factors(learned, PAGES, showing(HELD_OUT) if tested is None else tested, HELD_OUT, **options)
 
 
-def test_values_are_covered_if_told_on_held_out_pages():
-    found = scored()
-    assert (found.covered.value, found.covered.low, found.covered.high, found.covered.n) == (3, 3, 3, 200)
-    assert (found.mean_auc.value, found.n_values, found.n_unjudged) == (1, 23, 0)
-    assert list(zip(found.table["factor"], found.table["value"])) == VALUES
-    assert (found.table[["auc", "low", "high", "purity", "auc_matching", "best_auc"]] == 1).all(axis=None)
+def test_values_are_recovered_on_held_out_pages():
+    results = scored()
+    assert (results.recovered.value, results.recovered.low, results.recovered.high, results.recovered.n) == (
+        3,
+        3,
+        3,
+        200,
+    )
+    assert (results.mean_auc.value, results.n_values, results.n_excluded) == (1, 23, 0)
+    assert list(zip(results.table["factor"], results.table["value"])) == VALUES
+    assert (results.table[["auc", "low", "high", "purity", "auc_matching", "best_auc"]] == 1).all(axis=None)
     shown = np.mean([page.place == "snow" for page in HELD_OUT])
-    assert found.table["base"][0] == pytest.approx(shown)
-    assert str(found).startswith("3 [3, 3] of 23 values told at held-out AUC above 0.9 by 3 concepts; mean AUC 1.000")
+    assert results.table["base"][0] == pytest.approx(shown)
+    assert str(results).startswith("3 [3, 3] of 23 values recovered at held-out AUC above 0.9 by 3 concepts; mean AUC 1.000")
 
 
 def test_auc_is_of_held_out_pages_for_the_value_of_the_others():
@@ -49,24 +54,24 @@ def test_auc_is_of_held_out_pages_for_the_value_of_the_others():
 
 def test_luck_on_the_pages_of_the_matching_does_not_count():
     rng = np.random.default_rng(0)
-    found = scored(rng.random((400, 16)), rng.random((200, 16)))
-    assert found.table["auc_matching"].min() > 0.5 and found.covered.value == 0
-    assert found.table["auc_matching"].mean() > 0.55
-    assert found.mean_auc.low < 0.5 < found.mean_auc.high
+    results = scored(rng.random((400, 16)), rng.random((200, 16)))
+    assert results.table["auc_matching"].min() > 0.5 and results.recovered.value == 0
+    assert results.table["auc_matching"].mean() > 0.55
+    assert results.mean_auc.low < 0.5 < results.mean_auc.high
 
 
 def test_intervals_are_those_of_resampled_pages():
     tested = showing(HELD_OUT, noise=1.5).round(1)  # with ties
-    found = scored(tested=tested, n_resamples=200, seed=3)
+    results = scored(tested=tested, n_resamples=200, seed=3)
     snow = np.array([page.place == "snow" for page in HELD_OUT])
     weights = np.random.default_rng(3).multinomial(200, np.full(200, 1 / 200), size=200)
     by_hand = [roc_auc_score(np.repeat(snow, w), np.repeat(tested[:, 0], w)) for w in weights]
-    np.testing.assert_allclose(found.draws[:, 0], by_hand, atol=1e-12)
-    row = found.table.loc[0]
+    np.testing.assert_allclose(results.draws[:, 0], by_hand, atol=1e-12)
+    row = results.table.loc[0]
     assert [row["low"], row["high"]] == pytest.approx(np.percentile(by_hand, [2.5, 97.5]))
     assert row["low"] < row["auc"] < row["high"]
-    assert found.mean_auc.low == pytest.approx(np.percentile(found.draws.mean(1), 2.5))
-    assert found.covered.high == np.percentile((found.draws > 0.9).sum(1), 97.5)
+    assert results.mean_auc.low == pytest.approx(np.percentile(results.draws.mean(1), 2.5))
+    assert results.recovered.high == np.percentile((results.draws > 0.9).sum(1), 97.5)
     narrow = scored(tested=tested, n_resamples=200, seed=3, level=0.5)
     assert row["low"] < narrow.table["low"][0] < narrow.table["high"][0] < row["high"]
 
@@ -81,20 +86,20 @@ def test_the_best_value_need_not_be_the_matched_one():
 def test_a_signed_concept_may_tell_its_value_by_low_activations():
     two = VALUES[:2]  # low activations for night are high ones for day
     learned, tested = (0.5 - showing(pages, two) for pages in (PAGES, HELD_OUT))
-    found = scored(learned, tested)
-    assert found.table["side"].tolist() == [-1, -1] and found.covered.value == 2
-    assert found.table["purity"].tolist() == [1, 1] and found.table["best_auc"].tolist() == [1, 1]
+    results = scored(learned, tested)
+    assert results.table["side"].tolist() == [-1, -1] and results.recovered.value == 2
+    assert results.table["purity"].tolist() == [1, 1] and results.table["best_auc"].tolist() == [1, 1]
     turned = scored(learned, showing(HELD_OUT, two) - 0.5).table  # the side is not chosen on held-out pages
     assert turned["auc"].tolist() == [0, 0]
 
 
 def test_concepts_that_cannot_be_judged_are_counted():
     learned = np.column_stack([np.zeros(400), showing(PAGES)])
-    found = scored(learned, np.column_stack([np.ones(200), showing(HELD_OUT)]))
-    assert found.n_unjudged == 1 and found.covered.value == 3 and found.mean_auc.value == 1
-    assert found.table.loc[0].drop("concept").isna().all() and str(found).endswith("; 1 not judged")
+    results = scored(learned, np.column_stack([np.ones(200), showing(HELD_OUT)]))
+    assert results.n_excluded == 1 and results.recovered.value == 3 and results.mean_auc.value == 1
+    assert results.table.loc[0].drop("concept").isna().all() and str(results).endswith("; 1 not scored")
     nothing = scored(np.zeros((400, 2)), np.zeros((200, 2)))
-    assert (nothing.covered.value, nothing.covered.high, nothing.n_unjudged) == (0, 0, 2)
+    assert (nothing.recovered.value, nothing.recovered.high, nothing.n_excluded) == (0, 0, 2)
     assert np.isnan([nothing.mean_auc.value, nothing.mean_auc.low]).all()
 
 
@@ -104,11 +109,11 @@ def test_a_value_on_few_held_out_pages_is_not_judged():
     for n, judged in ((4, False), (5, True)):
         pages = without + snowy[:n]
         tested = np.array([[page.place == "snow", page.colour == "black"] for page in pages], dtype=float)
-        found = score_against_factors(showing(PAGES)[:, :2], PAGES, tested, pages)
-        row = found.table.loc[0]
+        results = score_against_factors(showing(PAGES)[:, :2], PAGES, tested, pages)
+        row = results.table.loc[0]
         assert row["value"] == "snow" and row["auc_matching"] == 1
-        assert np.isnan(row["auc"]) != judged and found.n_unjudged == 1 - judged
-        assert found.covered.value == 1 + judged and found.mean_auc.value == 1
+        assert np.isnan(row["auc"]) != judged and results.n_excluded == 1 - judged
+        assert results.recovered.value == 1 + judged and results.mean_auc.value == 1
 
 
 def test_a_concept_silent_on_held_out_pages_is_at_chance_with_no_purity():
@@ -129,7 +134,7 @@ def test_differences_are_paired():
     assert difference.value == pytest.approx(ours.mean_auc.value - worse.mean_auc.value) and difference.n == 200
     drawn = ours.draws.mean(1) - worse.draws.mean(1)
     assert [difference.low, difference.high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]))
-    assert worse.minus(ours)["covered"].value == worse.covered.value - ours.covered.value < 0
+    assert worse.minus(ours)["recovered"].value == worse.recovered.value - ours.recovered.value < 0
     for stranger in (scored(seed=1), scored(n_resamples=10), score_against_factors(*2 * (showing(PAGES), PAGES))):
         with pytest.raises(ValueError, match="^the two were scored on different held-out pages or resamples"):
             ours.minus(stranger)

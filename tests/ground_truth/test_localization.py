@@ -101,8 +101,8 @@ def test_the_figure_has_every_mean():
     figure = map_scores_figure(made())
     pointing = figure.axes[0]
     dots = [line for line in pointing.lines if line.get_marker() == "o"]
-    assert sorted({float(dot.get_xdata()[0]) for dot in dots}) == [0.5, 0.75]
-    assert len(dots) == 2 * (len(MAPS) + 1)
+    assert sorted({float(x) for dot in dots for x in dot.get_xdata()}) == [0.5, 0.75]
+    assert [len(dot.get_xdata()) for dot in dots] == 2 * [len(MAPS) + 1]
     assert [label.get_text() for label in pointing.get_yticklabels()] == [*MAPS.values(), "random"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["concept of the subject (4 pages)", "concept of the companion (2 pages)"]

@@ -6,8 +6,8 @@ import pytest
 from matplotlib.text import Annotation
 
 from coxlmm_utils.ground_truth.controls import SYSTEMS
-from coxlmm_utils.ground_truth.recovery_figures import BLUE, GREY, over_layers, systems_compared, values_told
-from coxlmm_utils.plots import ACCENT
+from coxlmm_utils.ground_truth.recovery_figures import over_layers, systems_compared, values_recovered
+from coxlmm_utils.plots import ACCENT, BLUE, GREY
 from tests.evaluation.test_sweep_figures import inside
 from tests.ground_truth.test_factor_recovery import HELD_OUT, PAGES, VALUES, score_against_factors, showing
 
@@ -19,7 +19,7 @@ def with_ends(name: str, value: float, width: float) -> dict:
 @pytest.fixture(scope="module")
 def systems():
     rows = {
-        name: with_ends("covered", 14 - place, 1.0) | with_ends("mean_auc", 0.9 - place / 20, 0.01)
+        name: with_ends("recovered", 14 - place, 1.0) | with_ends("mean_auc", 0.9 - place / 20, 0.01)
         for place, name in enumerate(SYSTEMS)
     }
     return pd.DataFrame.from_dict(rows, orient="index").assign(n_concepts=16, n_values=23)
@@ -34,7 +34,7 @@ def layers():
                 for layer in (0, 1, "norm"):
                     height = shift + len(rows) % 3 + (position == "own")
                     row = {"token": token, "position": position, "system": system, "layer": layer}
-                    row |= with_ends("covered", height, 0.5) | with_ends("mean_auc", 0.5 + height / 50, 0.01)
+                    row |= with_ends("recovered", height, 0.5) | with_ends("mean_auc", 0.5 + height / 50, 0.01)
                     rows.append(row | {"n_values": n_values, "n_concepts": 16})
     return pd.DataFrame(rows)
 
@@ -49,10 +49,10 @@ def known():
 
 def test_every_system_is_a_dot_with_its_interval(systems):
     figure = systems_compared(systems, "$dog$, layer 4")
-    for axes, measure in zip(figure.axes, ("covered", "mean_auc")):
+    for axes, measure in zip(figure.axes, ("recovered", "mean_auc")):
         dots = [line for line in axes.lines if line.get_marker() == "o"]
         assert [dot.get_xdata()[0] for dot in dots] == pytest.approx(systems[measure].tolist())
-        assert [dot.get_ydata()[0] for dot in dots] == list(range(len(systems)))[::-1]
+        assert [dot.get_ydata()[0] for dot in dots] == list(range(len(systems)))  # from the top
         ends = [lines.get_segments()[0][:, 0] for lines in axes.collections]
         np.testing.assert_allclose(ends, systems[[f"{measure}_low", f"{measure}_high"]])
         assert [dot.get_color() for dot in dots] == [ACCENT] + (len(systems) - 1) * [GREY]
@@ -61,7 +61,7 @@ def test_every_system_is_a_dot_with_its_interval(systems):
     assert figure.get_suptitle() == "$dog$, layer 4: 16 concepts of each system, 23 factor values"
 
 
-@pytest.mark.parametrize("measure", ["covered", "mean_auc"])
+@pytest.mark.parametrize("measure", ["recovered", "mean_auc"])
 def test_each_token_is_a_panel_with_a_line_for_each_position(layers, measure):
     figure = over_layers(layers, measure)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["“dog”", "“cat”"]
@@ -96,7 +96,7 @@ def test_panels_beyond_four_go_to_another_row(layers):
 
 def test_every_value_has_its_concept_or_none(known):
     titles = ["winter", "$\\frac$ black", "a title of some length"]
-    figure = values_told(known, titles, "“dog”")
+    figure = values_recovered(known, titles, "“dog”")
     axes = figure.axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert len(labels) == known.n_values and labels[0] == "black" and labels[-1] == "night"
@@ -111,12 +111,12 @@ def test_every_value_has_its_concept_or_none(known):
         beside = [text.get_text() for text in axes.texts if text.get_position()[1] == rows[value]]
         assert titles[k] in beside
     assert sum(text.get_text() == "no concept" for text in axes.texts) == known.n_values - 3
-    assert known.covered.value == 2 and axes.get_title(loc="left").endswith("of 23 values told by 3 concepts")
+    assert known.recovered.value == 2 and axes.get_title(loc="left").endswith("of 23 values recovered by 3 concepts")
     assert axes.get_xlim()[0] < known.table["low"].min() and inside(figure)
 
 
 def test_factors_are_named_beside_their_first_value(known):
-    axes = values_told(known, ["", "", ""]).axes[0]
+    axes = values_recovered(known, ["", "", ""]).axes[0]
     named = {text.get_text(): text.xy[1] for text in axes.texts if isinstance(text, Annotation)}
     first = {
         "colour": "black",
@@ -132,5 +132,5 @@ def test_factors_are_named_beside_their_first_value(known):
 
 def test_concepts_that_are_not_judged_have_no_dot():
     silent = score_against_factors(np.zeros((400, 2)), PAGES, np.zeros((200, 2)), HELD_OUT)
-    axes = values_told(silent, ["", ""]).axes[0]
+    axes = values_recovered(silent, ["", ""]).axes[0]
     assert not axes.collections and sum(text.get_text() == "no concept" for text in axes.texts) == 23

@@ -8,13 +8,8 @@ import pytest
 
 from coxlmm_utils.evaluation.evaluate import Evaluation
 from coxlmm_utils.ground_truth import scores
-from coxlmm_utils.ground_truth.scores import (
-    caption_scores,
-    dictionary_table,
-    model_table,
-    topic_questions,
-    yes_no_questions,
-)
+from coxlmm_utils.ground_truth.model_scores import caption_scores, model_table, topic_questions, yes_no_questions
+from coxlmm_utils.ground_truth.scores import dictionary_table
 from coxlmm_utils.picturebook.factors import factors_of, page_numbers
 from coxlmm_utils.picturebook.page import page
 from coxlmm_utils.picturebook.questions import ASKED_NOUNS
@@ -74,18 +69,18 @@ def test_every_system_has_its_intervals_or_null(monkeypatch):
         for name in scores.EVALUATED_SYSTEMS[:-1]
         for k in range(3)
     ]
-    found = Evaluation("dog", pd.DataFrame(rows), pd.DataFrame(concepts), {})
+    results = Evaluation("dog", pd.DataFrame(rows), pd.DataFrame(concepts), {})
     for name, given in (
         ("load_images", in_memory([], ())),
         ("load_judges", ()),
         ("extract", None),
-        ("evaluate", found),
+        ("evaluate", results),
     ):
         monkeypatch.setattr(scores, name, lambda *args, given=given, **kwargs: given)
-    found = scores.evaluation_scores(None, "dog")
-    assert list(found) == ["semi_nmf", "rnd_words", "noise_imgs", "simple", "pca", "kmeans", "gt_captions"]
-    mean, low, high = found["noise_imgs"]["bertscore"]
+    results = scores.evaluation_scores(None, "dog")
+    assert list(results) == ["semi_nmf", "rnd_words", "noise_imgs", "simple", "pca", "kmeans", "gt_captions"]
+    mean, low, high = results["noise_imgs"]["bertscore"]
     assert mean == 3.5 and 2 <= low < mean < high <= 5
-    assert found["simple"]["overlap"][0] == 0.25 and found["gt_captions"]["overlap"] is None
-    assert json.loads(json.dumps(found)) == found
-    assert "NaN" in scores.evaluation_table({"dog": found}) and "3.500" in scores.evaluation_table({"dog": found})
+    assert results["simple"]["overlap"][0] == 0.25 and results["gt_captions"]["overlap"] is None
+    assert json.loads(json.dumps(results)) == results
+    assert "NaN" in scores.evaluation_table({"dog": results}) and "3.500" in scores.evaluation_table({"dog": results})

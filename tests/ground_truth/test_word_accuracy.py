@@ -18,33 +18,35 @@ def words(*kept: str) -> Words:
 
 def test_words_are_checked_on_the_most_active_pages_and_on_all():
     activations = np.array([[3, 0], [2, 1], [1, 3], [0.5, 2]])
-    found = word_accuracy([words("winter", "snowy", "with"), words("sand", "brown")], activations, PAGES, n_pictures=2)
-    first, second = found.table.to_dict("records")
-    assert first == {"concept": 0, "words": ("winter", "snowy"), "true": 1, "chance": 0.5, "beyond": 0.5}
-    assert second == {"concept": 1, "words": ("sand", "brown"), "true": 0.5, "chance": 0.5, "beyond": 0}
-    assert (found.true.value, found.chance.value, found.beyond.value) == (0.75, 0.5, 0.25)
-    assert str(found).startswith("0.750 [0.500, 1.000] of words true")
+    results = word_accuracy(
+        [words("winter", "snowy", "with"), words("sand", "brown")], activations, PAGES, n_pictures=2
+    )
+    first, second = results.table.to_dict("records")
+    assert first == {"concept": 0, "words": ("winter", "snowy"), "true": 1, "chance": 0.5, "margin": 0.5}
+    assert second == {"concept": 1, "words": ("sand", "brown"), "true": 0.5, "chance": 0.5, "margin": 0}
+    assert (results.true.value, results.chance.value, results.margin.value) == (0.75, 0.5, 0.25)
+    assert str(results).startswith("0.750 [0.500, 1.000] of words true")
 
 
 def test_synonyms_count_and_the_noun_is_true_everywhere():
-    found = word_accuracy([words("napping"), words("puppy", "cat")], np.ones((4, 2)), PAGES)
-    assert found.table["true"].tolist() == found.table["chance"].tolist() == [0.5, 0.5]
+    results = word_accuracy([words("napping"), words("puppy", "cat")], np.ones((4, 2)), PAGES)
+    assert results.table["true"].tolist() == results.table["chance"].tolist() == [0.5, 0.5]
 
 
 def test_only_pages_of_the_positive_direction_count():
     activations = np.array([[0, 0.1, -1], [0, 0, -1], [1, 0, -3], [0, -2.0, 0]])
-    found = word_accuracy([words("beach")] * 3, activations, PAGES, n_pictures=3)
-    np.testing.assert_array_equal(found.table["true"], [1, 0, np.nan])
+    results = word_accuracy([words("beach")] * 3, activations, PAGES, n_pictures=3)
+    np.testing.assert_array_equal(results.table["true"], [1, 0, np.nan])
     signed = word_accuracy([words("beach")], np.array([[-3.0], [-2], [0.5], [0.1]]), PAGES, n_pictures=2)
     assert signed.table["true"].tolist() == [1]  # though the others are larger
 
 
 def test_concepts_without_an_answer_are_counted():
     activations = np.column_stack([np.ones(4), np.ones(4), np.zeros(4), np.ones(4)])
-    found = word_accuracy([words("beach"), words("with", "by"), words("beach"), words()], activations, PAGES)
-    assert found.table["true"].isna().tolist() == [False, True, True, True]
-    assert (found.true.value, found.true.n, found.true.n_missing) == (0.5, 1, 3)
-    assert np.isnan([found.true.low, found.beyond.high]).all()
+    results = word_accuracy([words("beach"), words("with", "by"), words("beach"), words()], activations, PAGES)
+    assert results.table["true"].isna().tolist() == [False, True, True, True]
+    assert (results.true.value, results.true.n, results.true.n_missing) == (0.5, 1, 3)
+    assert np.isnan([results.true.low, results.margin.high]).all()
     three = word_accuracy([words("beach"), words("day"), words()], np.ones((4, 3)), PAGES)
     assert (three.true.value, three.true.n, three.true.n_missing) == (0.75, 2, 1)
 
