@@ -1,16 +1,24 @@
-"""TODO extraction"""
+"""States of a token, or of a prompt, over many pictures, kept on disk block by block; and the inspector of positions.
+
+extract         plan -> loop -> blocks -> samples: the paper's Z
+prompt_states   states of prompts and completions, for steering
+state_pair      the same samples in two models, for concept shift
+"""
 
 from . import blocks
 from .__main__ import main
 from .extract import extract, extract_many, reread
 from .inspection import Inspection, inspect
+from .prompt_states import prompt_states
 from .provenance import HasProvenance, require_same
+from .state_pair import StatePair
 from .states import States, join_states
 from .suggest_tokens import suggest_tokens
 
 __all__ = [
     "HasProvenance",
     "Inspection",
+    "StatePair",
     "States",
     "blocks",
     "extract",
@@ -18,6 +26,7 @@ __all__ = [
     "inspect",
     "join_states",
     "main",
+    "prompt_states",
     "require_same",
     "reread",
     "suggest_tokens",

@@ -14,7 +14,7 @@ from ..images import load_images
 from ..models import POSITIONS, load_lmm
 from .estimate import estimate
 from .loop import make_blocks
-from .plan import REFERENCE_RULES, make_plan
+from .plan import REFERENCE_RULES, Settings, make_plan
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -34,7 +34,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--prompt")
     parser.add_argument("--max-new-tokens", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--stop-early", action="store_true", help="stop a caption once its tokens are out")
+    parser.add_argument("--stop-early", action="store_true", help="stop a caption once its tokens have been generated")
     parser.add_argument("--dtype", help='such as "bfloat16"')
     parser.add_argument("--folder", type=Path, help="where the blocks go; default: the cache")
     return parser.parse_args(arguments)
@@ -58,19 +58,28 @@ def _own_device() -> str | None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make this process's share of the blocks of an extraction, and say what there is."""
     options = _arguments(arguments)
-    tokens = {each.split(",")[0]: each.split(",") for each in options.token}
+    tokens = {words.split(",")[0]: words.split(",") for words in options.token}
     layers = [int(layer) if layer.isdigit() else layer for layer in options.layer]
     lmm = load_lmm(options.model, device=_own_device(), dtype=options.dtype)
     images = load_images(options.data, split=options.split, limit=options.limit)
-    settings = options.references, options.prompt, options.max_new_tokens, None, options.stop_early
-    reading = make_plan(lmm, images, tokens, layers, options.position or POSITIONS, *settings)
-    folder = reading.folder(options.folder or cache_folder() / "states")
+    settings = Settings(
+        layers,
+        options.position or POSITIONS,
+        options.references,
+        options.prompt,
+        options.max_new_tokens,
+        stop_early=options.stop_early,
+    )
+    plan = make_plan(lmm, images, tokens, settings)
+    folder = plan.folder(options.folder or cache_folder() / "states")
     shard, n_shards = _share()
     if shard == 0 and folder.missing():
-        print(estimate(lmm, reading, folder, options.batch_size, n_shards), flush=True)
-    make_blocks(lmm, reading, folder, options.batch_size, shard, n_shards)
-    there = len(folder.names) - len(folder.missing())
-    print(f"process {shard + 1} of {n_shards} is done: {there} of {len(folder.names)} blocks are in {folder.folder}")
+        print(estimate(lmm, plan, folder, options.batch_size, n_shards), flush=True)
+    make_blocks(lmm, plan, folder, options.batch_size, shard, n_shards)
+    n_present = len(folder.names) - len(folder.missing())
+    print(
+        f"process {shard + 1} of {n_shards} is done: {n_present} of {len(folder.names)} blocks are in {folder.folder}"
+    )
 
 
 if __name__ == "__main__":

@@ -45,14 +45,14 @@ class Estimate:
 
 
 def estimate(
-    lmm: LMM, reading: ExtractionPlan, folder: BlockFolder, batch_size: int, n_shards: int = 1
+    lmm: LMM, plan: ExtractionPlan, folder: BlockFolder, batch_size: int, n_shards: int = 1
 ) -> Estimate | None:
     """Time one batch of captions; None if nothing is missing.
 
     Parameters
     ----------
     lmm : LMM
-    reading : Reading
+    plan : Reading
     folder : BlockFolder
     batch_size : int
     n_shards : int
@@ -61,23 +61,23 @@ def estimate(
     missing = folder.missing()
     if not missing:
         return None
-    rows = reading.blocks()
-    _, pictures, _ = reading.images.opened(rows[missing[0]][:batch_size])
-    seconds = _seconds_of(lmm, reading, pictures) if pictures else 0.0
+    rows = plan.blocks()
+    _, pictures, _ = plan.images.opened(rows[missing[0]][:batch_size])
+    seconds = _seconds_of(lmm, plan, pictures) if pictures else 0.0
     n_pictures = sum(len(rows[number]) for number in missing)
-    samples = sum(map(len, reading.targets.eligible.values()))
-    share = n_pictures / max(1, len(reading.images))
-    per_sample = len(reading.layers) * len(reading.positions) * lmm.width * lmm.model.dtype.itemsize
+    samples = sum(map(len, plan.targets.eligible.values()))
+    share = n_pictures / max(1, len(plan.images))
+    per_sample = len(plan.settings.layers) * len(plan.settings.positions) * lmm.width * lmm.model.dtype.itemsize
     needed = seconds / max(1, len(pictures)) * n_pictures / n_shards
     return Estimate(n_pictures, max(needed, 1e-9), _memory_in_use(lmm), int(samples * share) * per_sample)
 
 
-def _seconds_of(lmm: LMM, reading: ExtractionPlan, pictures: list) -> float:
+def _seconds_of(lmm: LMM, plan: ExtractionPlan, pictures: list) -> float:
     """The time of one batch; of the second run, since a first one also warms up."""
-    settings = reading.captioning["prompt"], reading.captioning["max_new_tokens"]
-    generate_batch(lmm, pictures[:1], reading.layers, *settings)
+    settings = plan.captioning["prompt"], plan.captioning["max_new_tokens"]
+    generate_batch(lmm, pictures[:1], plan.settings.layers, *settings)
     begin = time.perf_counter()
-    generate_batch(lmm, pictures, reading.layers, *settings).states([0], [0])  # which waits for the GPU
+    generate_batch(lmm, pictures, plan.settings.layers, *settings).states([0], [0])  # which waits for the GPU
     return time.perf_counter() - begin
 
 

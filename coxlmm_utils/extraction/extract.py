@@ -8,15 +8,15 @@ from pathlib import Path
 
 from ..files import cache_folder
 from ..images import CaptionedImages
-from ..models import LMM, POSITIONS, Layer
+from ..models import LMM, POSITIONS, Layer, encode
 from .blocks import BLOCK
 from .estimate import estimate
 from .loop import make_blocks
-from .plan import make_plan
+from .plan import Settings, make_plan
 from .samples import gathered
 from .states import States
 
-LONG = 2_000  # pictures; before a run over more, it is said what it will take
+MIN_ESTIMATED = 2_000  # pictures, from which on it is said beforehand what a run will take
 
 
 def extract(
@@ -34,15 +34,17 @@ def extract(
     stop_early: bool = False,
     folder: str | Path | None = None,
 ) -> States:
-    """Caption the pictures and take the state of a token wherever it was written: the paper's Z.
+    """Caption the pictures and take the state of a token wherever it is generated: the paper's Z.
 
-    A picture is a sample if the token is in the caption that the LMM writes and in a reference caption (paper section
+    A picture is a sample if the token is in the caption that the LMM generates and in a reference caption (paper section
     3.1, arXiv 2406.08074); the state is the one at the first position that predicts it (section 3.2).
 
     Parameters
     ----------
     lmm : LMM
+        From `load_lmm`.
     images : CaptionedImages
+        From `load_images`.
     token : str or sequence of str
         The target word, or several spellings of it ("dog", "dogs").
     layer : layer or sequence of layer
@@ -51,14 +53,15 @@ def extract(
         "predicts" is the paper's: the position whose output is the token. "own" (ours): where it is fed back.
     references : {"word", "substring"}
         "word": a whole word of any reference caption. "substring": the released code's rule, any substring of the
-        first caption ("cat" in "cattle"). Pictures without references are samples if the written caption has it.
+        first caption ("cat" in "cattle"). Pictures without references are samples if the generated caption has it.
     prompt : str, optional
         Default: the LMM's own.
     max_new_tokens : int
         The longest caption, in tokens.
     batch_size : int
+        Pictures at once.
     cache : bool
-        Keep what is read in the cache folder, block by block, and go on from there.
+        Keep what is extracted in the cache folder, block by block, and go on from there.
     captions, stop_early, folder
         As in `extract_many`.
 
@@ -76,9 +79,9 @@ def extract(
     if not spellings:
         raise ValueError("the token is empty: []; give a word, or several spellings of one")
     layers = list(layer) if isinstance(layer, Iterable) and not isinstance(layer, str) else [layer]
-    asked = (lmm, images, {spellings[0]: spellings}, layers, [position], references, prompt, max_new_tokens)
-    found = extract_many(*asked, batch_size, captions, stop_early, cache, folder)
-    return found[spellings[0], position]
+    settings = Settings(_plain(layers), [position], references, prompt, max_new_tokens, captions, stop_early)
+    by_key = _extract(lmm, images, {spellings[0]: spellings}, settings, batch_size, cache, folder)
+    return by_key[spellings[0], position]
 
 
 def extract_many(
@@ -98,9 +101,9 @@ def extract_many(
 ) -> dict[tuple[str, str], States]:
     """Several tokens, layers and positions from one captioning pass; otherwise as `extract` (ours).
 
-    What is read goes to disk in blocks of 128 pictures. A call that was stopped goes on where it was, and a call with
-    the same settings only reads the blocks. Captions that an earlier call wrote for the same model, prompt and
-    pictures are not written again: the states behind them are read by one teacher-forced pass.
+    States go to disk in blocks of 128 pictures. A call that was stopped goes on where it was, and a call with the same
+    settings only loads the blocks. Captions that an earlier call generated for the same model, prompt and pictures are
+    not generated again: the states behind them are re-encoded by one teacher-forced pass.
 
     Parameters
     ----------
@@ -110,16 +113,15 @@ def extract_many(
         The target words; a mapping gives each its spellings.
     positions : sequence of {"predicts", "own"}
     captions : mapping of str to str, optional
-        A caption for each picture's id, read instead of what the model would write: such as another model's. A picture
+        A caption for each picture's id, teacher-forced in place of the model's own: such as another model's. A picture
         that has none here is left out.
     stop_early : bool
-        Stop writing a caption once its tokens are out (a word later, for the word's end and its own state). Captions
-        then end there.
+        End a caption once its tokens have been generated (a word later, for the word's end and its own state).
     cache : bool
         False: nothing is kept, and nothing kept is taken.
     folder : str or Path, optional
         Where the blocks go; default: `states` in the cache folder. A shared folder lets several machines work on them.
-        Not for pictures in memory: nobody could tell later whether they are still the same.
+        Not for pictures in memory: it could not be told later whether they are still the same.
 
     Returns
     -------
@@ -131,41 +133,77 @@ def extract_many(
         If a token has no sample (the message suggests words that do occur), or for a layer, position or rule that
         there is not.
     """
-    reading = make_plan(
-        lmm, images, tokens, layers, positions, references, prompt, max_new_tokens, captions, stop_early
-    )
-    if folder is not None and not reading.lasting:
+    positions = list(dict.fromkeys(positions))
+    settings = Settings(_plain(layers), positions, references, prompt, max_new_tokens, captions, stop_early)
+    return _extract(lmm, images, tokens, settings, batch_size, cache, folder)
+
+
+def _plain(layers: Iterable[Layer]) -> list[Layer]:
+    """Layers as json holds them, which knows no numpy."""
+    return [layer if isinstance(layer, str) else int(layer) for layer in layers]
+
+
+def _extract(
+    lmm: LMM,
+    images: CaptionedImages,
+    tokens: Sequence[str] | Mapping[str, Sequence[str]],
+    settings: Settings,
+    batch_size: int,
+    cache: bool,
+    folder: str | Path | None = None,
+) -> dict[tuple[str, str], States]:
+    """Make the blocks that are missing, and gather the states of all of them."""
+    plan = make_plan(lmm, images, tokens, settings)
+    if folder is not None and not plan.lasting:
         raise ValueError("pictures in memory cannot be kept apart in a folder: save them as files, or leave folder out")
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(folder).expanduser() if folder else cache_folder() / "states"
-        blocks = reading.folder(root if cache and reading.lasting else Path(scratch))
-        if len(blocks.missing()) * BLOCK > LONG:
-            print(estimate(lmm, reading, blocks, batch_size))
-        make_blocks(lmm, reading, blocks, batch_size)
-        return gathered(lmm, images, reading, list(blocks.read()))
+        blocks = plan.folder(root if cache and plan.lasting else Path(scratch))
+        if len(blocks.missing()) * BLOCK > MIN_ESTIMATED:
+            print(estimate(lmm, plan, blocks, batch_size))
+        make_blocks(lmm, plan, blocks, batch_size)
+        return gathered(lmm, images, plan, list(blocks.read()))
 
 
-def reread(lmm: LMM, states: States, layer: Layer, images: CaptionedImages | None = None, **options) -> States:
-    """Read the states of the same words in the same captions, forced, with all settings as they were (ours).
+def reread(
+    lmm: LMM,
+    states: States,
+    layer: Layer,
+    images: CaptionedImages | None = None,
+    batch_size: int = 32,
+    cache: bool = True,
+) -> States:
+    """Re-encode the same words in the same captions, teacher-forced, under the settings that the states had (ours).
 
     Parameters
     ----------
     lmm : LMM
-        The model that wrote the captions, or another.
+        The model that generated the captions, or another.
     states : States
         Their captions, token, position and settings are taken.
     layer : layer
+        As in `extract`.
     images : CaptionedImages, optional
-        Other pictures under the same ids. Default: those of the states.
-    **options
-        `batch_size` and `cache`, as `extract` takes them.
+        Other pictures under the same ids, such as perturbed ones. Default: those of the states.
+    batch_size, cache
+        As in `extract`.
 
     Returns
     -------
     States
     """
-    known = states.provenance
-    options |= {name: known[name] for name in ("position", "references", "prompt", "max_new_tokens")}
-    captions = dict(zip(states.images.ids, states.captions))
+    before, ids = states.provenance, states.images.ids
+    token_ids = {id: states.caption_ids(lmm, row) for row, id in enumerate(ids)}
+    captions = dict(zip(ids, states.captions))
+    settings = Settings(
+        _plain([layer]),
+        [states.position],
+        before["references"],
+        states.prompt,
+        before["max_new_tokens"],
+        captions,
+        token_ids={id: tokens for id, tokens in token_ids.items() if tokens != encode(lmm, captions[id])},
+    )
     images = states.images if images is None else images
-    return extract(lmm, images, known["token"], layer, captions=captions, **options)
+    by_key = _extract(lmm, images, {states.spellings[0]: states.spellings}, settings, batch_size, cache)
+    return by_key[states.spellings[0], states.position]

@@ -1,4 +1,4 @@
-"""The loop of an extraction: open pictures, write or read captions, find the tokens, keep the states, block by block."""
+"""The loop of an extraction: open pictures, generate or re-encode captions, keep the tokens' states, block by block."""
 
 from __future__ import annotations
 
@@ -10,45 +10,44 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..models import LMM, Layer, decode, generate_batch, state_of, teacher_forced_batch
-from .blocks import Block, BlockFolder
+from ..models import LMM, Layer, decode, encode, generate_batch, state_of, teacher_forced_batch
+from .blocks import Block, BlockFolder, key_name
 from .plan import ExtractionPlan
 
-LOOKED_AT = 8  # of the first pictures, to see whether the model knows such pictures at all
+N_CHECKED = 8  # of the first pictures: does the model know such pictures at all?
+Sample = tuple[int, str, str, int]  # row in the batch, token, position, and which of the caption's states it is
 
 
 def make_blocks(
-    lmm: LMM, reading: ExtractionPlan, folder: BlockFolder, batch_size: int, shard: int = 0, n_shards: int = 1
+    lmm: LMM, plan: ExtractionPlan, folder: BlockFolder, batch_size: int, shard: int = 0, n_shards: int = 1
 ) -> None:
     """Make the blocks that are missing; of every `n_shards` blocks one, so that processes share the work."""
     own = [number for number in folder.missing() if number % n_shards == shard]
     if not own:
         return
-    rows, known, kept = reading.blocks(), _known(lmm, reading, folder), 0
-    bar = tqdm(total=sum(len(rows[number]) for number in own), unit="pictures", desc=_title(reading, shard, n_shards))
+    rows, known, n_kept = plan.blocks(), _known_captions(lmm, plan, folder), 0
+    bar = tqdm(total=sum(len(rows[number]) for number in own), unit="pictures", desc=_title(plan, shard, n_shards))
     with bar, ThreadPoolExecutor(max_workers=1) as opener:  # opens the next block's pictures while the model runs
-        for number, opened in zip(own, _ahead(opener, reading.images.opened, [rows[number] for number in own])):
+        for number, opened in zip(own, _ahead(opener, plan.images.opened, [rows[number] for number in own])):
             if number == own[0]:
-                lmm.warn_if_out_of_domain(opened[1][:LOOKED_AT])
-            block = _made(lmm, reading, opened, known, batch_size, bar)
+                lmm.warn_if_out_of_domain(opened[1][:N_CHECKED])
+            block = _make_block(lmm, plan, opened, known, batch_size, bar)
             folder.write(number, block)
-            kept += sum(bool(picture["steps"]) for picture in block.pictures)
-            bar.set_postfix(kept=kept)
+            n_kept += sum(bool(picture["steps"]) for picture in block.pictures)
+            bar.set_postfix(kept=n_kept)
 
 
-def _title(reading: ExtractionPlan, shard: int, n_shards: int) -> str:
-    tokens = ", ".join(reading.targets.spellings)
-    return f"states of {tokens}" + (f" ({shard + 1} of {n_shards})" if n_shards > 1 else "")
+def _title(plan: ExtractionPlan, shard: int, n_shards: int) -> str:
+    """Of the progress bar."""
+    return f"states of {', '.join(plan.targets.spellings)}" + (f" ({shard + 1} of {n_shards})" if n_shards > 1 else "")
 
 
-def _known(lmm: LMM, reading: ExtractionPlan, folder: BlockFolder) -> dict[tuple[str, str], list[int]]:
-    """Token ids of captions that need not be written."""
-    if reading.captions is None:
+def _known_captions(lmm: LMM, plan: ExtractionPlan, folder: BlockFolder) -> dict[tuple[str, str], list[int]]:
+    """Token ids of captions that need not be generated, by (id, version): given ones, or of other extractions."""
+    given, token_ids = plan.settings.captions, plan.settings.token_ids
+    if given is None:
         return folder.known_captions()
-    return {
-        (id, reading.version(id)): lmm.tokenizer(reading.captions[id], add_special_tokens=False)["input_ids"]
-        for id in reading.images.ids
-    }
+    return {(id, plan.version(id)): token_ids.get(id) or encode(lmm, given[id]) for id in plan.images.ids}
 
 
 def _ahead(opener: ThreadPoolExecutor, call, arguments: Sequence) -> Iterator:
@@ -60,106 +59,99 @@ def _ahead(opener: ThreadPoolExecutor, call, arguments: Sequence) -> Iterator:
         yield result
 
 
-def _made(lmm: LMM, reading: ExtractionPlan, opened: tuple, known: dict, batch_size: int, bar: tqdm) -> Block:
+def _make_block(lmm: LMM, plan: ExtractionPlan, opened: tuple, known: dict, batch_size: int, bar: tqdm) -> Block:
     """One block of pictures that were opened."""
     rows, pictures, unreadable = opened
-    ids = [reading.images.ids[row] for row in rows]
-    order = sorted(range(len(rows)), key=lambda place: pictures[place].width * pictures[place].height)
+    ids = [plan.images.ids[row] for row in rows]
+    # Pictures of about one size share a batch, so that little of it is padding.
+    order = sorted(range(len(rows)), key=lambda i: pictures[i].width * pictures[i].height)
     entries, states = {}, {}
-    for start in range(0, len(order), batch_size):  # alike in size: little padding
-        places = order[start : start + batch_size]
-        found, read = _read(
-            lmm, reading, [ids[place] for place in places], [pictures[place] for place in places], known
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        batch_entries, batch_states = _extract_batch(
+            lmm, plan, [ids[i] for i in batch], [pictures[i] for i in batch], known
         )
-        entries |= found
-        states |= read
-        bar.update(len(places))
+        entries |= batch_entries
+        states |= batch_states
+        bar.update(len(batch))
     bar.update(len(unreadable))
-    block, none = Block([entries[id] for id in ids], unreadable), torch.empty(0, lmm.width, dtype=lmm.model.dtype)
-    for token, name in _names(reading):
-        found = [states[picture["id"], name] for picture in block.having(token)]
-        block.states[name] = torch.stack(found) if found else none
+    block, empty = Block([entries[id] for id in ids], unreadable), torch.empty(0, lmm.width, dtype=lmm.model.dtype)
+    for token, position, layer in plan.keys:
+        found = [states[picture["id"], token, position, layer] for picture in block.having(token)]
+        block.states[key_name(token, position, layer)] = torch.stack(found) if found else empty
     return block
 
 
-def _read(
-    lmm: LMM, reading: ExtractionPlan, ids: list[str], pictures: list[Image.Image], known: dict
+def _extract_batch(
+    lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list[Image.Image], known: dict
 ) -> tuple[dict, dict]:
-    """A batch: what json keeps of each picture, and the states, (id, "token/position/layer") to (width,)."""
-    versions = [reading.version(id) for id in ids]
+    """What json keeps of each picture, and the states: (id, token, position, layer) to (width,)."""
+    versions = [plan.version(id) for id in ids]
     if all((id, version) in known for id, version in zip(ids, versions)):
         captions = [known[id, version] for id, version in zip(ids, versions)]
-        steps = [reading.targets.steps(lmm, id, caption) for id, caption in zip(ids, captions)]
-        states = _forced(lmm, reading, ids, pictures, captions, steps)
+        steps = [plan.targets.steps(lmm, id, caption) for id, caption in zip(ids, captions)]
+        states = _teacher_forced(lmm, plan, ids, pictures, captions, steps)
     else:
-        captions, steps, states = _written(lmm, reading, ids, pictures)
+        captions, steps, states = _generated(lmm, plan, ids, pictures)
     entries = {
-        id: {"id": id, "version": version, "ids": caption, "caption": decode(lmm, caption), "steps": found}
-        for id, version, caption, found in zip(ids, versions, captions, steps)
+        id: {"id": id, "version": version, "ids": caption, "caption": decode(lmm, caption), "steps": of_tokens}
+        for id, version, caption, of_tokens in zip(ids, versions, captions, steps)
     }
     return entries, states
 
 
-def _written(lmm: LMM, reading: ExtractionPlan, ids: list[str], pictures: list) -> tuple[list, list, dict]:
-    """Captions that the model writes, the tokens' steps in them, and their states."""
-    enough = None
-    if reading.rules["stop_early"]:
+def _generated(lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list) -> tuple[list, list, dict]:
+    """Captions that the model generates, the tokens' steps in them, and their states."""
+    stop = None
+    if plan.settings.stop_early:
 
-        def enough(row: int, caption: list[int]) -> bool:
-            return reading.targets.all_out(lmm, ids[row], caption)
+        def stop(row: int, caption: list[int]) -> bool:
+            return plan.targets.complete(lmm, ids[row], caption)
 
-    settings = reading.captioning["prompt"], reading.captioning["max_new_tokens"]
-    batch = generate_batch(lmm, pictures, reading.layers, *settings, enough)
-    steps = [reading.targets.steps(lmm, id, caption) for id, caption in zip(ids, batch.ids)]
-    wanted = _wanted(reading, steps)
-    states = batch.states([row for row, *_ in wanted], [state_of(step, position) for _, step, _, position in wanted])
-    return batch.ids, steps, _named(ids, wanted, states)
+    prompt, max_new_tokens = plan.captioning["prompt"], plan.captioning["max_new_tokens"]
+    batch = generate_batch(lmm, pictures, plan.settings.layers, prompt, max_new_tokens, stop)
+    steps = [plan.targets.steps(lmm, id, caption) for id, caption in zip(ids, batch.ids)]
+    samples = _samples(plan, steps)
+    states = batch.states([row for row, *_ in samples], [state for *_, state in samples])
+    return batch.ids, steps, _by_key(ids, samples, states)
 
 
-def _forced(
-    lmm: LMM, reading: ExtractionPlan, ids: list[str], pictures: list, captions: list, steps: list[dict]
+def _teacher_forced(
+    lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list, captions: list, steps: list[dict]
 ) -> dict:
-    """The states behind captions that are known: one pass, and only for pictures with a token."""
-    rows = [row for row, found in enumerate(steps) if found]
+    """The states behind known captions: one pass, and only over pictures with a token."""
+    rows = [row for row, of_tokens in enumerate(steps) if of_tokens]
     if not rows:
         return {}
-    ids, pictures, captions = ([each[row] for row in rows] for each in (ids, pictures, captions))
-    wanted = _wanted(reading, [steps[row] for row in rows])
-    places, columns = [[] for _ in rows], []  # of each row the states to read; and where each wanted one comes
-    for row, step, _, position in wanted:
-        columns.append(len(places[row]))
-        places[row].append(state_of(step, position))
-    longest = max(map(len, places))
-    padded = torch.tensor([each + each[-1:] * (longest - len(each)) for each in places])  # (rows, states)
-    read = teacher_forced_batch(lmm, pictures, captions, padded, reading.layers, reading.captioning["prompt"])
-    picked = {layer: stream[[row for row, *_ in wanted], columns] for layer, stream in read.items()}
-    return _named(ids, wanted, picked)
+    ids, pictures, captions, steps = ([items[row] for row in rows] for items in (ids, pictures, captions, steps))
+    samples = _samples(plan, steps)
+    # A table with a row per picture of the states that it is read at. Rows differ in length (a picture may have several
+    # tokens), so short ones repeat their last entry; `columns` says where each sample's state comes.
+    table, columns = [[] for _ in rows], []
+    for row, _, _, state in samples:
+        columns.append(len(table[row]))
+        table[row].append(state)
+    longest = max(map(len, table))
+    padded = torch.tensor([row + row[-1:] * (longest - len(row)) for row in table])  # (pictures, longest)
+    encoded = teacher_forced_batch(lmm, pictures, captions, padded, plan.settings.layers, plan.captioning["prompt"])
+    states = {layer: stream[[row for row, *_ in samples], columns] for layer, stream in encoded.items()}
+    return _by_key(ids, samples, states)
 
 
-def _wanted(reading: ExtractionPlan, steps: Sequence[dict[str, int]]) -> list[tuple[int, int, str, str]]:
-    """(row, step, token, position) of every state to keep."""
+def _samples(plan: ExtractionPlan, steps: Sequence[dict[str, int]]) -> list[Sample]:
+    """Every state to keep of a batch, given each picture's steps by token."""
     return [
-        (row, step, token, position)
-        for row, found in enumerate(steps)
-        for token, step in found.items()
-        for position in reading.positions
+        (row, token, position, state_of(step, position))
+        for row, of_tokens in enumerate(steps)
+        for token, step in of_tokens.items()
+        for position in plan.settings.positions
     ]
 
 
-def _named(ids: list[str], wanted: list[tuple], states: dict[Layer, Tensor]) -> dict[tuple[str, str], Tensor]:
-    """States by the picture's id and "token/position/layer"."""
+def _by_key(ids: list[str], samples: list[Sample], states: dict[Layer, Tensor]) -> dict[tuple, Tensor]:
+    """States, (samples, width) for each layer, by (id, token, position, layer)."""
     return {
-        (ids[row], f"{token}/{position}/{layer}"): stream[place]
+        (ids[row], token, position, layer): stream[number]
         for layer, stream in states.items()
-        for place, (row, _, token, position) in enumerate(wanted)
+        for number, (row, token, position, _) in enumerate(samples)
     }
-
-
-def _names(reading: ExtractionPlan) -> list[tuple[str, str]]:
-    """(token, "token/position/layer") of everything that a block keeps."""
-    return [
-        (token, f"{token}/{position}/{layer}")
-        for token in reading.targets.spellings
-        for position in reading.positions
-        for layer in reading.layers
-    ]

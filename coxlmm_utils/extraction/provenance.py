@@ -1,16 +1,16 @@
-"""Where states, and a bank learned from them, come from; and the refusal of two that do not belong together."""
+"""Where states, and a bank learned from them, come from; and a check that two of them belong together."""
 
 from __future__ import annotations
 
 
 class HasProvenance:
-    """Reads `provenance`, a dict that json can hold, by the names of what it tells."""
+    """Reads `provenance`, a dict that json can hold, by attributes."""
 
     provenance: dict
 
     @property
     def spellings(self) -> list[str]:
-        """The target word's spellings; of joined states those of all words."""
+        """The target word's spellings; of joined states those of all words, of states of prompts none."""
         return self.provenance["token"]
 
     @property
@@ -20,7 +20,7 @@ class HasProvenance:
 
     @property
     def position(self) -> str:
-        """ "predicts" or "own"."""
+        """Which position the states are of, such as "predicts" or "own"."""
         return self.provenance["position"]
 
     @property
@@ -43,6 +43,10 @@ def require_same(ours: HasProvenance, theirs: HasProvenance, *fields: str, names
         Names the field and both values.
     """
     for field in fields:
-        a, b = (getattr(each, field, None) or each.provenance[field] for each in (ours, theirs))
-        if a != b:
-            raise ValueError(f"{names[0]} and {names[1]} differ in {field}: {a!r} and {b!r}; extract them alike")
+        first, second = (
+            item.provenance[field] if field in item.provenance else getattr(item, field) for item in (ours, theirs)
+        )
+        if first != second:
+            raise ValueError(
+                f"{names[0]} and {names[1]} differ in {field}: {first!r} and {second!r}; extract them alike"
+            )

@@ -13,39 +13,41 @@ from .plan import ExtractionPlan
 from .states import States
 
 
-def gathered(lmm: LMM, images: CaptionedImages, reading: ExtractionPlan, blocks: list[Block]) -> dict:
+def gathered(lmm: LMM, images: CaptionedImages, plan: ExtractionPlan, blocks: list[Block]) -> dict:
     """The samples of each token and position as States; ValueError for a token without any."""
-    found = {}
-    for token in reading.targets.spellings:
+    by_key = {}
+    for token in plan.targets.spellings:
         pictures = [picture for block in blocks for picture in block.having(token)]
         if not pictures:
-            raise ValueError(_none_written(token, reading, blocks))
-        provenance = _provenance(lmm, images, reading, blocks, token, pictures)
+            raise ValueError(_no_sample(token, plan, blocks))
+        provenance = _provenance(lmm, images, plan, blocks, token, pictures)
         _warn(provenance)
-        samples = reading.images.with_ids([picture["id"] for picture in pictures])
-        captions = [picture["caption"] for picture in pictures]
-        for position in reading.positions:
-            vectors = stacked(blocks, token, position, reading.layers)
-            found[token, position] = States(vectors, samples, captions, {**provenance, "position": position})
-    return found
+        samples = plan.images.with_ids([picture["id"] for picture in pictures])
+        captions, token_ids = ([picture[name] for picture in pictures] for name in ("caption", "ids"))
+        for position in plan.settings.positions:
+            vectors = stacked(blocks, token, position, plan.settings.layers)
+            by_key[token, position] = States(
+                vectors, samples, captions, {**provenance, "position": position}, token_ids
+            )
+    return by_key
 
 
-def _none_written(token: str, reading: ExtractionPlan, blocks: list[Block]) -> str:
+def _no_sample(token: str, plan: ExtractionPlan, blocks: list[Block]) -> str:
     """Why there is no sample of a token, and which words would have some."""
-    eligible = reading.targets.eligible[token]
+    eligible = plan.targets.eligible[token]
     words = Counter(word for block in blocks for picture in block.pictures for word in words_in(picture["caption"]))
     unreadable = sum(id in eligible for block in blocks for id in block.unreadable)
     return (
-        f"{quoted(reading.targets.spellings[token])} occurs in none of the {len(eligible) - unreadable:,} captions that "
-        f"were written ({unreadable:,} pictures could not be read); words that do occur: {common_words(words)}"
+        f"{quoted(plan.targets.spellings[token])} occurs in none of the {len(eligible) - unreadable:,} captions that "
+        f"were generated ({unreadable:,} pictures could not be read); words that do occur: {common_words(words)}"
     )
 
 
 def _provenance(
-    lmm, images: CaptionedImages, reading: ExtractionPlan, blocks: list[Block], token: str, pictures: list
+    lmm, images: CaptionedImages, plan: ExtractionPlan, blocks: list[Block], token: str, pictures: list
 ) -> dict:
     """All that decides the states of one token, and counts."""
-    eligible = reading.targets.eligible[token]
+    eligible = plan.targets.eligible[token]
     unreadable = [id for block in blocks for id in block.unreadable if id in eligible]
     bare = sum(not captions for id, captions in zip(images.ids, images.references) if id in eligible)
     first = {picture["ids"][picture["steps"][token]] for picture in pictures}
@@ -57,10 +59,10 @@ def _provenance(
         "kept": len(pictures),
     }
     return {
-        **{name: value for name, value in reading.captioning.items() if name != "source"},
-        **reading.rules,
-        "token": reading.targets.spellings[token],
-        "layers": reading.layers,
+        **{name: value for name, value in plan.captioning.items() if name != "source"},
+        **plan.rules,
+        "token": plan.targets.spellings[token],
+        "layers": list(plan.settings.layers),
         "data": {"source": images.source, "split": images.split},
         "counts": counts,
         "pieces": sorted(lmm.tokenizer.decode([piece]).strip() for piece in first),
@@ -71,7 +73,7 @@ def _provenance(
 def _warn(provenance: dict) -> None:
     """Warn of pictures without references, of those that could not be read, and of a token in pieces."""
     if n_bare := provenance["counts"]["without_references"]:
-        warnings.warn(f"pictures without reference captions: {n_bare:,}; for them the written caption decides alone")
+        warnings.warn(f"pictures without reference captions: {n_bare:,}; for them the generated caption decides alone")
     warn_of_unreadable(provenance["unreadable"])
     spellings = provenance["token"]
     pieces = [piece for piece in provenance["pieces"] if piece.lower() not in {s.lower() for s in spellings}]

@@ -1,4 +1,4 @@
-"""States of one token, with the pictures and captions that they come from, as they are kept and saved."""
+"""States of one token, with the pictures and captions that they come from: in memory, on disk, and joined."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from ..files import atomic_write
 from ..images import CaptionedImages, load_images
-from ..models import Layer
-from .provenance import HasProvenance
+from ..models import LMM, Layer, decode, encode
+from .provenance import HasProvenance, require_same
 
 
 @dataclass(frozen=True)
@@ -26,23 +26,28 @@ class States(HasProvenance):
     vectors : dict of layer to torch.Tensor
         (samples, width) each, float32. The paper's Z is the transpose of one of them.
     images : CaptionedImages
-        The samples: those pictures whose captions, written and reference, have the token.
+        The samples: those pictures whose captions, generated and reference, have the token.
     captions : list of str
-        What the LMM wrote for each sample.
+        As generated for each sample (or as given).
     provenance : dict
         Model, prompt, token spellings and pieces, position, reference rule, data, counts and versions.
+    token_ids : list of list of int, optional
+        The captions' tokens, which the tokenizer might cut otherwise from the text; None in files of version 0.1.0.
     """
 
     vectors: dict[Layer, torch.Tensor]
     images: CaptionedImages
     captions: list[str]
     provenance: dict
+    token_ids: list[list[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def __repr__(self) -> str:
         counts = self.provenance["counts"]
+        if not self.spellings:
+            return f"States at layer {', '.join(map(str, self.vectors))}, position {self.position!r}: {len(self):,} samples"
         bare = f", {counts['without_references']:,} have none" if counts["without_references"] else ""
         return (
             f"States of {self.spellings[0]!r} at layer {', '.join(map(str, self.vectors))}, position "
@@ -80,6 +85,24 @@ class States(HasProvenance):
             raise ValueError(f"no states at layer {layer!r}; there are {list(self.vectors)}")
         return replace(self, vectors={layer: self.vectors[layer]})
 
+    def subset(self, ids: Sequence[str]) -> States:
+        """The samples of these picture ids, in this order; ValueError for an id that is not there."""
+        rows = [self.images.index(id) for id in ids]
+        return replace(
+            self,
+            vectors={layer: Z[rows] for layer, Z in self.vectors.items()},
+            images=self.images[rows],
+            captions=[self.captions[row] for row in rows],
+            token_ids=self.token_ids and [self.token_ids[row] for row in rows],
+        )
+
+    def caption_ids(self, lmm: LMM, row: int) -> list[int]:
+        """The tokens of a sample's caption to `lmm`: as generated, where its tokenizer reads them as the same text."""
+        caption = self.captions[row]
+        if self.token_ids and decode(lmm, self.token_ids[row]) == caption:
+            return self.token_ids[row]
+        return encode(lmm, caption)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Save as safetensors and json, whole or not at all."""
 
@@ -90,6 +113,7 @@ class States(HasProvenance):
                 scratch / "states.safetensors",
             )
             record = {"provenance": self.provenance, "ids": list(self.images.ids), "captions": self.captions}
+            record |= {"token_ids": self.token_ids}
             (scratch / "states.json").write_text(json.dumps(record, indent=1))
 
         atomic_write(folder, write)
@@ -125,10 +149,10 @@ class States(HasProvenance):
             raise ValueError(f"the states in {folder} are of pictures in memory; give them as `images`")
         images = load_images(data["source"], split=data["split"]) if images is None else images
         vectors = {int(layer) if layer.isdigit() else layer: tensors[layer] for layer in tensors}
-        return cls(vectors, images.with_ids(ids), captions, provenance)
+        return cls(vectors, images.with_ids(ids), captions, provenance, record.get("token_ids"))
 
 
-SAME = ("model", "prompt", "position", "references", "max_new_tokens")  # what makes states comparable
+COMPARABLE = ("model", "prompt", "position", "references", "max_new_tokens")  # what joined states must share
 
 
 def join_states(several: Sequence[States]) -> States:
@@ -152,15 +176,15 @@ def join_states(several: Sequence[States]) -> States:
     """
     first = several[0]
     for states in several[1:]:
-        for name in SAME:
-            if states.provenance[name] != first.provenance[name]:
-                raise ValueError(f"the states differ in {name}: {first.provenance[name]} and {states.provenance[name]}")
+        require_same(first, states, *COMPARABLE, names=("the first states", "others"))
     layers = [layer for layer in first.vectors if all(layer in states.vectors for states in several)]
     if not layers:
         raise ValueError(f"the states have no layer in common: {[list(states.vectors) for states in several]}")
     vectors = {layer: torch.cat([states.vectors[layer] for states in several]) for layer in layers}
     captions = [caption for states in several for caption in states.captions]
-    return States(vectors, _joined_images(several), captions, _joined_provenance(several))
+    known = all(states.token_ids for states in several)
+    token_ids = [ids for states in several for ids in states.token_ids] if known else None
+    return States(vectors, _joined_images(several), captions, _joined_provenance(several), token_ids)
 
 
 def _joined_images(several: Sequence[States]) -> CaptionedImages:

@@ -28,7 +28,7 @@ class TeacherForcedCaption:
     def of(cls, lmm: LMM, states: States, row: int) -> TeacherForcedCaption:
         """The caption that one sample's state was read from, and that state."""
         caption = states.captions[row]
-        ids = lmm.tokenizer(caption, add_special_tokens=False)["input_ids"]
+        ids = states.caption_ids(lmm, row)
         step = find_token(lmm, ids, states.spellings)
         if step is None:
             raise ValueError(

@@ -134,7 +134,8 @@ def visual_dependence(
         with attention_knockout(lmm, layer):
             blind = reread(lmm, states, bank.layer, batch_size=batch_size, cache=False)
         activations[knockout_name(layer)] = bank.project(blind.Z)
-    prefixes = words_before(lmm, original.captions, states.spellings, states.position)
+    token_ids = [original.caption_ids(lmm, row) for row in range(len(original))]
+    prefixes = words_before(lmm, token_ids, states.spellings, states.position)
     return VisualDependence(bank, list(original.images.ids), prefixes, activations, tuple(knockout_from))
 
 
@@ -143,13 +144,9 @@ def knockout_name(layer: int) -> str:
     return f"knockout from layer {layer}"
 
 
-def words_before(lmm: LMM, captions: Sequence[str], spellings: Sequence[str], position: str) -> list[str]:
-    """What precedes the token's state in each caption."""
-    prefixes = []
-    for caption in captions:
-        ids = lmm.tokenizer(caption, add_special_tokens=False)["input_ids"]
-        prefixes.append(decode(lmm, ids[: state_of(find_token(lmm, ids, spellings), position)]))
-    return prefixes
+def words_before(lmm: LMM, token_ids: Sequence[Sequence[int]], spellings: Sequence[str], position: str) -> list[str]:
+    """What precedes the token's state in each caption, given by its tokens."""
+    return [decode(lmm, ids[: state_of(find_token(lmm, ids, spellings), position)]) for ids in token_ids]
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

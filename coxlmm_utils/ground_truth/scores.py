@@ -20,7 +20,7 @@ from ..extraction import States, extract
 from ..faithfulness import ablation_summary, remove_concepts, visual_dependence, words_before
 from ..files import atomic_write
 from ..images import blank_images, load_images, noise_images
-from ..models import LMM, Layer, load_lmm
+from ..models import LMM, Layer, encode, load_lmm
 from ..picturebook import (
     SUBJECTS,
     Factors,
@@ -143,7 +143,7 @@ def _used(lmm: LMM, bank: ConceptBank, few: States) -> dict[str, Mean]:
 
 def _without_picture(lmm: LMM, bank: ConceptBank, few: States, subject: str, position: str) -> dict[str, Mean]:
     """Known truth on blank pages and on noise, of the values that concepts tell on the pages they were learned from."""
-    prefixes = words_before(lmm, bank.captions, [subject], position)
+    prefixes = words_before(lmm, [encode(lmm, caption) for caption in bank.captions], [subject], position)
     values = best_values(bank.activations, prefixes, _pages(bank.ids))
     results = visual_dependence(lmm, bank, few, NO_PICTURE, knockout_from=())
     table = recovery_without_picture(results, _pages(results.ids), values).set_index("condition")

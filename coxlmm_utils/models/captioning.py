@@ -238,6 +238,11 @@ def vocabulary(lmm: LMM) -> list[str]:
     return [lmm.tokenizer.decode([token]) for token in range(len(lmm.tokenizer))]
 
 
+def encode(lmm: LMM, text: str) -> list[int]:
+    """The token ids of a text, as the tokenizer cuts it; a generated caption may have been cut otherwise."""
+    return lmm.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
 def find_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str], finished: bool = True) -> int | None:
     """The step at which the target word first begins (its first piece, if it has several), or None.
 

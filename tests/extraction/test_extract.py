@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from coxlmm_utils.extraction import loop as reading
+from coxlmm_utils.extraction import loop
 from coxlmm_utils.extraction.extract import extract, extract_many
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.pictures import open_picture
@@ -217,7 +217,7 @@ def counted(monkeypatch, tmp_path) -> list:
     calls = []
 
     def count(name, function):
-        monkeypatch.setattr(reading, function.__name__, lambda *args: calls.append(name) or function(*args))
+        monkeypatch.setattr(loop, function.__name__, lambda *args: calls.append(name) or function(*args))
 
     count("written", generate_batch)
     count("read", teacher_forced_batch)

@@ -48,7 +48,7 @@ def test_only_common_layers_are_kept(states, other):
 
 @pytest.mark.parametrize("name, value", [("position", "own"), ("prompt", "?"), ("model", {"name": "x"})])
 def test_states_of_different_making_are_refused(states, other, name, value):
-    with pytest.raises(ValueError, match=f"the states differ in {name}"):
+    with pytest.raises(ValueError, match=f"the first states and others differ in {name}"):
         join_states([states, replace(other, provenance={**other.provenance, name: value})])
 
 

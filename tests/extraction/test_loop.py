@@ -5,15 +5,14 @@ import torch
 
 from coxlmm_utils.extraction.blocks import BlockFolder
 from coxlmm_utils.extraction.loop import make_blocks
-from coxlmm_utils.extraction.plan import Targets, make_plan
+from coxlmm_utils.extraction.plan import Settings, Targets, make_plan
 from coxlmm_utils.models.captioning import generate_captions, state_of
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 
 
-def plan(lmm, images, tokens, stop_early=False, captions=None):
-    return make_plan(
-        lmm, images, tokens, [1, "norm"], ("predicts", "own"), "word", None, MAX_NEW_TOKENS, captions, stop_early
-    )
+def plan_of(lmm, images, tokens, stop_early=False, captions=None):
+    settings = Settings([1, "norm"], max_new_tokens=MAX_NEW_TOKENS, captions=captions, stop_early=stop_early)
+    return make_plan(lmm, images, tokens, settings)
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +24,8 @@ def words(llava, pictures) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def reading(llava, pictures, words):
-    return plan(llava, in_memory(pictures, (" ".join(words),)), words)
+def plan(llava, pictures, words):
+    return plan_of(llava, in_memory(pictures, (" ".join(words),)), words)
 
 
 def test_targets_of_a_picture_are_those_it_mentions():
@@ -34,22 +33,22 @@ def test_targets_of_a_picture_are_those_it_mentions():
     assert targets.of("p") == ["dog"] and targets.of("q") == ["dog", "cat"] and targets.of("r") == []
 
 
-def test_steps_are_of_the_first_time_and_all_out_needs_a_word_more(llava):
+def test_steps_are_of_the_first_time_and_complete_needs_a_word_more(llava):
     targets = Targets({"dog": ["dog"], "cat": ["cat"]}, {"dog": {"p"}, "cat": {"p"}})
     ids = llava.tokenizer.convert_tokens_to_ids(["a", "dog", "cat", "dog"])
     assert targets.steps(llava, "p", ids) == {"dog": 1, "cat": 2}
     assert targets.steps(llava, "p", ids[:2]) == {"dog": 1}
-    assert targets.all_out(llava, "p", ids) and not targets.all_out(llava, "p", ids[:3])
+    assert targets.complete(llava, "p", ids) and not targets.complete(llava, "p", ids[:3])
 
 
 @pytest.mark.parametrize("batch_size", [5, 24])
-def test_every_state_is_that_of_its_picture(llava, pictures, reading, batch_size, tmp_path):
-    folder = reading.folder(tmp_path)
-    make_blocks(llava, reading, folder, batch_size)
+def test_every_state_is_that_of_its_picture(llava, pictures, plan, batch_size, tmp_path):
+    folder = plan.folder(tmp_path)
+    make_blocks(llava, plan, folder, batch_size)
     (block,) = folder.read()
     written = generate_captions(llava, pictures, [1, "norm"], max_new_tokens=MAX_NEW_TOKENS)
     assert [picture["caption"] for picture in block.pictures] == [one.caption for one in written]
-    for token in reading.targets.spellings:
+    for token in plan.targets.spellings:
         for place, picture in enumerate(block.having(token)):
             one, step = written[int(picture["id"][1:])], picture["steps"][token]
             assert llava.tokenizer.decode([picture["ids"][step]]).strip() == token
@@ -58,12 +57,12 @@ def test_every_state_is_that_of_its_picture(llava, pictures, reading, batch_size
                 assert torch.allclose(state, one.states["norm"][state_of(step, position)], atol=1e-4)
 
 
-def test_states_of_known_captions_are_the_same(llava, reading, pictures, words, tmp_path):
-    make_blocks(llava, reading, reading.folder(tmp_path), 24)
-    again = plan(llava, in_memory(pictures, (" ".join(words),)), words[::-1])  # another order: another reading
+def test_states_of_known_captions_are_the_same(llava, plan, pictures, words, tmp_path):
+    make_blocks(llava, plan, plan.folder(tmp_path), 24)
+    again = plan_of(llava, in_memory(pictures, (" ".join(words),)), words[::-1])  # another order: another extraction
     assert again.folder(tmp_path).known_captions()
     make_blocks(llava, again, again.folder(tmp_path), 24)
-    (first,), (second,) = reading.folder(tmp_path).read(), again.folder(tmp_path).read()
+    (first,), (second,) = plan.folder(tmp_path).read(), again.folder(tmp_path).read()
     assert first.pictures[0]["ids"] == second.pictures[0]["ids"]
     for name, states in first.states.items():
         assert torch.cosine_similarity(states, second.states[name]).min() > 0.9999
@@ -77,15 +76,15 @@ def test_pictures_that_cannot_be_read_are_noted(llava, pictures, words, tmp_path
 
     images = in_memory(pictures, (" ".join(words),))
     object.__setattr__(images, "open", open_one)
-    reading = plan(llava, images, words)
-    make_blocks(llava, reading, reading.folder(tmp_path), 7)
-    (block,) = reading.folder(tmp_path).read()
+    plan = plan_of(llava, images, words)
+    make_blocks(llava, plan, plan.folder(tmp_path), 7)
+    (block,) = plan.folder(tmp_path).read()
     assert block.unreadable == {"p3": "p3 is damaged"} and len(block.pictures) == 23
 
 
 def test_a_block_is_named_by_all_that_it_depends_on(llava, pictures, words, tmp_path):
     def names(references, **more):
-        folder: BlockFolder = plan(llava, in_memory(pictures, references), words, **more).folder(tmp_path)
+        folder: BlockFolder = plan_of(llava, in_memory(pictures, references), words, **more).folder(tmp_path)
         return folder.folder, folder.names
 
     usual = names((" ".join(words),))
@@ -95,10 +94,10 @@ def test_a_block_is_named_by_all_that_it_depends_on(llava, pictures, words, tmp_
     assert names((" ".join(words),), captions={f"p{row}": "a" for row in range(24)}) != usual
 
 
-def test_shards_make_all_blocks_and_none_twice(llava, reading, monkeypatch, tmp_path):
+def test_shards_make_all_blocks_and_none_twice(llava, plan, monkeypatch, tmp_path):
     monkeypatch.setattr("coxlmm_utils.extraction.blocks.BLOCK", 5)
-    folder, made = reading.folder(tmp_path), []
+    folder, made = plan.folder(tmp_path), []
     monkeypatch.setattr(BlockFolder, "write", lambda self, number, block: made.append(number))
     for shard in range(3):
-        make_blocks(llava, reading, folder, 5, shard, n_shards=3)
+        make_blocks(llava, plan, folder, 5, shard, n_shards=3)
     assert sorted(made) == list(range(5))

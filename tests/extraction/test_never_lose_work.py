@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from coxlmm_utils import load_images, load_lmm
-from coxlmm_utils.extraction import blocks
-from coxlmm_utils.extraction import loop as reading
+from coxlmm_utils.extraction import blocks, loop
 from coxlmm_utils.extraction.extract import extract_many
 from coxlmm_utils.models.captioning import generate_captions
 from tests.conftest import noise
@@ -153,7 +152,7 @@ def test_a_resume_with_another_number_of_processes_is_right(place, tokens, undis
 
 def test_the_same_call_reads_what_processes_have_made(place, tokens, undisturbed, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", BLOCK)
-    monkeypatch.setattr(reading, "generate_batch", lambda *_: pytest.fail("the model ran"))
+    monkeypatch.setattr(loop, "generate_batch", lambda *_: pytest.fail("the model ran"))
     images, lmm = load_images(f"folder:{place / 'pictures'}"), load_lmm(str(place / "model"), device="cpu")
     with pytest.warns(UserWarning):
         found = extract_many(lmm, images, tokens, [2, "norm"], max_new_tokens=8, folder=place / "undisturbed")

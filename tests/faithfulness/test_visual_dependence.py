@@ -18,6 +18,7 @@ from coxlmm_utils.faithfulness.visual_dependence import (
     visual_dependence,
     words_before,
 )
+from coxlmm_utils.models.captioning import encode
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 
 
@@ -86,9 +87,9 @@ def test_at_its_own_embedding_a_token_is_all_words(llava, pictures, token):
 
 
 def test_words_before_a_state(llava):
-    captions = ["a small grey dog", "grey cat grey"]
-    assert words_before(llava, ["on the grey dog", *captions[1:]], ["grey"], "predicts") == ["on the", ""]
-    assert words_before(llava, ["on the grey dog", *captions[1:]], ["grey"], "own") == ["on the grey", "grey"]
+    token_ids = [encode(llava, caption) for caption in ("on the grey dog", "grey cat grey")]
+    assert words_before(llava, token_ids, ["grey"], "predicts") == ["on the", ""]
+    assert words_before(llava, token_ids, ["grey"], "own") == ["on the grey", "grey"]
 
 
 def test_what_does_not_fit(llava, qwen, bank, states):

@@ -101,7 +101,9 @@ def test_comparison_is_beside_semi_nmf(results):
     table = comparison(results)
     assert table.index.tolist() == list(SYSTEMS) and table.index.name == "system"
     ours, other = results["semi_nmf"].recovery, results["random"].recovery
-    assert table.loc["semi_nmf", ["recovered_difference", "recovered_difference_low", "mean_auc_difference_high"]].tolist() == [0, 0, 0]
+    assert table.loc[
+        "semi_nmf", ["recovered_difference", "recovered_difference_low", "mean_auc_difference_high"]
+    ].tolist() == [0, 0, 0]
     difference = ours.minus(other)["mean_auc"]
     row = table.loc["random"]
     assert row["mean_auc_difference"] == difference.value and row["mean_auc_difference_low"] == difference.low

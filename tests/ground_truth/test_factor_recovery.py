@@ -38,7 +38,9 @@ def test_values_are_recovered_on_held_out_pages():
     assert (results.table[["auc", "low", "high", "purity", "auc_matching", "best_auc"]] == 1).all(axis=None)
     shown = np.mean([page.place == "snow" for page in HELD_OUT])
     assert results.table["base"][0] == pytest.approx(shown)
-    assert str(results).startswith("3 [3, 3] of 23 values recovered at held-out AUC above 0.9 by 3 concepts; mean AUC 1.000")
+    assert str(results).startswith(
+        "3 [3, 3] of 23 values recovered at held-out AUC above 0.9 by 3 concepts; mean AUC 1.000"
+    )
 
 
 def test_auc_is_of_held_out_pages_for_the_value_of_the_others():

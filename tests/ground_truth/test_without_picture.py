@@ -36,7 +36,9 @@ def test_known_truth_with_and_without_the_picture(bank):
 
 
 def test_values_may_be_chosen_on_other_pages(bank):
-    table = recovery_without_picture(dependence_of(bank, COLUMNS, prefixes=["a"] * 40), PAGES, [("colour", "golden")] * 3)
+    table = recovery_without_picture(
+        dependence_of(bank, COLUMNS, prefixes=["a"] * 40), PAGES, [("colour", "golden")] * 3
+    )
     assert table["auc"].tolist() == pytest.approx([1 / 3, 1 / 3, 0])
 
 

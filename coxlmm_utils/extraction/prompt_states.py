@@ -1,0 +1,135 @@
+"""States of prompts instead of a token: at the last input token, or averaged over a completion.
+
+Steering reads them (arXiv 2508.12815): a steering network takes the state of the last input token, and the contrast of
+two completions of one prompt is the difference of their states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .._version import __version__
+from ..images import CaptionedImages, warn_of_unreadable
+from ..models import LMM, Layer, capture, encode, last_logits, teacher_forced_batch
+from .states import States
+
+
+def prompt_states(
+    lmm: LMM,
+    images: CaptionedImages,
+    prompts: str | Sequence[str],
+    layers: Sequence[Layer],
+    completions: Sequence[str] | None = None,
+    average: bool = False,
+    batch_size: int = 32,
+) -> States:
+    """The state of each (picture, prompt) at its last input token, or of its completion, in one pass each.
+
+    Parameters
+    ----------
+    lmm : LMM
+    images : CaptionedImages
+    prompts : str or sequence of str
+        One for all pictures, or one for each.
+    layers : sequence of layer
+        0 (embeddings) to `lmm.n_layers`, or "norm".
+    completions : sequence of str, optional
+        An answer to each prompt, teacher-forced after it. Then the last input token is the completion's last, as in the
+        paper's P2S (arXiv 2508.12815).
+    average : bool, default False
+        The mean over all tokens of the completion in place of its last one, as the released code of P2S has it for
+        hallucination; there, up to 100 sampled tokens that follow are in the mean, too.
+    batch_size : int, default 32
+
+    Returns
+    -------
+    States
+        Pictures that could not be read are left out, named and counted. Its captions are the completions, its provenance
+        has no token; its position is "last_input" or "completion_mean".
+
+    Raises
+    ------
+    ValueError
+        If prompts or completions are not one for each picture, a completion has no tokens, or no picture can be read.
+    """
+    n = len(images)
+    prompts = [prompts] * n if isinstance(prompts, str) else list(prompts)
+    completions = None if completions is None else list(completions)
+    _check(lmm, n, prompts, completions, average, layers)
+    token_ids = None if completions is None else [encode(lmm, text) for text in completions]
+    if token_ids and not all(token_ids):
+        raise ValueError(f"the completion {completions[token_ids.index([])]!r} has no tokens: give some text")
+    kept, parts, unreadable = [], [], {}
+    for start in tqdm(range(0, n, batch_size), desc="states of prompts", unit="batches"):
+        rows, pictures, problems = images.opened(range(start, min(start + batch_size, n)))
+        unreadable |= problems
+        if rows:
+            ids = token_ids and [token_ids[row] for row in rows]
+            parts.append(_batch_states(lmm, pictures, [prompts[row] for row in rows], ids, list(layers), average))
+            kept += rows
+    warn_of_unreadable(list(unreadable))
+    if not kept:
+        raise ValueError(
+            f"none of the {n:,} pictures could be read: {next(iter(unreadable.values()), 'there are none')}"
+        )
+    return States(
+        {layer: torch.cat([part[layer] for part in parts]) for layer in layers},
+        images[kept],
+        ["" if completions is None else completions[row] for row in kept],
+        _provenance(lmm, images, [prompts[row] for row in kept], average, list(unreadable), len(kept)),
+        token_ids and [token_ids[row] for row in kept],
+    )
+
+
+def _check(lmm: LMM, n: int, prompts: list, completions: list | None, average: bool, layers: Sequence[Layer]) -> None:
+    """Refuse what does not fit together."""
+    for layer in layers:
+        lmm.check_layer(layer)
+    if not layers:
+        raise ValueError("there is no layer to read: give at least one")
+    for name, texts in (("prompts", prompts), ("completions", completions)):
+        if texts is not None and len(texts) != n:
+            raise ValueError(f"there are {len(texts)} {name} for {n} pictures: give one for each")
+    if average and completions is None:
+        raise ValueError("there is no completion to average over: give completions, or leave average out")
+
+
+@torch.inference_mode()
+def _batch_states(
+    lmm: LMM, pictures: list, prompts: list[str], ids: list[list[int]] | None, layers: list[Layer], average: bool
+) -> dict[Layer, Tensor]:
+    """(batch, width) float32 on the CPU, for each layer."""
+    if ids is None:
+        with capture(lmm, layers) as captured:
+            last_logits(lmm, lmm.inputs(pictures, prompts), 1)  # not used: the pass is for its states
+        return {layer: runs[0].float().cpu() for layer, runs in captured.items()}
+    # State 0 is that of the last prompt token, state i that of completion token i - 1; short ones repeat their last.
+    longest = max(map(len, ids))
+    steps = torch.tensor([[min(i, len(row)) for i in range(1, longest + 1)] for row in ids])  # (batch, longest)
+    states = teacher_forced_batch(lmm, pictures, ids, steps, layers, prompts)  # (batch, longest, width) each
+    lengths = torch.tensor([len(row) for row in ids])[:, None]
+    used = torch.arange(longest) < lengths if average else torch.arange(longest) == lengths - 1  # (batch, longest)
+    weights = used / used.sum(1, keepdim=True)
+    return {layer: (weights[..., None] * stream.float()).sum(1) for layer, stream in states.items()}
+
+
+def _provenance(
+    lmm: LMM, images: CaptionedImages, prompts: list[str], average: bool, unreadable: list[str], n_kept: int
+) -> dict:
+    """As that of a token's states, without a token."""
+    return {
+        "prompt": prompts[0] if len(set(prompts)) == 1 else None,
+        "prompts": prompts,
+        "model": {"name": lmm.name, "fingerprint": lmm.fingerprint, "dtype": str(lmm.model.dtype)},
+        "versions": {"coxlmm_utils": __version__} | {name: version(name) for name in ("torch", "transformers")},
+        "token": [],
+        "position": "completion_mean" if average else "last_input",
+        "data": {"source": images.source, "split": images.split},
+        "counts": {"pictures": len(images), "unreadable": len(unreadable), "kept": n_kept},
+        "unreadable": unreadable,
+    }
