@@ -27,7 +27,8 @@ def test_the_notebooks_are_there():
         "04_image_explanation",
         "05_evaluation",
         "06_choosing_k_and_layer",
-        "07_do_concepts_tell_the_truth",
+        "07_ground_truth",
+        "08_faithfulness",
     } <= set(names)
 
 
