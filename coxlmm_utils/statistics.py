@@ -1,4 +1,4 @@
-"""How sure a mean score is, and whether one system scores higher than another on the same pictures."""
+"""Intervals of means and shares, and paired comparisons of systems that score the same pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-BATCH = 1000  # resamples drawn at once, which bounds the memory
+RESAMPLES_AT_ONCE = 1000  # bounds the memory
+Z_95 = 1.96  # of the normal distribution, for 95 % intervals
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def bootstrap_mean(
     """The mean of scores with its bootstrap interval: percentiles of the means of resamples (ours).
 
     The paper (arXiv 2406.08074, table 1) gives the standard deviation over pictures instead, which says how much
-    pictures differ and not how sure their mean is. Where all values are equal the interval is that one value; with
+    pictures differ and not how precisely their mean is known. Where all values are equal the interval is that one value; with
     fewer than ten or so it comes out too narrow.
 
     Parameters
@@ -80,7 +81,7 @@ def bootstrap_mean(
     there = values[~np.isnan(values)]  # (n,)
     if len(there) < 2:
         raise ValueError(f"an interval takes at least two values, but {len(there)} of {len(values)} are there.")
-    options = {"n_resamples": n_resamples, "batch": BATCH, "confidence_level": level, "rng": seed}
+    options = {"n_resamples": n_resamples, "batch": RESAMPLES_AT_ONCE, "confidence_level": level, "rng": seed}
     interval = stats.bootstrap((there,), np.mean, method="percentile", **options).confidence_interval
     ends = float(interval.low), float(interval.high)
     return Mean(float(there.mean()), *ends, n=len(there), n_missing=len(values) - len(there))
@@ -167,11 +168,11 @@ def compare(
     rows = {}
     for name, other in scores.items():
         if name != ours:
-            mine, theirs = _in_common(scores[ours], other, f"{ours!r} and {name!r}")
-            mean = bootstrap_mean(mine - theirs, n_resamples, level, seed)
+            first, second = _in_common(scores[ours], other, f"{ours!r} and {name!r}")
+            mean = bootstrap_mean(first - second, n_resamples, level, seed)
             counts = {"n": mean.n, "n_missing": len(other) - mean.n}
             rows[name] = counts | {"difference": mean.value, "low": mean.low, "high": mean.high}
-            rows[name] |= _p_values(mine, theirs)
+            rows[name] |= _p_values(first, second)
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("other")
     for test in ("p_wilcoxon", "p_paired_t"):
         table.insert(table.columns.get_loc(test) + 1, f"{test}_holm", holm(table[test]))
@@ -202,15 +203,15 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _p_values(mine: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+def _p_values(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     """Two-sided, of three tests on the same pictures; scores that are all the same tell no difference."""
-    same = np.array_equal(mine, theirs)  # there the tests divide by zero
+    same = np.array_equal(first, second)  # there the tests divide by zero
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of differences that are all one number: p is 0
         return {
-            "p_paired_t": 1.0 if same else float(stats.ttest_rel(mine, theirs).pvalue),
-            "p_wilcoxon": 1.0 if same else float(stats.wilcoxon(mine - theirs).pvalue),
-            "p_independent_t_paper": 1.0 if same else float(stats.ttest_ind(mine, theirs).pvalue),
+            "p_paired_t": 1.0 if same else float(stats.ttest_rel(first, second).pvalue),
+            "p_wilcoxon": 1.0 if same else float(stats.wilcoxon(first - second).pvalue),
+            "p_independent_t_paper": 1.0 if same else float(stats.ttest_ind(first, second).pvalue),
         }
 
 
@@ -239,15 +240,12 @@ def _check_systems(scores: Mapping[str, np.ndarray], ours: str) -> None:
         raise ValueError(f"the systems were scored on different numbers of pictures, {lengths}: give the same ones.")
 
 
-def _in_common(mine: np.ndarray, theirs: np.ndarray, who: str) -> tuple[np.ndarray, np.ndarray]:
+def _in_common(first: np.ndarray, second: np.ndarray, who: str) -> tuple[np.ndarray, np.ndarray]:
     """The scores of the pictures that both have one for: (n,) each."""
-    both = ~np.isnan(mine) & ~np.isnan(theirs)  # (pictures,)
+    both = ~np.isnan(first) & ~np.isnan(second)  # (pictures,)
     if both.sum() < 2:
         raise ValueError(f"{who} have {both.sum()} scored pictures in common: a comparison takes at least two.")
-    return mine[both], theirs[both]
-
-
-Z_95 = 1.96  # of the normal distribution, for 95 % intervals
+    return first[both], second[both]
 
 
 def wilson_interval(k: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,15 +1,15 @@
-"""TODO concepts"""
+"""Concepts: learned from states, grounded in words and pictures, saved, measured and drawn; the bank holds them."""
 
 from . import figures
 from .bank import THUMBNAIL_SIDE, ConceptBank
-from .bank_files import LONGEST
+from .bank_files import MAX_NAME
 from .grounding import Words, ground_pictures, ground_words
 from .measures import active_mean, active_share, concept_stability, overlaps, token_shares, words_mentioned
 from .word_filter import WordFilter
 
 __all__ = [
     "ConceptBank",
-    "LONGEST",
+    "MAX_NAME",
     "THUMBNAIL_SIDE",
     "WordFilter",
     "Words",

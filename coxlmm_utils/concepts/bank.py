@@ -1,4 +1,4 @@
-"""A concept bank: a dictionary, each concept's words and pictures, and where it all came from."""
+"""A concept bank: a dictionary, each concept's words and pictures, and the provenance of all of it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ConceptBank(HasProvenance):
     ids : list of str
         The samples' picture ids.
     captions : list of str
-        The samples' captions, as the LMM wrote them.
+        The samples' captions, as the LMM generated them.
     top : numpy.ndarray
         (concepts, pictures): the samples that activate each concept most.
     thumbnails : dict of str to PIL.Image.Image
@@ -118,7 +118,7 @@ class ConceptBank(HasProvenance):
         thumbnails = {states.images.ids[row]: _thumbnail(states.images.picture(row)) for row in np.unique(top)}
         grounding = {"n_decoded": n_decoded, "n_kept": n_kept, "norm": norm, "filter": word_filter.settings()}
         method = {"method": type(dictionary).__name__, **dictionary.get_params()}
-        found = {"layer": layer, "dictionary": method, "grounding": grounding}
+        settings = {"layer": layer, "dictionary": method, "grounding": grounding}
         return cls(
             dictionary,
             dictionary.activations_,
@@ -127,7 +127,7 @@ class ConceptBank(HasProvenance):
             states.captions,
             top,
             thumbnails,
-            {**states.provenance, **found},
+            {**states.provenance, **settings},
         )
 
     def __len__(self) -> int:
@@ -172,13 +172,7 @@ class ConceptBank(HasProvenance):
         return [self.thumbnails[self.ids[row]] for row in self.top[concept] if self.activations[row, concept]]
 
     def check_model(self, lmm: LMM) -> None:
-        """Refuse a model that the bank was not learned on.
-
-        Raises
-        ------
-        ValueError
-            Names both models.
-        """
+        """Refuse a model that the bank was not learned on."""
         _same_model(self.provenance["model"], lmm)
 
     def gallery(self, concepts: Sequence[int] | None = None, n_words: int = 5) -> Figure:
@@ -222,27 +216,26 @@ class ConceptBank(HasProvenance):
         self.names.clear()
         self.names.update(names)
 
+    # Measures, checks and views are made of banks, so their rooms come after this one. A bank offers them all the same,
+    # since that is where people look: the next three methods import upwards, when they are called, and nothing else does.
+
     def measured(
-        self,
-        images: CaptionedImages | None = None,
-        clip=None,
-        bert=None,
-        others: Sequence[ConceptBank] = (),
+        self, images: CaptionedImages | None = None, clip=None, bert=None, others: Sequence[ConceptBank] = ()
     ) -> ConceptBank:
-        """The same bank with CLIPScore, BERTScore or stability of its concepts; see `measure` for what each needs."""
+        """The same bank with CLIPScore and BERTScore (give images and both judges) or stability (give others)."""
         from ..evaluation import measure
 
         return replace(self, measures=self.measures | measure(self, images, clip, bert, others))
 
-    def trust_card(self, **found):
-        """What was measured of the bank on one page, and what was not (ours); `trust_card` tells what it can be given."""
+    def trust_card(self, recovery=None, visual=None, ablation=None, selectivity=None, agreement=None):
+        """What was measured of the bank on one page, and what was not (ours); see `faithfulness.trust_card`."""
         from ..faithfulness import trust_card
 
-        return trust_card(self, **found)
+        return trust_card(self, recovery, visual, ablation, selectivity, agreement)
 
     def to_html(self, path: str | Path, images: CaptionedImages | None = None) -> None:
-        """Write the concepts as one page that opens anywhere, without Python or a network; see `browser.page`."""
-        from ..widgets import to_html  # here, since views are made of banks
+        """Write the concepts as one page that opens anywhere, without Python or a network; `images` as in `browse`."""
+        from ..widgets import to_html
 
         to_html(self, path, images)
 
@@ -260,7 +253,7 @@ class ConceptBank(HasProvenance):
             If the dictionary is of a method that could not be loaded again.
         """
         saved = save_bank(self, folder).absolute()
-        object.__setattr__(self, "folder", saved)  # all else of a bank is settled when it is made
+        object.__setattr__(self, "folder", saved)  # the one thing of a bank that is not fixed when it is made
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ConceptBank:

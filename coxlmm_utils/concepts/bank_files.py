@@ -45,13 +45,7 @@ def load_bank(folder: str | Path) -> dict:
 
 
 def write_names(folder: Path, names: dict[int, str]) -> None:
-    """Write the users' names for a saved bank's concepts, whole or not at all.
-
-    Raises
-    ------
-    OSError
-        If the bank is no longer there, or cannot be written to.
-    """
+    """Write the users' names for a saved bank's concepts, whole or not at all."""
     if not (folder / "bank.json").exists():
         raise FileNotFoundError(f"the bank is no longer in {folder}: save it again, then name its concepts")
     text = json.dumps({str(number): names[number] for number in sorted(names)}, indent=1)
@@ -59,21 +53,15 @@ def write_names(folder: Path, names: dict[int, str]) -> None:
 
 
 def read_names(folder: Path, n_concepts: int) -> dict[int, str]:
-    """The users' names for a saved bank's concepts; none if none were given.
-
-    Raises
-    ------
-    ValueError
-        If they cannot be read, or name no concept of the bank.
-    """
+    """The users' names for a saved bank's concepts; none if none were given."""
     path = folder / NAMES
     try:
         written = json.loads(path.read_text()) if path.exists() else {}
         names = {int(number): check_name(name) for number, name in written.items()}
     except (ValueError, TypeError, AttributeError, OSError) as error:
         raise ValueError(f"the names of concepts in {path} cannot be read ({error}); mend or delete it") from error
-    if strange := [number for number in names if not 0 <= number < n_concepts]:
-        raise ValueError(f"{path} names the concept {strange[0]}, and there are {n_concepts}; mend or delete it")
+    if unknown := [number for number in names if not 0 <= number < n_concepts]:
+        raise ValueError(f"{path} names the concept {unknown[0]}, and there are {n_concepts}; mend or delete it")
     return names
 
 
@@ -139,21 +127,15 @@ def _rebuilt(settings: dict, tensors: dict[str, np.ndarray]) -> Dictionary:
     return dictionary
 
 
-LONGEST = 60  # characters of a name
+MAX_NAME = 60  # characters of a name
 REFUSED = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of characters, and ends of lines
 
 
 def check_name(name: str) -> str:
-    """A name without spaces around it.
-
-    Raises
-    ------
-    ValueError
-        If it is too long, or has control characters such as line ends.
-    """
+    """A name without spaces around it."""
     name = name.strip()
-    if len(name) > LONGEST:
-        raise ValueError(f"the name has {len(name)} characters; give it at most {LONGEST}")
+    if len(name) > MAX_NAME:
+        raise ValueError(f"the name has {len(name)} characters; give it at most {MAX_NAME}")
     if any(unicodedata.category(character) in REFUSED for character in name):
         raise ValueError("the name has a line end or another control character; leave it out")
     return name

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..dictionaries import SemiNMF
-from ..plots import ACCENT, INK, NEGATIVE, PANEL, QUIET, new_figure, put_box, put_line, put_picture, put_text
+from ..plots import ACCENT, INK, NEGATIVE, PALETTE, PANEL, QUIET, new_figure, put_box, put_line, put_picture, put_text
 from ..text import whole_word
 
 MARGIN = 0.12  # inches, as are all sizes here: around cards, and inside them
@@ -24,7 +24,7 @@ CONCEPT_SIDE = 1.7  # the same, for one concept
 EXPLAINING_SIDE = 1.0  # the same, beside the bars
 EXPLAINED_SIDE = 3.2  # of the picture that is explained
 BARS = 2.0  # width of the bars
-LEAST_ROOM = 0.8  # for words beside a concept's name; with less they are left out
+MIN_ROOM = 0.8  # for words beside a concept's name; with less they are left out
 
 
 def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Figure:
@@ -57,27 +57,15 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     put_line(figure, MARGIN, top - LINE / 2, [title], inside, size=13, weight="bold")
     samples = f"{bank.where}  ·  {len(bank.ids):,} samples"
     put_line(figure, MARGIN, top - LINE * 1.4, [samples], inside, color=QUIET)
-    for place, concept in enumerate(concepts):
-        row, column = divmod(place, n_columns)
+    for index, concept in enumerate(concepts):
+        row, column = divmod(index, n_columns)
         bottom = top - 2 * LINE - (row + 1) * (height + MARGIN) + MARGIN
         _card(figure, MARGIN + column * (width + MARGIN), bottom, bank, concept, n_words, n_pictures, SIDE)
     return figure
 
 
 def concept(bank, number: int, n_words: int = 5) -> Figure:
-    """One concept, large: the paper's Fig 2.
-
-    Parameters
-    ----------
-    bank : ConceptBank
-    number : int
-        Which concept.
-    n_words : int
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """One concept, large: the paper's Fig 2."""
     n_pictures = bank.top.shape[1]
     width, height = _card_size(n_pictures, CONCEPT_SIDE)
     figure = new_figure(width + 2 * MARGIN, height + 2 * MARGIN)
@@ -86,30 +74,19 @@ def concept(bank, number: int, n_words: int = 5) -> Figure:
 
 
 def explanation(explained, n: int = 3) -> Figure:
-    """One picture, its top concepts as bars, and each concept's words and pictures: the paper's Fig 5.
-
-    Parameters
-    ----------
-    explained : Explanation
-    n : int
-        How many concepts.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """One picture, its top concepts as bars, and each concept's words and pictures: the paper's Fig 5."""
     bank, top, n_pictures = explained.bank, explained.top(n), min(4, explained.bank.top.shape[1])
     lines = wrap(_marked(explained), 38)
     width, height = _card_size(n_pictures, EXPLAINING_SIDE)
     step = height + MARGIN
-    seen = EXPLAINED_SIDE * min(1, explained.picture.height / explained.picture.width)  # height of the picture
-    tall = max(seen + MARGIN + 0.21 * len(lines), len(top) * step + 2 * LINE - MARGIN)
+    shown = EXPLAINED_SIDE * min(1, explained.picture.height / explained.picture.width)  # height of the picture
+    tall = max(shown + MARGIN + 0.21 * len(lines), len(top) * step + 2 * LINE - MARGIN)
     cards_left = EXPLAINED_SIDE + BARS + 4 * MARGIN
     figure = new_figure(cards_left + width + MARGIN, tall + 2 * MARGIN)
     head = tall + MARGIN
     put_picture(figure, MARGIN, head - EXPLAINED_SIDE, EXPLAINED_SIDE, explained.picture, anchor="NW")
     style = dict(fontsize=11, color=INK, va="top", linespacing=1.3)
-    put_text(figure, MARGIN, head - seen - MARGIN, "\n".join(lines), **style)
+    put_text(figure, MARGIN, head - shown - MARGIN, "\n".join(lines), **style)
     heading = [f"Concepts behind “{bank.token}”"] if top else [f"No concept is active behind “{bank.token}”"]
     bars_left = EXPLAINED_SIDE + 3 * MARGIN
     put_line(figure, bars_left, head - LINE / 2, heading, BARS + MARGIN + width, weight="bold")
@@ -130,24 +107,13 @@ def explanation(explained, n: int = 3) -> Figure:
 
 
 def objective(fits: dict[str, Sequence[float]]) -> Figure:
-    """The objective after every round of some fits (ours).
-
-    Parameters
-    ----------
-    fits : dict of str to sequence of float
-        `objective_` of each dictionary, by name.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Relative to the last value, so that fits of different states can be compared.
-    """
+    """The objective after every iteration of some fits (ours)."""
     figure = new_figure(6.5, 2.8, layout="constrained")
     axes = figure.subplots()
-    for (name, values), colour in zip(fits.items(), (ACCENT, "#3d5a80", "#81b29a", INK), strict=False):
+    for (name, values), colour in zip(fits.items(), PALETTE, strict=False):
         axes.plot(range(1, len(values) + 1), np.array(values) / values[-1] - 1, color=colour, label=name)
     axes.set_yscale("log")
-    axes.set_xlabel("round")
+    axes.set_xlabel("iteration")
     axes.set_ylabel("objective above the last")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -169,8 +135,8 @@ def _card(
     put_text(figure, left, middle, f"{number}", color=ACCENT, fontsize=11, weight="bold", va="center")
     _heading(figure, left + 0.35, middle, bank, number, n_words, width - 2 * MARGIN - 0.35)
     pictures = bank.pictures(number)[:n_pictures]
-    for place, picture in enumerate(pictures):
-        put_picture(figure, left + place * (side + GAP), bottom + MARGIN, side, picture)
+    for column, picture in enumerate(pictures):
+        put_picture(figure, left + column * (side + GAP), bottom + MARGIN, side, picture)
     if not pictures:
         put_text(figure, left, bottom + MARGIN, "no picture activates it", color=QUIET, style="italic", fontsize=11)
 
@@ -182,7 +148,7 @@ def _heading(figure: Figure, left: float, middle: float, bank, number: int, n_wo
         name = put_line(figure, left, middle, [bank.names[number]], room, weight="bold")
         taken = name.get_window_extent().width / figure.dpi + MARGIN
         left, room, style = left + taken, room - taken, {"color": QUIET}
-        if room < LEAST_ROOM:
+        if room < MIN_ROOM:
             return
     if not words:
         words, style = ["no words left by the filter"], {"color": QUIET, "style": "italic"}
@@ -200,7 +166,7 @@ def _bar(figure: Figure, left: float, middle: float, bank, number: int, value: f
 
 def _marked(explained) -> str:
     """The caption with the token set apart."""
-    found = whole_word(*explained.bank.spellings).search(explained.caption)
-    if found is None:
+    match = whole_word(*explained.bank.spellings).search(explained.caption)
+    if match is None:
         return explained.caption
-    return f"{explained.caption[: found.start()]}[{found.group()}]{explained.caption[found.end() :]}"
+    return f"{explained.caption[: match.start()]}[{match.group()}]{explained.caption[match.end() :]}"

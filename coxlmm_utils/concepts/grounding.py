@@ -13,18 +13,10 @@ from .word_filter import WordFilter
 
 @dataclass(frozen=True)
 class Words:
-    """The words of one concept.
+    """The words of one concept."""
 
-    Attributes
-    ----------
-    kept : tuple of str
-        Most probable first.
-    dropped : tuple of (str, str)
-        Decoded words that the filter dropped, each with the reason.
-    """
-
-    kept: tuple[str, ...]
-    dropped: tuple[tuple[str, str], ...]
+    kept: tuple[str, ...]  # most probable first
+    dropped: tuple[tuple[str, str], ...]  # decoded words that the filter dropped, each with the reason
 
     def __str__(self) -> str:
         return ", ".join(self.kept) or "(no words)"

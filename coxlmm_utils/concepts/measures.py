@@ -1,4 +1,4 @@
-"""What can be measured of each concept by itself: how often and how strongly it is active, its scores, its stability."""
+"""Measures of concepts that need no judge: activity, stability, overlap of words, words that references mention."""
 
 from __future__ import annotations
 
@@ -13,58 +13,18 @@ from .grounding import Words
 
 
 def active_share(activations: np.ndarray) -> np.ndarray:
-    """How often each concept is active: the share of samples whose activation is not zero (ours).
-
-    Parameters
-    ----------
-    activations : numpy.ndarray
-        (samples, concepts).
-
-    Returns
-    -------
-    numpy.ndarray
-        (concepts,), from 0 to 1; of K-Means and Simple, whose activations never are zero, 1.
-    """
+    """How often each concept is active: the share of samples whose activation is not zero (ours)."""
     return (activations != 0).mean(axis=0)
 
 
 def active_mean(activations: np.ndarray) -> np.ndarray:
-    """How strongly each concept is active: its mean magnitude over the samples where it is not zero (ours).
-
-    Parameters
-    ----------
-    activations : numpy.ndarray
-        (samples, concepts).
-
-    Returns
-    -------
-    numpy.ndarray
-        (concepts,); 0 of a concept that is never active.
-    """
+    """How strongly each concept is active: its mean magnitude over the samples where it is not zero (ours)."""
     active = (activations != 0).sum(axis=0)  # (concepts,)
     return np.abs(activations).sum(axis=0, dtype=np.float64) / np.maximum(active, 1)
 
 
 def concept_stability(concepts: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """How well each concept is found again in other dictionaries: the cosine of its partner, averaged over them (ours).
-
-    Parameters
-    ----------
-    concepts : numpy.ndarray
-        (concepts, width).
-    others : sequence of numpy.ndarray
-        (concepts, width) each, such as those of other seeds; see `match`.
-
-    Returns
-    -------
-    numpy.ndarray
-        (concepts,), at most 1; NaN of a concept without a partner in any of them.
-
-    Raises
-    ------
-    ValueError
-        If there are none, or their width is another.
-    """
+    """How well each concept is found again in other dictionaries: the cosine of its partner, averaged over them (ours)."""
     if not len(others):
         raise ValueError("stability needs at least one other dictionary, such as that of another seed")
     for other in others:
@@ -73,8 +33,8 @@ def concept_stability(concepts: np.ndarray, others: Sequence[np.ndarray]) -> np.
                 f"the concepts have width {concepts.shape[1]}, those of another dictionary {other.shape[1]}"
             )
     cosines = np.stack([match(concepts, other)[1] for other in others])  # (others, concepts)
-    found = ~np.isnan(cosines)
-    sums, counts = np.where(found, cosines, 0).sum(axis=0), found.sum(axis=0)
+    matched = ~np.isnan(cosines)
+    sums, counts = np.where(matched, cosines, 0).sum(axis=0), matched.sum(axis=0)
     return np.divide(sums, counts, out=np.full(len(concepts), np.nan), where=counts > 0)
 
 
@@ -108,29 +68,15 @@ def token_shares(bank) -> pd.DataFrame:
 
 
 def words_mentioned(words: Sequence[Words], top: np.ndarray, references: Sequence[Sequence[str]]) -> np.ndarray:
-    """Do the two groundings agree: the share of a concept's words that its pictures' references say (ours).
+    """Do the two groundings agree: the share of a concept's words that its pictures' references mention (ours).
 
     It asks what the paper's CLIPScore of the grounding asks (section 4), and needs no judge, but knows no synonyms.
-
-    Parameters
-    ----------
-    words : sequence of Words
-        Of all concepts.
-    top : numpy.ndarray
-        (concepts, pictures) sample numbers, as from `ground_pictures`.
-    references : sequence of sequence of str
-        Reference captions of every sample.
-
-    Returns
-    -------
-    numpy.ndarray
-        (concepts,), mean over pictures and words, from 0 to 1; 0 for a concept without words.
     """
-    said = {int(row): set(words_in(" ".join(references[row]).lower())) for row in np.unique(top)}
+    mentioned = {int(row): set(words_in(" ".join(references[row]).lower())) for row in np.unique(top)}
     return np.array(
         [
-            np.mean([[word.lower() in said[int(row)] for word in mine.kept] or [0.0] for row in rows])
-            for mine, rows in zip(words, top)
+            np.mean([[word.lower() in mentioned[int(row)] for word in concept.kept] or [0.0] for row in rows])
+            for concept, rows in zip(words, top)
         ]
     )
 
@@ -140,20 +86,9 @@ def overlaps(words: Sequence[Words]) -> np.ndarray:
 
     Paper, section 4: ``1 / (K - 1) * sum over l != k of |T_l and T_k| / |T_k|``, where T_k are the unique words of
     concept k. The mean over concepts is the dictionary's overlap; lower is better.
-
-    Parameters
-    ----------
-    words : sequence of Words
-        Of all concepts.
-
-    Returns
-    -------
-    numpy.ndarray
-        (concepts,), from 0 to 1; NaN for a concept without words (ours; the released code calls it 0), and for a
-        single concept.
     """
     sets = [set(concept.kept) for concept in words]
-    shared = np.array([[len(mine & other) for other in sets] for mine in sets], dtype=float)  # (concepts, concepts)
-    sizes = np.array([len(mine) for mine in sets], dtype=float)
+    shared = np.array([[len(own & other) for other in sets] for own in sets], dtype=float)  # (concepts, concepts)
+    sizes = np.array([len(own) for own in sets], dtype=float)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (shared.sum(axis=1) - sizes) / sizes / (len(sets) - 1)

@@ -22,7 +22,16 @@ def match(concepts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
         (concepts,), the row of `others` for each concept; -1 for unmatched concepts.
     cosines : numpy.ndarray
         (concepts,), of each pair; NaN for unmatched concepts.
+
+    Raises
+    ------
+    ValueError
+        If the two are of different widths: dictionaries of two models, or of two kinds of states.
     """
+    if concepts.shape[1] != others.shape[1]:
+        raise ValueError(
+            f"concepts of widths {concepts.shape[1]} and {others.shape[1]} cannot be matched: take two dictionaries of the same kind of states."
+        )
     similarity = _unit(concepts) @ _unit(others).T  # (concepts, others)
     rows, columns = linear_sum_assignment(similarity, maximize=True)
     partners, cosines = np.full(len(concepts), -1), np.full(len(concepts), np.nan)

@@ -1,4 +1,4 @@
-"""TODO explanation"""
+"""Explanations of one picture: its top concepts, the next words, and maps of where a concept or a word is seen."""
 
 from .concept_maps import PatchMap, patch_map
 from .explain import Explanation, explain, explain_many, explanation_of, generated_for, next_words

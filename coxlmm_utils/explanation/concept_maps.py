@@ -50,46 +50,19 @@ class PatchMap:
         return f"PatchMap(concept {self.concept} by {self.way}, {rows} x {columns} image tokens)"
 
     def overlay(self, side: int = 448) -> Image.Image:
-        """The map laid over the picture, smoothly: what is not coloured has no share.
-
-        Parameters
-        ----------
-        side : int
-            Pixels of the longer side.
-
-        Returns
-        -------
-        PIL.Image.Image
-            RGB, the picture nearly grey. Orange to yellow where the concept is seen, blue where values are negative,
-            each as strong as its magnitude beside the largest; faded where the model sees nothing of the picture.
-        """
+        """The map laid over the picture, smoothly: what is not coloured has no share."""
         return overlay(self.values, self.picture, self.box, side)
 
 
 def overlay(values: np.ndarray, picture: Image.Image, box: Box, side: int = 448) -> Image.Image:
-    """A map laid over a picture, see `PatchMap.overlay` (ours).
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        (rows, columns), of either sign.
-    picture : PIL.Image.Image
-    box : tuple of float
-        Left, top, right and bottom of what the map covers, in pixels of the picture.
-    side : int
-        Pixels of the longer side.
-
-    Returns
-    -------
-    PIL.Image.Image
-    """
+    """A map laid over a picture, see `PatchMap.overlay` (ours)."""
     scale = side / max(picture.size)
     shown = picture.resize([max(1, round(scale * length)) for length in picture.size], RESAMPLING)
     left, top, right, bottom = (round(scale * edge) for edge in box)
     smooth = Image.fromarray(values.astype(np.float32)).resize((right - left, bottom - top), RESAMPLING)
-    canvas = Image.new("F", shown.size, float("nan"))  # nan: not seen
-    canvas.paste(smooth, (left, top))
-    return Image.fromarray(_coloured(np.asarray(shown), np.asarray(canvas) / (np.abs(values).max() or 1)))
+    layer = Image.new("F", shown.size, float("nan"))  # nan: not seen
+    layer.paste(smooth, (left, top))
+    return Image.fromarray(_coloured(np.asarray(shown), np.asarray(layer) / (np.abs(values).max() or 1)))
 
 
 @torch.inference_mode(mode=False)  # gradients are to be had wherever it is called

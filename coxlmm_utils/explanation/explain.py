@@ -1,4 +1,4 @@
-"""Explain what the LMM wrote about one picture, by its few most active concepts."""
+"""Explain the caption that the LMM generates for one picture, by its few most active concepts."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Explanation:
     bank : ConceptBank
     picture : PIL.Image.Image
     caption : str
-        As the LMM wrote it.
+        As the LMM generated it.
     ids : list of int
-        The caption's tokens, as they were written: encoding the caption may cut a word into other pieces.
+        The caption's tokens as generated: the tokenizer may cut the text into other pieces.
     tokens : list of str
         The same as text.
     step : int
@@ -97,38 +97,25 @@ def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str
     bank.check_model(lmm)
     picture = open_picture(picture) if isinstance(picture, (str, Path)) else as_rgb(picture)
     lmm.warn_if_out_of_domain([picture])
-    written = generated_for(lmm, bank, [picture])[0]
-    explained = explanation_of(lmm, bank, picture, written)
+    generated = generated_for(lmm, bank, [picture])[0]
+    explained = explanation_of(lmm, bank, picture, generated)
     if explained is None:
         raise ValueError(
-            f"the caption is {written.caption!r}: it has no {bank.token!r}, which is all that this bank explains"
+            f"the caption is {generated.caption!r}: it has no {bank.token!r}, which is all that this bank explains"
         )
     return explained
 
 
-def explanation_of(lmm: LMM, bank: ConceptBank, picture: Image.Image, written: GeneratedCaption) -> Explanation | None:
-    """The explanation of a caption that the model wrote for a picture (paper section 3.5, arXiv 2406.08074).
-
-    Parameters
-    ----------
-    lmm : LMM
-        The model that the bank was learned on.
-    bank : ConceptBank
-    picture : PIL.Image.Image
-    written : Written
-        With the states of the bank's layer.
-
-    Returns
-    -------
-    Explanation or None
-        None if the caption does not have the token.
-    """
-    step = find_token(lmm, written.ids, bank.spellings)
+def explanation_of(
+    lmm: LMM, bank: ConceptBank, picture: Image.Image, generated: GeneratedCaption
+) -> Explanation | None:
+    """The explanation of a generated caption, None if it lacks the token (paper section 3.5, arXiv 2406.08074)."""
+    step = find_token(lmm, generated.ids, bank.spellings)
     if step is None:
         return None
-    state = written.state(bank.layer, step, bank.position)  # (width,)
-    tokens = [lmm.tokenizer.decode([token]).strip() for token in written.ids]
-    return Explanation(bank, picture, written.caption, written.ids, tokens, step, bank.project(state[None])[0])
+    state = generated.state(bank.layer, step, bank.position)  # (width,)
+    tokens = [lmm.tokenizer.decode([token]).strip() for token in generated.ids]
+    return Explanation(bank, picture, generated.caption, generated.ids, tokens, step, bank.project(state[None])[0])
 
 
 def explain_many(
@@ -149,7 +136,7 @@ def explain_many(
     Returns
     -------
     pandas.DataFrame
-        One row a picture: id, caption, and for r = 1 .. n_concepts concept_r, activation_r, relative_r, words_r;
+        One row per picture: id, caption, and for r = 1 .. n_concepts concept_r, activation_r, relative_r, words_r;
         empty where the caption does not have the token or fewer concepts are active. A picture that cannot be read
         has its reason in `problem`. `to_csv` writes it.
 
@@ -172,9 +159,8 @@ def explain_many(
 
 
 def generated_for(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[GeneratedCaption]:
-    """Captions written just as those that the bank was learned from."""
-    settings = bank.provenance
-    return generate_captions(lmm, pictures, [bank.layer], settings["prompt"], settings["max_new_tokens"])
+    """Captions generated just as those that the bank was learned from."""
+    return generate_captions(lmm, pictures, [bank.layer], bank.prompt, bank.provenance["max_new_tokens"])
 
 
 def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts: int) -> list[dict]:
@@ -184,10 +170,10 @@ def _batch_rows(lmm: LMM, bank: ConceptBank, batch: CaptionedImages, n_concepts:
     if not pictures:
         return rows
     lmm.warn_if_out_of_domain(pictures)
-    for number, picture, written in zip(readable, pictures, generated_for(lmm, bank, pictures)):
+    for number, picture, generated in zip(readable, pictures, generated_for(lmm, bank, pictures)):
         row = rows[number]
-        row["caption"] = written.caption
-        explained = explanation_of(lmm, bank, picture, written)
+        row["caption"] = generated.caption
+        explained = explanation_of(lmm, bank, picture, generated)
         if explained is None:
             row["problem"] = f"no {bank.token!r} in the caption"
         else:
@@ -203,7 +189,7 @@ def _columns(explained: Explanation, n: int) -> dict:
 
 @torch.inference_mode()
 def next_words(lmm: LMM, explanation: Explanation, n: int = 5) -> list[tuple[str, float]]:
-    """The most probable next words after the explained token, with the caption up to it as it was written (ours).
+    """The most probable next words after the explained token, with the caption up to it as it was generated (ours).
 
     Parameters
     ----------
@@ -234,9 +220,9 @@ def next_words(lmm: LMM, explanation: Explanation, n: int = 5) -> list[tuple[str
 
 def _end_of_token(lmm: LMM, explanation: Explanation) -> int:
     """How many tokens the caption has up to the end of the explained word, which may be of several pieces."""
-    found = whole_word(*explanation.bank.spellings).search(explanation.caption)
+    match = whole_word(*explanation.bank.spellings).search(explanation.caption)
     ids = explanation.ids
-    return next(n for n in range(1, len(ids) + 1) if len(decode(lmm, ids[:n])) >= found.end())
+    return next(n for n in range(1, len(ids) + 1) if len(decode(lmm, ids[:n])) >= match.end())
 
 
 def _as_next(lmm: LMM, ids: Sequence[int], token: int) -> str:

@@ -1,4 +1,4 @@
-"""How well a map lies over a mask."""
+"""How well a map localizes an object whose mask is known (ours)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MaskScores:
-    """How well a map finds an object whose place is known.
+    """How well a map finds an object whose place is known."""
 
-    Attributes
-    ----------
-    pointing : bool
-        Whether the centre of the map's largest cell is in the object.
-    iou : float
-        Intersection over union, in pixels, of the object and the map's largest cells, as many as it would fill.
-    energy : float
-        The share of the map's positive part that is on the object; NaN if it has none. An even map has
-        the object's share of the picture.
-    """
-
-    pointing: bool
+    pointing: bool  # whether the centre of the map's largest cell is in the object
+    # intersection over union, in pixels, of the object and the map's largest cells, as many as it would fill
     iou: float
+    # The share of the map's positive part that is on the object; NaN if it has none. An even map has the object's share of
+    # the picture.
     energy: float
 
 
@@ -54,14 +46,14 @@ def mask_scores(map: np.ndarray, mask: np.ndarray) -> MaskScores:
             "the map has values that are not finite." if mask.any() else "the mask is empty: nothing to find."
         )
     cells = _cells(map.shape, mask.shape)  # (height, width)
-    covered = np.bincount(cells[mask], minlength=map.size) / np.bincount(cells.ravel(), minlength=map.size)  # (cells,)
+    shares = np.bincount(cells[mask], minlength=map.size) / np.bincount(cells.ravel(), minlength=map.size)  # (cells,)
     order = np.argsort(-map.ravel(), kind="stable")
     centre = [
         int((at + 0.5) * extent / n) for at, extent, n in zip(divmod(order[0], map.shape[1]), mask.shape, map.shape)
     ]
-    top = np.isin(cells, order[: max(1, round(covered.sum()))])  # (height, width)
+    top = np.isin(cells, order[: max(1, round(shares.sum()))])  # (height, width)
     positive = map.ravel().clip(min=0)
-    energy = float(positive @ covered / positive.sum()) if positive.any() else float("nan")
+    energy = float(positive @ shares / positive.sum()) if positive.any() else float("nan")
     return MaskScores(bool(mask[tuple(centre)]), float((top & mask).sum() / (top | mask).sum()), energy)
 
 

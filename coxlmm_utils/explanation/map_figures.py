@@ -88,42 +88,22 @@ def maps_figure(
     masks: Sequence[np.ndarray] | None = None,
     scores: Sequence[Mapping[str, MaskScores]] | None = None,
 ) -> Figure:
-    """A row for each picture: the picture, then its maps laid over it (ours).
-
-    Parameters
-    ----------
-    explained : sequence of Explanation
-    concepts : sequence of int
-        Of each picture, which concept its last two maps are of.
-    maps : sequence of mapping of str to numpy.ndarray
-        From `explanation_maps`.
-    boxes : sequence of tuple of float
-        What the model sees of each picture, from `seen_box`.
-    masks : sequence of numpy.ndarray, optional
-        (height, width) bool of each picture: where the object is that the concept is of, if that is known. It is
-        outlined.
-    scores : sequence of mapping of str to MaskScores, optional
-        Of each map: shown below it.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """A row for each picture: the picture, then its maps laid over it (ours)."""
     n, columns = len(explained), 1 + len(MAPS)
     figure = new_figure(PANEL * columns + 0.1, n * (PANEL + HEAD + FOOT) + KEY)
     put_text(figure, 0.05, 0.12, KEYS[masks is not None], fontsize=9, color=QUIET)
-    for row, (one, concept, mine, box) in enumerate(zip(explained, concepts, maps, boxes, strict=True)):
+    for row, (explanation, concept, own_maps, box) in enumerate(zip(explained, concepts, maps, boxes, strict=True)):
         bottom = (n - 1 - row) * (PANEL + HEAD + FOOT) + FOOT + KEY
         mask = masks[row] if masks is not None else None
         panels = [_panel(figure, column, bottom) for column in range(columns)]
-        _show(panels[0], one.picture, mask, "the picture")
-        title = f"“{one.caption}” · concept {concept}: {one.bank.title(concept)}"
+        _show(panels[0], explanation.picture, mask, "the picture")
+        title = f"“{explanation.caption}” · concept {concept}: {explanation.bank.title(concept)}"
         panels[0].text(0, 1.21, title, transform=panels[0].transAxes, fontsize=10.5, color=INK, parse_math=False)
         for axes, (name, label) in zip(panels[1:], MAPS.items()):
-            _show(axes, overlay(mine[name], one.picture, box), mask, label)
+            _show(axes, overlay(own_maps[name], explanation.picture, box), mask, label)
             if scores is not None:
-                found = scores[row][name]
-                text = f"{HIT if found.pointing else MISSED}   IoU {found.iou:.2f}"
+                score = scores[row][name]
+                text = f"{HIT if score.pointing else MISSED}   IoU {score.iou:.2f}"
                 axes.text(0.5, -0.05, text, transform=axes.transAxes, ha="center", va="top", fontsize=9, color=QUIET)
     return figure
 

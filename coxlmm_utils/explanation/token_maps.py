@@ -1,4 +1,4 @@
-"""Other maps of what a picture gives to a token: attention, gradient x input and occlusion; and their scores (ours).
+"""Other maps of what a picture gives to a token: attention, gradient x input and occlusion (ours).
 
 Each map is a float array of (rows, columns) over the grid of image tokens, to stand beside a concept's own map.
 """
@@ -18,7 +18,7 @@ from .explain import Explanation
 
 
 def attention(lmm: LMM, explained: Explanation) -> np.ndarray:
-    """Attention from the position that was read to the image tokens, mean over heads and blocks (ours).
+    """Attention from the position of the state to the image tokens, mean over heads and blocks (ours).
 
     The simplest of its kind: the blocks up to the bank's layer count alike, and ways over other positions do not count
     (attention rollout, arXiv 2005.00928, would follow them).
@@ -53,8 +53,8 @@ def attention(lmm: LMM, explained: Explanation) -> np.ndarray:
         output = lmm.model(**batch, use_cache=False, output_attentions=True)
     blocks = getattr(output, "language_model_outputs", output).attentions  # of BLIP; (1, heads, queries, keys) each
     blocks = blocks[: lmm.n_layers if layer == "norm" else layer]
-    place = -2 if explained.bank.position == "predicts" else -1  # the last one is the token's own
-    weights = torch.stack([block[0, :, place].float().mean(0) for block in blocks]).mean(0)  # (keys,)
+    position = -2 if explained.bank.position == "predicts" else -1  # the last one is the token's own
+    weights = torch.stack([block[0, :, position].float().mean(0) for block in blocks]).mean(0)  # (keys,)
     return _on_grid(weights, image_tokens(lmm, batch), grid)
 
 
@@ -108,7 +108,7 @@ def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int =
     Returns
     -------
     numpy.ndarray
-        (rows, columns): the drop of the log-probability of the token (its first piece), the words before it forced; for
+        (rows, columns): the drop of the log-probability of the token (its first piece), the words before it teacher-forced; for
         each cell the mean over the squares that hide it. Negative where hiding makes the token likelier.
 
     Raises
@@ -127,15 +127,15 @@ def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int =
     cells = _seen_cells((rows, columns), explained.picture.size, seen_box(lmm, explained.picture.size))
     scores = []
     for start in tqdm(range(0, len(corners) + 1, batch_size), desc="hiding parts", leave=False):
-        some = [None, *corners][start : start + batch_size]  # nothing hidden, then each square
-        pictures = [_hidden(explained.picture, cells, corner, span) for corner in some]
+        batch = [None, *corners][start : start + batch_size]  # nothing hidden, then each square
+        pictures = [_hidden(explained.picture, cells, corner, span) for corner in batch]
         scores += _log_probability(lmm, _inputs(lmm, explained, pictures, ids[:step]), ids[step])
-    drops, covers = np.zeros((rows, columns)), np.zeros((rows, columns))
+    drops, n_squares = np.zeros((rows, columns)), np.zeros((rows, columns))
     for (row, column), score in zip(corners, scores[1:]):
         square = np.s_[row : row + span, column : column + span]
         drops[square] += scores[0] - score
-        covers[square] += 1
-    return drops / covers
+        n_squares[square] += 1
+    return drops / n_squares
 
 
 def _inputs(lmm: LMM, explained: Explanation, pictures: list[Image.Image], ids: list[int]) -> BatchFeature:
@@ -155,7 +155,7 @@ def _hidden(
     """The picture with a grey square of cells, or as it is."""
     if corner is None:
         return picture
-    rows, columns = ((first <= each) & (each < first + span) for first, each in zip(corner, cells))
+    rows, columns = ((first <= index) & (index < first + span) for first, index in zip(corner, cells))
     pixels = np.array(picture)  # (height, width, 3)
     pixels[rows[:, None] & columns[None, :]] = GREY
     return Image.fromarray(pixels)

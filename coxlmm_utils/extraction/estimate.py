@@ -47,17 +47,7 @@ class Estimate:
 def estimate(
     lmm: LMM, plan: ExtractionPlan, folder: BlockFolder, batch_size: int, n_shards: int = 1
 ) -> Estimate | None:
-    """Time one batch of captions; None if nothing is missing.
-
-    Parameters
-    ----------
-    lmm : LMM
-    plan : Reading
-    folder : BlockFolder
-    batch_size : int
-    n_shards : int
-        Processes that share the work.
-    """
+    """Time one batch of captions, for `n_shards` processes that share the work; None if nothing is missing."""
     missing = folder.missing()
     if not missing:
         return None

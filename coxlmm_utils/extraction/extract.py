@@ -121,7 +121,7 @@ def extract_many(
         False: nothing is kept, and nothing kept is taken.
     folder : str or Path, optional
         Where the blocks go; default: `states` in the cache folder. A shared folder lets several machines work on them.
-        Not for pictures in memory: it could not be told later whether they are still the same.
+        Not for pictures in memory: whether they are still the same could not be checked later.
 
     Returns
     -------

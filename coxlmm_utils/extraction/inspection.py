@@ -1,11 +1,15 @@
-"""See what was read for one picture: the tokens as the model saw them, the positions, the words there (all ours)."""
+"""Which positions `extract` reads for one picture: the tokens fed in and predicted there, and the words (all ours)."""
 
 from __future__ import annotations
 
+import base64
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
 
+import jinja2
 import pandas as pd
 import torch
 from PIL import Image
@@ -23,12 +27,14 @@ from ..models import (
     last_logits,
 )
 from ..text import FUNCTION_WORDS, words_in
-from .inspection_html import page
 
-N_LAYERS = 8  # looked at where none are named
+N_LAYERS = 8  # inspected where none are named
 N_WORDS = 5
-SAME = 0.99  # least correlation of the logits from a state that was read with the model's own at its position
-OVERRULING = ("repetition_penalty", "no_repeat_ngram_size", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids")
+PAGE = Path(__file__).with_name("inspection.html")
+SIDE = 160  # pixels of the longer side of the picture on the page
+N_COLUMNS = 12  # positions in a row of the page, before it goes on below
+MIN_CORRELATION = 0.99  # of the logits from an extracted state with the model's own at its position
+OVERRIDING = ("repetition_penalty", "no_repeat_ngram_size", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids")
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +47,7 @@ class Inspection:
         The target word, as it was asked for.
     caption : str
     prompt : tuple of str
-        What comes before the caption, runs of one special token folded: "<image> x 64".
+        What comes before the caption, repeats of a special token collapsed: "<image> x 64".
     prompt_length : int
         The same in positions: caption token i is at position `prompt_length + i`.
     ids, pieces : tuple of int, tuple of str
@@ -85,9 +91,13 @@ class Inspection:
     def table(self) -> pd.DataFrame:
         """The caption's strip: for each position what is fed in, what is predicted next, and whether it was read."""
         numbers = range(self.prompt_length - 1, self.prompt_length + len(self.ids))
-        names = {position: name for name, position in self.positions.items()}
-        strip = {"fed here": self.fed, "predicts next": self.predicted, "read": [names.get(n, "") for n in numbers]}
+        strip = {"fed here": self.fed, "predicts next": self.predicted, "read": self._read()}
         return pd.DataFrame(strip, index=pd.Index(numbers, name="position"))
+
+    def _read(self) -> list[str]:
+        """For each position of the strip "predicts", "own" or ""."""
+        names = {self.at(name): name for name in self.positions}
+        return [names.get(row, "") for row in range(len(self.fed))]
 
     def words(self) -> pd.DataFrame:
         """The top words as text, layers x positions."""
@@ -95,7 +105,9 @@ class Inspection:
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(POSITIONS)).rename_axis("layer")
 
     def _repr_html_(self) -> str:
-        return page(self)
+        strips = [range(start, min(start + N_COLUMNS, len(self.fed))) for start in range(0, len(self.fed), N_COLUMNS)]
+        template = jinja2.Template(PAGE.read_text(), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        return template.render(inspection=self, strips=strips, read=self._read(), image=_data_uri(self.picture))
 
 
 @torch.inference_mode()
@@ -142,29 +154,29 @@ def inspect(
     """
     layers = _spread(lmm.n_layers) if layers is None else list(layers)
     picture = as_rgb(picture)
-    [written] = generate_captions(lmm, [picture], list(dict.fromkeys([*layers, "norm"])), prompt, max_new_tokens)
-    spellings = _spellings(written.caption, token)
-    step = _step(lmm, written, spellings)
-    batch = lmm.inputs([picture], prompt, continuations=[written.ids])
-    sequence, n = batch["input_ids"][0].tolist(), len(written.ids)
+    [generated] = generate_captions(lmm, [picture], list(dict.fromkeys([*layers, "norm"])), prompt, max_new_tokens)
+    spellings = _spellings(generated.caption, token)
+    step = _step(lmm, generated, spellings)
+    batch = lmm.inputs([picture], prompt, continuations=[generated.ids])
+    sequence, n = batch["input_ids"][0].tolist(), len(generated.ids)
     logits = last_logits(lmm, batch, n + 1)[0].float()  # (tokens + 1, vocabulary)
     length = len(sequence) - n
     positions = {"predicts": length + step - 1, "own": length + step}
-    problems = _problems(lmm, written, step, positions, logits)
+    problems = _problems(lmm, generated, step, positions, logits)
     if problems:
         warnings.warn(" ".join(problems))
     return Inspection(
         token=spellings[0],
-        caption=written.caption,
+        caption=generated.caption,
         prompt=collapse_repeats(lmm.tokenizer, sequence[:length]),
         prompt_length=length,
-        ids=tuple(written.ids),
-        pieces=_pieces(lmm, written.ids),
+        ids=tuple(generated.ids),
+        pieces=_pieces(lmm, generated.ids),
         fed=_pieces(lmm, sequence[length - 1 :]),
         predicted=_pieces(lmm, logits.argmax(dim=1).tolist()),
         step=step,
         positions=positions,
-        top_words={layer: _top_words(lmm, written, step, layer) for layer in layers},
+        top_words={layer: _top_words(lmm, generated, step, layer) for layer in layers},
         problems=problems,
         picture=picture,
     )
@@ -186,24 +198,28 @@ def _spellings(caption: str, token: str | Sequence[str] | None) -> list[str]:
     return [next((word for word in words if len(word) > 1 and word not in FUNCTION_WORDS), words[0])]
 
 
-def _step(lmm: LMM, written: GeneratedCaption, spellings: Sequence[str]) -> int:
+def _step(lmm: LMM, generated: GeneratedCaption, spellings: Sequence[str]) -> int:
     """Where the target begins in the caption."""
-    step = find_token(lmm, written.ids, spellings)
+    step = find_token(lmm, generated.ids, spellings)
     if step is None:
         asked = " or ".join(map(repr, spellings))
-        raise ValueError(f"the caption {written.caption!r} does not say {asked}: take a word of it, or another picture")
+        raise ValueError(
+            f"the caption {generated.caption!r} does not say {asked}: take a word of it, or another picture"
+        )
     return step
 
 
 def _problems(
-    lmm: LMM, written: GeneratedCaption, step: int, positions: dict[str, int], logits: Tensor
+    lmm: LMM, generated: GeneratedCaption, step: int, positions: dict[str, int], logits: Tensor
 ) -> tuple[str, ...]:
     """What does not fit: the token that is predicted, or the states that were read."""
-    found = [_not_the_target(lmm, written.ids[step], positions["predicts"], logits[step])]
+    problems = [_not_the_target(lmm, generated.ids[step], positions["predicts"], logits[step])]
     for name, row in zip(POSITIONS, (step, step + 1)):
-        read = lmm.unembed(written.state("norm", step, name)[None], "norm")[0].float()
-        found.append("" if _correlation(read, logits[row]) > SAME else _not_its_state(name, positions[name]))
-    return tuple(filter(None, found))
+        unembedded = lmm.unembed(generated.state("norm", step, name)[None], "norm")[0].float()
+        problems.append(
+            "" if _correlation(unembedded, logits[row]) > MIN_CORRELATION else _not_its_state(name, positions[name])
+        )
+    return tuple(filter(None, problems))
 
 
 def _not_the_target(lmm: LMM, target: int, position: int, logits: Tensor) -> str:
@@ -211,11 +227,11 @@ def _not_the_target(lmm: LMM, target: int, position: int, logits: Tensor) -> str
     top = int(logits.argmax())
     if top == target:
         return ""
-    said, wanted = _pieces(lmm, [top, target])
+    predicted, wanted = _pieces(lmm, [top, target])
     rank, gap = int((logits > logits[target]).sum()) + 1, float(logits[top] - logits[target])
-    settings = [name for name in OVERRULING if getattr(lmm.model.generation_config, name, None)]
+    settings = [name for name in OVERRIDING if getattr(lmm.model.generation_config, name, None)]
     return (
-        f"NOT THE TARGET: at 'predicts' (position {position}) the model predicts {said!r}, and {wanted!r} only in "
+        f"NOT THE TARGET: at 'predicts' (position {position}) the model predicts {predicted!r}, and {wanted!r} only in "
         f"place {rank:,}, {gap:.2g} below; the position is wrong, or two logits are equal but for rounding, or the model's "
         f"generation settings overrule its logits ({', '.join(settings) or 'none that is known to'})."
     )
@@ -233,9 +249,9 @@ def _correlation(a: Tensor, b: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([a, b.to(a.device)]))[0, 1])
 
 
-def _top_words(lmm: LMM, written: GeneratedCaption, step: int, layer: Layer) -> dict[str, tuple[str, ...]]:
+def _top_words(lmm: LMM, generated: GeneratedCaption, step: int, layer: Layer) -> dict[str, tuple[str, ...]]:
     """The most probable tokens at both positions."""
-    states = torch.stack([written.state(layer, step, position) for position in POSITIONS])  # (2, width)
+    states = torch.stack([generated.state(layer, step, position) for position in POSITIONS])  # (2, width)
     best = lmm.unembed(states, layer).topk(N_WORDS, dim=1).indices.tolist()
     return {position: _pieces(lmm, ids) for position, ids in zip(POSITIONS, best)}
 
@@ -243,3 +259,12 @@ def _top_words(lmm: LMM, written: GeneratedCaption, step: int, layer: Layer) -> 
 def _pieces(lmm: LMM, ids: Sequence[int]) -> tuple[str, ...]:
     """Each token as text; a token of white space alone as the tokenizer writes it, so that it can be seen."""
     return tuple(lmm.tokenizer.decode([i]).strip() or lmm.tokenizer.convert_ids_to_tokens(i) for i in ids)
+
+
+def _data_uri(picture: Image.Image) -> str:
+    """A small copy of the picture, as an address that holds it."""
+    small = picture.copy()
+    small.thumbnail((SIDE, SIDE))
+    buffer = BytesIO()
+    small.save(buffer, format="JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

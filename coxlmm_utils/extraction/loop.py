@@ -77,8 +77,8 @@ def _make_block(lmm: LMM, plan: ExtractionPlan, opened: tuple, known: dict, batc
     bar.update(len(unreadable))
     block, empty = Block([entries[id] for id in ids], unreadable), torch.empty(0, lmm.width, dtype=lmm.model.dtype)
     for token, position, layer in plan.keys:
-        found = [states[picture["id"], token, position, layer] for picture in block.having(token)]
-        block.states[key_name(token, position, layer)] = torch.stack(found) if found else empty
+        kept = [states[picture["id"], token, position, layer] for picture in block.having(token)]
+        block.states[key_name(token, position, layer)] = torch.stack(kept) if kept else empty
     return block
 
 

@@ -66,7 +66,7 @@ class ExtractionPlan:
 
     @property
     def lasting(self) -> bool:
-        """Whether it can be told later that the pictures are still the same."""
+        """Whether it can be checked later that the pictures are still the same."""
         return self.images.version is not None
 
     @property

@@ -34,7 +34,7 @@ class HasProvenance:
         return self.provenance["model"]["fingerprint"]
 
 
-def require_same(ours: HasProvenance, theirs: HasProvenance, *fields: str, names: tuple[str, str]) -> None:
+def require_same(first: HasProvenance, second: HasProvenance, *fields: str, names: tuple[str, str]) -> None:
     """Refuse two that differ in a field of their provenance; `names` says what they are.
 
     Raises
@@ -43,10 +43,6 @@ def require_same(ours: HasProvenance, theirs: HasProvenance, *fields: str, names
         Names the field and both values.
     """
     for field in fields:
-        first, second = (
-            item.provenance[field] if field in item.provenance else getattr(item, field) for item in (ours, theirs)
-        )
-        if first != second:
-            raise ValueError(
-                f"{names[0]} and {names[1]} differ in {field}: {first!r} and {second!r}; extract them alike"
-            )
+        a, b = (it.provenance[field] if field in it.provenance else getattr(it, field) for it in (first, second))
+        if a != b:
+            raise ValueError(f"{names[0]} and {names[1]} differ in {field}: {a!r} and {b!r}; extract them alike")

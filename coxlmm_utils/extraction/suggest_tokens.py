@@ -1,4 +1,4 @@
-"""Which words have enough samples to learn concepts from, told before any long run (all ours)."""
+"""Which words have enough samples to learn concepts from, estimated before any long run (all ours)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def suggest_tokens(
 ) -> pd.DataFrame:
     """Which words have enough samples for `extract`, from the references and, with an LMM, from a few captions.
 
-    A sample is a picture that a reference mentions the word for and whose written caption says it (paper section 3.1,
+    A sample is a picture that a reference mentions the word for and whose generated caption says it (paper section 3.1,
     arXiv 2406.08074; the table is ours). Pictures without references count as `extract` has it: the caption decides.
 
     Parameters
@@ -95,32 +95,12 @@ def suggest_tokens(
 
 
 def content_words(captions: Iterable[str]) -> set[str]:
-    """The words of some captions that could be a token: in lower case, whole, without function words and letters.
-
-    Parameters
-    ----------
-    captions : iterable of str
-
-    Returns
-    -------
-    set of str
-        "dog's t-shirt" has "dog" and "shirt", as `whole_word` has it.
-    """
+    """The words of some captions that could be a token: in lower case, whole, without function words and letters."""
     return {word for caption in captions for word in _WORD.findall(caption.lower()) if word not in FUNCTION_WORDS}
 
 
 def n_pieces(lmm: LMM, word: str) -> int:
-    """How many tokens a word is inside a caption; 0 if the tokenizer has none for it.
-
-    Parameters
-    ----------
-    lmm : LMM
-    word : str
-
-    Returns
-    -------
-    int
-    """
+    """How many tokens a word is inside a caption; 0 if the tokenizer has none for it."""
     before, both = (lmm.tokenizer.encode(text, add_special_tokens=False) for text in ("a", f"a {word}"))
     pieces = both[len(before) :]
     return 0 if lmm.tokenizer.unk_token_id in pieces else len(pieces)
@@ -140,7 +120,7 @@ def _captioned(
             if pictures:
                 if not rows:
                     lmm.warn_if_out_of_domain(pictures)
-                captions += [written.caption for written in generate_captions(lmm, pictures, prompt=prompt)]
+                captions += [generated.caption for generated in generate_captions(lmm, pictures, prompt=prompt)]
                 rows += opened
             bar.update(len(chosen[start : start + BATCH]))
     warn_of_unreadable(list(unreadable))
@@ -154,7 +134,7 @@ def _estimated(references: list[Words], rows: list[int], captions: list[set[str]
         "mentioned": _counted(references),
         "sampled": _counted(here),
         "said": _counted(captions),
-        "both": _counted(said if words is None else said & words for said, words in zip(captions, here)),
+        "both": _counted(caption if words is None else caption & words for caption, words in zip(captions, here)),
     }
     words = pd.Index(list({**counts["mentioned"], **counts["said"]}), name="word")
     table = pd.DataFrame({name: [count[word] for word in words] for name, count in counts.items()}, index=words)

@@ -104,7 +104,7 @@ def visual_dependence(
     bank : ConceptBank
     states : States
         The samples: those that the bank was learned from, or new ones, at its position.
-    alterations : mapping of str to callable, default `PERTURBATIONS`
+    perturbations : mapping of str to callable, default `PERTURBATIONS`
         Each makes perturbed captioned images of captioned images.
     knockout_from : sequence of int, optional
         Layers; see `attention_knockout`. Default: 0 to the one before the bank's. Give () for a model that

@@ -17,7 +17,7 @@ from ..picturebook import Factors
 from ..statistics import Mean
 from .factor_matching import Matching, Value, aucs, checked_rows, match_values, scorable_labels
 
-MIN_AUC = 0.9  # a value is covered if its concept's held-out AUC is above
+MIN_AUC = 0.9  # a value is recovered if its concept's held-out AUC is above
 N_PICTURES = 5  # per concept, for its purity: as many as a bank shows
 N_RESAMPLES = 2_000
 
@@ -41,7 +41,7 @@ class FactorRecovery:
         - purity: of its five most active held-out pages, the share that show the value; base: of all of them;
         - best_factor, best_value, best_auc: the value of its highest AUC on the pages of the matching, whatever others
           recover, and its AUC on held-out pages.
-    covered : Mean
+    recovered : Mean
         How many values have a held-out AUC above .9. As of all means here, n is the number of held-out pages, and the
         interval says what other pages would give for the same concepts and matching.
     mean_auc : Mean

@@ -1,6 +1,6 @@
 """Any image-text model of transformers: load it, find its parts, let it generate, read and change its residual stream.
 
-`LMM` (lmm, loading, structure, random_init) is the model; captioning and hooks run it and keep its states; image_tokens
+`LMM` (lmm, loading, structure) is the model; captioning and hooks run it and keep its states; image_tokens
 and attention know which inputs are the picture; out_of_domain warns of pictures that the bundled model does not know.
 """
 
@@ -22,9 +22,8 @@ from .captioning import (
 from .hooks import add, capture, hook
 from .image_tokens import Box, image_grid, image_tokens, seen_box
 from .lmm import LMM, Layer, collapse_repeats
-from .loading import load_lmm
+from .loading import load_lmm, randomly_initialised
 from .out_of_domain import OODDetector, OutOfDomainWarning, vision_features
-from .random_init import randomly_initialised
 
 __all__ = [
     "Box",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import getproxies
@@ -28,6 +30,7 @@ from .structure import check_lens, find_parts, fingerprint
 
 PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "trust_remote_code")
+PARTS = ("layers", "final_norm", "unembedding")  # of an LMM, modules of its model
 
 
 def load_lmm(
@@ -105,6 +108,34 @@ def load_lmm(
         lmm.words_kept, lmm.ood = PICTUREBOOK_WORDS_KEPT, OODDetector.load(Path(source))
     lmm.lens = check_lens(model, lmm.inputs([GREY]), parts)
     return lmm
+
+
+def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
+    """An LMM of the same architecture and processor with freshly drawn weights, as before training (ours).
+
+    Its concepts are a control: what the architecture and the words of captions explain by themselves. It has a name
+    and a fingerprint of its own, so that its states are never confused with the trained model's.
+
+    Parameters
+    ----------
+    lmm : LMM
+    seed : int, default 0
+        Of the weights. Torch's global random numbers go on as if nothing was drawn.
+
+    Returns
+    -------
+    LMM
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
+        model = type(lmm.model)(deepcopy(lmm.model.config))
+    model = model.to(lmm.device, lmm.model.dtype).eval().requires_grad_(False)
+    model.generation_config = deepcopy(lmm.model.generation_config)  # not made of weights: where captions end
+    names = {module: name for name, module in lmm.model.named_modules()}
+    parts = {part: model.get_submodule(names[getattr(lmm, part)]) for part in PARTS}
+    # "untrained" is in the digests of cached states: another word would be another folder.
+    name = f"{lmm.name}, untrained {seed}"
+    return replace(lmm, name=name, model=model, fingerprint=fingerprint(model), ood=None, **parts)
 
 
 def _load_model(

@@ -1,4 +1,7 @@
-"""TODO picturebook"""
+"""A drawn, captioned world whose factors are known: pages, their reference captions, and questions about them.
+
+`factors` decides what is on a page, `captions` says it, `drawing` and its helpers draw it; `page_cache` keeps drawings.
+"""
 
 from .captions import (
     FACTS_BY_WORD,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
-from ..concepts import LONGEST
+from ..concepts import MAX_NAME
 from ..images import CaptionedImages
 from .cards import Card, card_pictures_html, card_text_html, in_order, make_cards, matching
 from .concept_details import concept_details, details_html
@@ -58,7 +58,7 @@ class OpenedPanel(widgets.VBox):
 
     def __init__(self, on_save: Callable[[], None], on_close: Callable[[], None]):
         self.html = widgets.HTML()
-        self.name = widgets.Text(description="Your name for it", placeholder=f"at most {LONGEST} characters")
+        self.name = widgets.Text(description="Your name for it", placeholder=f"at most {MAX_NAME} characters")
         self.name.style.description_width = "initial"
         self.save = widgets.Button(description="Save name")
         self.close_button = widgets.Button(description="Close")

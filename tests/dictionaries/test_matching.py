@@ -35,3 +35,8 @@ def test_opposite_directions_do_not_match():
 
 def test_a_zero_concept_is_like_none():
     assert match(np.zeros((1, 3)), np.eye(1, 3))[1] == pytest.approx([0])
+
+
+def test_widths_must_agree():
+    with pytest.raises(ValueError, match="widths 3 and 4 cannot be matched"):
+        match(np.eye(3), np.eye(4))

@@ -246,22 +246,22 @@ class _Tags(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.tags, self.attributes, self.text, self.cells, self.in_table = [], [], "", [], False
+        self.tags, self.attributes, self.text, self.cells, self.in_cell = [], [], "", [], False
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.attributes += attributes
-        self.in_table = self.in_table or tag == "table"
         if tag in ("td", "th"):
             self.cells.append("")
+            self.in_cell = True
 
     def handle_endtag(self, tag):
-        self.in_table = self.in_table and tag != "table"
+        self.in_cell = self.in_cell and tag not in ("td", "th")
 
     def handle_data(self, data):
         self.text += data
-        if self.in_table:
+        if self.in_cell:
             self.cells[-1] += data
 
 
@@ -281,7 +281,7 @@ def test_page_shows_the_strip_and_what_was_read(seen):
 
 
 def test_bold_are_the_target_and_what_the_model_then_says(target, seen):
-    strip, words = re.findall("<table.*?</table>", seen._repr_html_())
+    strip, words = re.findall("<table.*?</table>", seen._repr_html_(), re.DOTALL)
     columns = [re.findall(f'<td class="{name}">(.*?)</td>', strip) for name in ("predicts", "own")]
     assert columns[0][2] == columns[1][1] == f"<b>{target.word}</b>" and strip.count("<b>") == 2
     last = re.findall('<td class="(?:predicts|own)"><b>(.*?)</b>,', words)[-2:]

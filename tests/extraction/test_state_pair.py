@@ -9,7 +9,7 @@ import torch
 
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.extraction.state_pair import StatePair
-from coxlmm_utils.models.random_init import randomly_initialised
+from coxlmm_utils.models import randomly_initialised
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 
 

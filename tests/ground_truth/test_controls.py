@@ -14,8 +14,8 @@ from coxlmm_utils.ground_truth.controls import SYSTEMS, comparison, recover_fact
 from coxlmm_utils.ground_truth.factor_recovery import score_against_factors
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.sources import load_images
+from coxlmm_utils.models import randomly_initialised
 from coxlmm_utils.models.loading import load_lmm
-from coxlmm_utils.models.random_init import randomly_initialised
 from coxlmm_utils.picturebook.factors import factors_of
 
 N = 6  # concepts

@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
+from coxlmm_utils.models import randomly_initialised
 from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, last_logits, teacher_forced_states
 from coxlmm_utils.models.hooks import add, capture
 from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT
 from coxlmm_utils.models.loading import load_lmm
-from coxlmm_utils.models.random_init import randomly_initialised
 from coxlmm_utils.models.structure import Parts, check_lens
 from tests.conftest import in_plain_words
 from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH
