@@ -38,7 +38,6 @@ def ground_words(
 
     Parameters
     ----------
-    lmm : LMM
     concepts : numpy.ndarray
         (concepts, width).
     layer : layer

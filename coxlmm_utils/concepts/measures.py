@@ -13,18 +13,58 @@ from .grounding import Words
 
 
 def active_share(activations: np.ndarray) -> np.ndarray:
-    """How often each concept is active: the share of samples whose activation is not zero (ours)."""
+    """How often each concept is active: the share of samples whose activation is not zero (ours).
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (samples, concepts).
+
+    Returns
+    -------
+    numpy.ndarray
+        (concepts,), from 0 to 1; always 1 with K-Means and Simple, whose activations never are zero.
+    """
     return (activations != 0).mean(axis=0)
 
 
 def active_mean(activations: np.ndarray) -> np.ndarray:
-    """How strongly each concept is active: its mean magnitude over the samples where it is not zero (ours)."""
+    """How strongly each concept is active: its mean magnitude over the samples where it is not zero (ours).
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (samples, concepts).
+
+    Returns
+    -------
+    numpy.ndarray
+        (concepts,); 0 for a concept that is never active.
+    """
     active = (activations != 0).sum(axis=0)  # (concepts,)
     return np.abs(activations).sum(axis=0, dtype=np.float64) / np.maximum(active, 1)
 
 
 def concept_stability(concepts: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """How well each concept is found again in other dictionaries: the cosine of its partner, averaged over them (ours)."""
+    """How well each concept is found again in other dictionaries: the cosine of its partner, averaged over them (ours).
+
+    Parameters
+    ----------
+    concepts : numpy.ndarray
+        (concepts, width).
+    others : sequence of numpy.ndarray
+        (concepts, width) each, such as those of other seeds; see `match`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (concepts,), at most 1; NaN for a concept without a partner in any of them.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they are of another width.
+    """
     if not len(others):
         raise ValueError("stability needs at least one other dictionary, such as that of another seed")
     for other in others:
@@ -71,6 +111,20 @@ def words_mentioned(words: Sequence[Words], top: np.ndarray, references: Sequenc
     """Do the two groundings agree: the share of a concept's words that its pictures' references mention (ours).
 
     It asks what the paper's CLIPScore of the grounding asks (section 4), and needs no judge, but knows no synonyms.
+
+    Parameters
+    ----------
+    words : sequence of Words
+        Of all concepts.
+    top : numpy.ndarray
+        (concepts, pictures) sample numbers, as from `ground_pictures`.
+    references : sequence of sequence of str
+        Reference captions of every sample.
+
+    Returns
+    -------
+    numpy.ndarray
+        (concepts,), mean over pictures and words, from 0 to 1; 0 for a concept without words.
     """
     mentioned = {int(row): set(words_in(" ".join(references[row]).lower())) for row in np.unique(top)}
     return np.array(
@@ -86,6 +140,17 @@ def overlaps(words: Sequence[Words]) -> np.ndarray:
 
     Paper, section 4: ``1 / (K - 1) * sum over l != k of |T_l and T_k| / |T_k|``, where T_k are the unique words of
     concept k. The mean over concepts is the dictionary's overlap; lower is better.
+
+    Parameters
+    ----------
+    words : sequence of Words
+        Of all concepts.
+
+    Returns
+    -------
+    numpy.ndarray
+        (concepts,), from 0 to 1; NaN for a concept without words (ours; the released code calls it 0), and for a single
+        concept.
     """
     sets = [set(concept.kept) for concept in words]
     shared = np.array([[len(own & other) for other in sets] for own in sets], dtype=float)  # (concepts, concepts)

@@ -52,7 +52,19 @@ class WordFilter:
         return rules | {name: digest(sorted(getattr(self, name))) for name in lists}
 
     def judge(self, word: str) -> str:
-        """Why a word may not ground a concept; empty if it may."""
+        """Why a word may not ground a concept; empty if it may.
+
+        Parameters
+        ----------
+        word : str
+            Without white space and marks. The case does not matter: "Thai" passes as "thai" does.
+
+        Returns
+        -------
+        str
+            "", "on the list of words to drop", "not letters", "too short", "function word" or
+            "not an English word".
+        """
         word = word.lower()
         if word in self.keep_words:
             return ""
@@ -67,7 +79,20 @@ class WordFilter:
         return "" if _frequency(word) >= self.min_frequency else "not an English word"
 
     def split(self, decoded: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-        """Divide decoded tokens into the words that ground a concept and the rest."""
+        """Divide decoded tokens into the words that ground a concept and the rest.
+
+        Parameters
+        ----------
+        decoded : list of str
+            Best first, as the tokenizer gives them, with or without marks of word starts.
+
+        Returns
+        -------
+        kept : list of str
+            In the same order, stripped, each word once: the first of "Dog", "dog" stays, with its case.
+        dropped : list of (str, str)
+            The others, each with the reason; with `kept` they account for every decoded token.
+        """
         marked = self.whole_words_only and any(text.startswith(WORD_STARTS) for text in decoded)
         kept, dropped, seen = [], [], set()
         for text in decoded:

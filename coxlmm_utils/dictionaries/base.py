@@ -152,6 +152,16 @@ def concept_change(dictionary: Dictionary, before: np.ndarray, after: np.ndarray
 
     The residual, which the dictionary does not reconstruct, stays. Removing concept k where V U reconstructs the states
     adds -v_k u_k.
+
+    Parameters
+    ----------
+    before, after : numpy.ndarray
+        Activations, (changes, concepts).
+
+    Returns
+    -------
+    Tensor
+        (changes, width), float32.
     """
     return torch.as_tensor(dictionary.reconstruct(after) - dictionary.reconstruct(before))
 

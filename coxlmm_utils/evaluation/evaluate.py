@@ -93,7 +93,6 @@ def evaluate(
 
     Parameters
     ----------
-    lmm : LMM
     states, tested : States
         To learn from, and of the test pictures: of the same token, layer and position.
     clip : ClipJudge

@@ -58,7 +58,6 @@ def grounding_quality(
 
     Parameters
     ----------
-    lmm : LMM
     states : States
         Of one token and layer.
     clip : ClipJudge

@@ -27,7 +27,6 @@ def random_words(
 
     Parameters
     ----------
-    lmm : LMM
     words : sequence of Words
         Of all concepts.
     layer : layer

@@ -39,6 +39,11 @@ def choose_n_concepts(table: pd.DataFrame) -> Choice:
     table : pandas.DataFrame
         From `sweep`, of one layer and lambda; rows of several seeds or tokens are averaged.
 
+    Returns
+    -------
+    Choice
+        With its value, and the rule and the numbers behind it.
+
     Raises
     ------
     ValueError
@@ -63,6 +68,11 @@ def choose_lam(table: pd.DataFrame) -> Choice:
     ----------
     table : pandas.DataFrame
         From `sweep`, of one layer and K; rows of several seeds or tokens are averaged.
+
+    Returns
+    -------
+    Choice
+        With its value, and the rule and the numbers behind it.
     """
     curve = _means(table, "lam")
     errors, active = curve["reconstruction_error"], curve["active"]
@@ -83,6 +93,11 @@ def choose_layer(table: pd.DataFrame) -> Choice:
     ----------
     table : pandas.DataFrame
         From `sweep`, of one K and lambda; rows of several seeds or tokens are averaged.
+
+    Returns
+    -------
+    Choice
+        With its value, and the rule and the numbers behind it.
 
     Raises
     ------

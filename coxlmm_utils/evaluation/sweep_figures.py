@@ -21,7 +21,25 @@ PANEL = (2.75, 2.4)  # inches
 def curves(
     table: pd.DataFrame, setting: str, measures: Sequence[str], choice: Choice | None = None, log: bool = False
 ) -> Figure:
-    """Measures against one setting, a panel each; the paper's Fig 11 is the relative error against K."""
+    """Measures against one setting, a panel each; the paper's Fig 11 is the relative error against K.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `sweep`.
+    setting : str
+        The column on the horizontal axis.
+    measures : sequence of str
+        Columns, a panel each.
+    choice : Choice, optional
+        Marked with a line.
+    log : bool, default False
+        Whether the horizontal axis is logarithmic.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     figure = new_figure(PANEL[0] * len(measures) + 0.2, PANEL[1] + 0.3, layout="constrained")
     panels = figure.subplots(1, len(measures), squeeze=False)[0]
     at = {value: value for value in table[setting].unique()}
@@ -60,7 +78,18 @@ def layers_beside_the_paper(table: pd.DataFrame, measure: str = "auc") -> Figure
 
 
 def shares(bank, n_words: int = 4) -> Figure:
-    """A shared dictionary: each concept's share of each token as a bar, and its words."""
+    """A shared dictionary: each concept's share of each token as a bar, and its words.
+
+    Parameters
+    ----------
+    bank : ConceptBank
+        Of joined states; see `join_states`.
+    n_words : int, default 4
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     table = token_shares(bank)
     order = np.argsort(table.max(axis=1).to_numpy(), kind="stable")  # bars are drawn from below
     figure = new_figure(7.2, 0.27 * len(table) + 1.2, layout="constrained")

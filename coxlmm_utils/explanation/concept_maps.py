@@ -50,7 +50,11 @@ class PatchMap:
         return f"PatchMap(concept {self.concept} by {self.way}, {rows} x {columns} image tokens)"
 
     def overlay(self, side: int = 448) -> Image.Image:
-        """The map laid over the picture, smoothly: what is not coloured has no share."""
+        """The map laid over the picture, smoothly: what is not coloured has no share.
+
+        Orange to yellow where the concept is seen, blue where values are negative, each as strong as its magnitude
+        beside the largest; faded where the model sees nothing of the picture. `side`: pixels of the longer side.
+        """
         return overlay(self.values, self.picture, self.box, side)
 
 

@@ -109,7 +109,20 @@ def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str
 def explanation_of(
     lmm: LMM, bank: ConceptBank, picture: Image.Image, generated: GeneratedCaption
 ) -> Explanation | None:
-    """The explanation of a generated caption, None if it lacks the token (paper section 3.5, arXiv 2406.08074)."""
+    """The explanation of a generated caption, None if it lacks the token (paper section 3.5, arXiv 2406.08074).
+
+    Parameters
+    ----------
+    lmm : LMM
+        The model that the bank was learned on.
+    picture : PIL.Image.Image
+    generated : GeneratedCaption
+        With the states of the bank's layer.
+
+    Returns
+    -------
+    Explanation or None
+    """
     step = find_token(lmm, generated.ids, bank.spellings)
     if step is None:
         return None
@@ -159,7 +172,17 @@ def explain_many(
 
 
 def generated_for(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[GeneratedCaption]:
-    """Captions generated just as those that the bank was learned from."""
+    """Captions generated just as those that the bank was learned from.
+
+    Parameters
+    ----------
+    pictures : list of PIL.Image.Image
+
+    Returns
+    -------
+    list of GeneratedCaption
+        With the states of the bank's layer.
+    """
     return generate_captions(lmm, pictures, [bank.layer], bank.prompt, bank.provenance["max_new_tokens"])
 
 

@@ -88,7 +88,25 @@ def maps_figure(
     masks: Sequence[np.ndarray] | None = None,
     scores: Sequence[Mapping[str, MaskScores]] | None = None,
 ) -> Figure:
-    """A row for each picture: the picture, then its maps laid over it (ours)."""
+    """A row for each picture: the picture, then its maps laid over it (ours).
+
+    Parameters
+    ----------
+    explained : sequence of Explanation
+        A row each.
+    concepts : sequence of int
+        The concept mapped in each row.
+    maps : sequence of mapping of str to numpy.ndarray
+        For each row, by the kind of map, (rows, columns) of image tokens.
+    boxes : sequence of tuple of float
+        What the maps of each row cover, in pixels of the picture.
+    masks, scores : sequence, optional
+        The true places, outlined, and how well each map finds them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     n, columns = len(explained), 1 + len(MAPS)
     figure = new_figure(PANEL * columns + 0.1, n * (PANEL + HEAD + FOOT) + KEY)
     put_text(figure, 0.05, 0.12, KEYS[masks is not None], fontsize=9, color=QUIET)

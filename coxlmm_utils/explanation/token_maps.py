@@ -63,7 +63,6 @@ def gradient_times_input(lmm: LMM, explained: Explanation) -> np.ndarray:
 
     Parameters
     ----------
-    lmm : LMM
     explained : Explanation
 
     Returns
@@ -98,7 +97,6 @@ def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int =
 
     Parameters
     ----------
-    lmm : LMM
     explained : Explanation
     span : int, default 3
         Side of the square, in cells of the grid over what the model sees of the picture; about as much as is sought, since

@@ -126,7 +126,6 @@ def inspect(
 
     Parameters
     ----------
-    lmm : LMM
     picture : PIL.Image.Image
     token : str or sequence of str, optional
         The target word, or several spellings of it. Default: the first word of the caption that has a meaning of its

@@ -32,7 +32,6 @@ def prompt_states(
 
     Parameters
     ----------
-    lmm : LMM
     images : CaptionedImages
     prompts : str or sequence of str
         One for all pictures, or one for each.

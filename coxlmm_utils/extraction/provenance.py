@@ -37,6 +37,14 @@ class HasProvenance:
 def require_same(first: HasProvenance, second: HasProvenance, *fields: str, names: tuple[str, str]) -> None:
     """Refuse two that differ in a field of their provenance; `names` says what they are.
 
+    Parameters
+    ----------
+    first, second : HasProvenance
+    *fields : str
+        Of the provenance, in the order in which they are checked.
+    names : tuple of str
+        What the two are called in the message.
+
     Raises
     ------
     ValueError

@@ -113,6 +113,20 @@ def curves(
 
     Deletion begins with the state as it is. Insertion begins with no concept, only with what the dictionary does not
     reconstruct. The order is that of activation, largest first, or random; both over the sample's active concepts only.
+
+    Parameters
+    ----------
+    states : States
+        Of the bank's model, token, layer and position.
+    controls : int, default 2
+        Random orders per sample.
+    seed : int, default 0
+    batch_size : int, default 32
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each sample, curve, order and number of concepts.
     """
     _check(lmm, bank, states, controls=controls)
     rows = []

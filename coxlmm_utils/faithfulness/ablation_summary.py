@@ -122,7 +122,24 @@ def ablation_answers(bank, table: pd.DataFrame) -> Answers:
 
 
 def areas(table: pd.DataFrame, measure: str = "caption", level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """The areas under deletion and insertion curves, with intervals over samples (ours)."""
+    """The areas under deletion and insertion curves, with intervals over samples (ours).
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `curves`.
+    measure : str, default "caption"
+        The column under whose curve the area is taken.
+    level : float, default 0.95
+        Of the intervals.
+    seed : int, default 0
+        Of the bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each curve and order, and their difference.
+    """
     draws = ["curve", "sample", "order", "draw"]
     by_draw = {
         name: np.trapezoid(points[measure], points["share"]) for name, points in table.groupby(draws, sort=False)

@@ -235,7 +235,21 @@ def words_without_picture(
 
 
 def means_by_condition(table: pd.DataFrame, measure: str, seed: int = 0) -> dict[str, Mean]:
-    """The mean of one measure under each condition, with its interval over samples (ours)."""
+    """The mean of one measure under each condition, with its interval over samples (ours).
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `visual_dependence`.
+    measure : str
+        One of its columns.
+    seed : int, default 0
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict of str to Mean
+    """
     return {
         condition: bootstrap_mean(rows[measure], seed=seed)
         for condition, rows in table.groupby("condition", sort=False)

@@ -46,7 +46,6 @@ def recover_factors(
 
     Parameters
     ----------
-    lmm : LMM
     states : States
         Of one subject's pages at one layer, to learn from and to match on.
     held_out : States

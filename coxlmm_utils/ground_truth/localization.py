@@ -34,7 +34,24 @@ def concept_of(values: Sequence[Value | None], factors: Factors, object: str) ->
 def score_maps(
     lmm: LMM, bank: ConceptBank, values: Sequence[Value | None], numbers: Sequence[int], seed: int = 0
 ) -> pd.DataFrame:
-    """How well each kind of map finds the object that a concept is of (ours)."""
+    """How well each kind of map finds the object that a concept is of (ours).
+
+    Parameters
+    ----------
+    bank : ConceptBank
+        Of the picture book.
+    values : sequence of (str, str) or None
+        The factor value that each concept recovers; None for a concept that is of no object.
+    numbers : sequence of int
+        Pages, by number.
+    seed : int, default 0
+        Of the random map.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each page, concept and kind of map.
+    """
     bank.check_model(lmm)
     rows = []
     for number in tqdm(numbers, desc="mapping", unit="pages"):

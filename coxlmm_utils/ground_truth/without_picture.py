@@ -23,7 +23,22 @@ DOTS = (  # the same where conditions have no order
 
 
 def best_values(activations: np.ndarray, prefixes: Sequence[str], pages: Sequence[Factors]) -> list[Value]:
-    """Per concept the factor value that it recovers best, by AUC: (factor, value)."""
+    """Per concept the factor value that it recovers best, by AUC: (factor, value).
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (samples, concepts).
+    prefixes : sequence of str
+        What precedes the token in each sample's caption.
+    pages : sequence of Factors
+        Of the samples.
+
+    Returns
+    -------
+    list of (str, str)
+        Factor and value for each concept.
+    """
     scores = {value: auc for value, (auc, _) in _unnamed_aucs(activations, prefixes, pages).items()}
     return [list(scores)[best] for best in np.array(list(scores.values())).argmax(0)]
 
@@ -78,6 +93,15 @@ def recovery_falls(table: pd.DataFrame) -> Figure:
 
     A dot or a thin line per concept, in its factor's colour; the mean over concepts in black. The right panel ends with
     the pictures as they are, since a knockout from the bank's layer on changes nothing.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `recovery_without_picture`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     scores = table.pivot(index="concept", columns="condition", values="auc")
     names = list(dict.fromkeys(table["condition"]))

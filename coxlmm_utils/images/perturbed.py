@@ -29,7 +29,16 @@ def blank_images(images: CaptionedImages) -> CaptionedImages:
 
 
 def blurred_images(images: CaptionedImages, sigma: float = 0.1) -> CaptionedImages:
-    """Every picture under a Gaussian blur, `sigma` as a share of its shorter side: colours stay, shapes go."""
+    """Every picture under a Gaussian blur, `sigma` as a share of its shorter side: colours stay, shapes go.
+
+    Parameters
+    ----------
+    sigma : float, default 0.1
+
+    Returns
+    -------
+    CaptionedImages
+    """
     if not 0 < sigma < np.inf:
         raise ValueError(f"a blur of sigma={sigma} is none: give a share of the shorter side, such as 0.1.")
     return _perturbed(images, partial(_blurred, float(sigma)), f"blurred-{float(sigma)!r}")
@@ -40,6 +49,16 @@ def masked_images(images: CaptionedImages, share: float = 0.5, side: float = 1 /
 
     `side` is that of a patch, as a share of the picture's shorter side; patches at the right and lower edge may be
     narrower. Which patches are grey depends on the seed and on the picture's id and size only.
+
+    Parameters
+    ----------
+    share : float, default 0.5
+    side : float, default 1/8
+    seed : int, default 0
+
+    Returns
+    -------
+    CaptionedImages
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share={share} of the patches cannot be grey: give 0 to 1.")

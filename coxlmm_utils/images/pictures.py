@@ -35,7 +35,19 @@ AVERAGED = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")  # modes that can be redu
 
 
 def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.Image:
-    """A new RGB picture of any image: upright, transparent parts on white, at most `max_side` large (ours)."""
+    """A new RGB picture of any image: upright, transparent parts on white, at most `max_side` large (ours).
+
+    Parameters
+    ----------
+    image : PIL.Image.Image or numpy.ndarray
+        Of any mode; an array of shape (height, width) or (height, width, 3 or 4).
+    max_side : int
+        Pixels of the longer side, at most.
+
+    Returns
+    -------
+    PIL.Image.Image
+    """
     image = _from_array(image) if isinstance(image, np.ndarray) else image
     if not isinstance(image, Image.Image):
         raise TypeError(
@@ -51,7 +63,23 @@ def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.I
 
 
 def open_picture(path: str | Path, max_side: int = MAX_SIDE) -> Image.Image:
-    """Read a picture file whole, as RGB (ours)."""
+    """Read a picture file whole, as RGB (ours).
+
+    Parameters
+    ----------
+    path : str or Path
+    max_side : int
+        Pixels of the longer side, at most.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    OSError
+        If there is no file, or it is no picture that can be read.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no picture file {path}")

@@ -29,6 +29,10 @@ def attention_knockout(lmm: LMM, layer: int) -> Iterator[None]:
     layer : int
         0 to `lmm.n_layers`.
 
+    Yields
+    ------
+    None
+
     Raises
     ------
     ValueError

@@ -82,6 +82,20 @@ def generate_batch(
     """Generate a caption for each picture, greedily, and keep the last position's state at every step.
 
     `stop` is asked at each step with a row's number and its tokens so far whether the row may end there.
+
+    Parameters
+    ----------
+    pictures : sequence of PIL.Image.Image
+    layers : sequence of layer, default ()
+        Whose states are kept.
+    prompt : str or sequence of str, optional
+        One for all, or one per picture. Default: the LMM's own.
+    max_new_tokens : int, default 40
+    stop : callable, optional
+
+    Returns
+    -------
+    GeneratedBatch
     """
     batch = lmm.inputs(pictures, prompt)
     prompt_width = batch["input_ids"].shape[1]
@@ -168,6 +182,21 @@ def teacher_forced_batch(
     """The states (batch, n), counted as in `GeneratedCaption`, behind given captions, by one teacher-forced pass.
 
     For each layer (batch, n, width) on the CPU, in the model's precision.
+
+    Parameters
+    ----------
+    pictures : sequence of PIL.Image.Image
+    captions : sequence of sequence of int
+        Token ids, one caption per picture.
+    states : Tensor
+        (batch, n), which states of each caption.
+    layers : sequence of layer
+    prompt : str or sequence of str, optional
+        Default: the LMM's own.
+
+    Returns
+    -------
+    dict of layer to Tensor
     """
     batch = lmm.inputs(pictures, prompt, continuations=captions)
     prompt_width = batch["input_ids"].shape[1] - max(map(len, captions))
@@ -248,6 +277,17 @@ def find_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str], finished:
 
     Any of its spellings counts, as a whole word, in any case. While the caption is not finished, a word at its very end
     does not count: it may still grow.
+
+    Parameters
+    ----------
+    ids : sequence of int
+        The caption's tokens.
+    spellings : sequence of str
+    finished : bool, default True
+
+    Returns
+    -------
+    int or None
     """
     # The word is sought in the decoded text, not its pieces among the ids: a word has different pieces at different
     # places (with a mark of its start, in parts, in bytes), and they also begin longer words ("car" in "cart").

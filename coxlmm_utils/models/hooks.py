@@ -17,7 +17,24 @@ NAMED_POSITIONS = ("all", "generated", "last_prompt")
 
 @contextmanager
 def hook(lmm: LMM, layer: Layer, act: Act) -> Iterator[None]:
-    """Let `act` see the stream at a layer whenever the model runs, and change it if it returns another."""
+    """Let `act` see the stream at a layer whenever the model runs, and change it if it returns another.
+
+    Parameters
+    ----------
+    layer : layer
+        0..n_layers, or "norm".
+    act : callable
+        From the stream, (batch, positions, width), to another one of that shape, or to None to leave it.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer.
+    """
     lmm.check_layer(layer)
     if layer == 0:
         handle = lmm.layers[0].register_forward_pre_hook(_before(act), with_kwargs=True)
@@ -37,6 +54,17 @@ def capture(
     Of each row the last position is kept, (batch, width), in `generate` the one that predicts the next token; or those
     of a LongTensor (batch,) or (batch, n), (batch, n, width); or "all". A capture opened inside an `add` sees the added
     vector at that layer; one opened around it does not.
+
+    Parameters
+    ----------
+    layers : iterable of layer
+        0..n_layers, or "norm".
+    positions : LongTensor or "all", optional
+        Default: the last position.
+
+    Yields
+    ------
+    dict of layer to list of Tensor
     """
     if isinstance(positions, str) and positions != "all":
         raise ValueError(f'positions={positions!r} is not known: give one for each row, "all", or nothing.')

@@ -13,7 +13,18 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels o
 
 
 def image_tokens(lmm: LMM, batch: BatchFeature | dict) -> Tensor:
-    """Which positions of a model's inputs are image tokens: bool (batch, positions); a ValueError if there are none."""
+    """Which positions of a model's inputs are image tokens: bool (batch, positions); a ValueError if there are none.
+
+    Parameters
+    ----------
+    batch : BatchFeature or dict
+        From `LMM.inputs`.
+
+    Returns
+    -------
+    BoolTensor
+        (batch, positions).
+    """
     is_image = batch["input_ids"] == getattr(lmm.model.config, "image_token_id", -1)
     if not is_image.any():
         raise ValueError(f"the inputs of {lmm.name} hold no image tokens: give whole inputs, of a model that has them.")
@@ -26,6 +37,15 @@ def image_grid(lmm: LMM, batch: BatchFeature) -> tuple[int, int]:
     There has to be one token for each patch (LLaVA-1.5, PaliGemma) or each square of patches (Qwen-VL, Gemma 3) of one
     whole picture, else a ValueError says so: tiles (LLaVA-NeXT, InternVL) overlap, and what queries make of a picture
     (BLIP-2, Idefics2) has no place in it.
+
+    Parameters
+    ----------
+    batch : BatchFeature
+        Inputs for one picture, from `LMM.inputs`.
+
+    Returns
+    -------
+    rows, columns : int
     """
     n, grid = int(image_tokens(lmm, batch).sum()), _patches(lmm, batch)
     side = isqrt(prod(grid) // n)  # of the square of patches that a token stands for

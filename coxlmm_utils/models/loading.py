@@ -118,7 +118,6 @@ def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
 
     Parameters
     ----------
-    lmm : LMM
     seed : int, default 0
         Of the weights. Torch's global random numbers go on as if nothing was drawn.
 
