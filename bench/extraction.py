@@ -81,8 +81,8 @@ def speeds() -> dict:
             taken = function(lmm, images[:count])
             if number:
                 seconds[function].append(taken)
-    found = {function: count / statistics.median(seconds[function]) for function, count in counts.items()}
-    return {"generate": found[generate_alone], "ours": found[ours], "released_loop": found[released_loop]}
+    result = {function: count / statistics.median(seconds[function]) for function, count in counts.items()}
+    return {"generate": result[generate_alone], "ours": result[ours], "released_loop": result[released_loop]}
 
 
 def in_memory(n: int):
@@ -138,9 +138,9 @@ def _extraction(folder: Path) -> list[str]:
 
 def _contents(folder: Path) -> dict:
     """What all blocks hold."""
-    found = {path.name: path.read_text() for path in folder.glob("*/*/*-*.json")}
+    result = {path.name: path.read_text() for path in folder.glob("*/*/*-*.json")}
     states = {path.name: load_file(path) for path in folder.glob("*/*/*.safetensors")}
-    return found | {name: {key: value.tolist() for key, value in each.items()} for name, each in states.items()}
+    return result | {name: {key: value.tolist() for key, value in item.items()} for name, item in states.items()}
 
 
 def only(task: str, argument: str) -> None:
@@ -170,14 +170,14 @@ def main() -> None:
     if options.only:
         only(*options.only)
         return
-    found = speeds()
-    keep("extraction", found, options.out)
-    found |= {"peak_mb_1000": peak_alone(1000), "peak_mb_4000": peak_alone(4000)} | killed_and_resumed()
-    keep("extraction", found, options.out)
-    for name, value in found.items():
+    result = speeds()
+    keep("extraction", result, options.out)
+    result |= {"peak_mb_1000": peak_alone(1000), "peak_mb_4000": peak_alone(4000)} | killed_and_resumed()
+    keep("extraction", result, options.out)
+    for name, value in result.items():
         print(f"extraction.{name:28} {value if isinstance(value, (bool, int)) else round(value, 1)}")
-    print(f"\nours takes {found['generate'] / found['ours'] - 1:+.1%} of generate's time more, ", end="")
-    print(f"and is {found['ours'] / found['released_loop']:.1f} times as fast as the released loop")
+    print(f"\nours takes {result['generate'] / result['ours'] - 1:+.1%} of generate's time more, ", end="")
+    print(f"and is {result['ours'] / found['released_loop']:.1f} times as fast as the released loop")
 
 
 if __name__ == "__main__":

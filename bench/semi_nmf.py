@@ -1,8 +1,8 @@
-"""Semi-NMF against its rivals, on three cases: `make bench` prints one table and writes build/bench.json.
+"""Semi-NMF against other solvers, on three cases: `make bench` prints one table and writes build/bench.json.
 
     picturebook   states of the 1,200 "dog" pages at the gallery's layer, 16 concepts
     planted       3,000 x 4,096, made of 20 concepts and noise
-    digits        scikit-learn's bundled digits, 20 concepts, 300 rounds at most
+    digits        scikit-learn's bundled digits, 20 concepts, 300 iterations at most
 
 All minimise ||Z - V U||_F^2 + 2 * sum(V), V >= 0, rows of U in the unit ball: lambda 2 is scikit-learn's alpha 1, as the
 released code of the paper leaves it. Each system runs alone in a process of its own, with the same number of threads.
@@ -30,7 +30,7 @@ import torch
 from measuring import RESULTS, keep, peak_mb
 
 LAM = 2.0
-CASES = {"picturebook": (16, 5000), "planted": (20, 5000), "digits": (20, 300)}  # concepts, most rounds
+CASES = {"picturebook": (16, 5000), "planted": (20, 5000), "digits": (20, 300)}  # concepts, most iterations
 SYSTEMS = ("ours", "sklearn", "overcomplete", "overcomplete_mu")
 
 
@@ -83,9 +83,9 @@ def fit_ours(Z: np.ndarray, n_concepts: int, max_iter: int) -> dict:
     fitted = SemiNMF(n_concepts, lam=LAM, max_iter=max_iter).fit(Z)
     seconds, memory = time.perf_counter() - begin, peak_mb() - before
     floor = floor_seconds(Z, n_concepts, fitted.n_running_)
-    found = {"U": fitted.components_, "V": fitted.activations_, "rounds": fitted.n_iter_, "floor_seconds": floor}
-    found |= {"seconds": seconds, "memory_mb": memory, "curve": curve}
-    return found | {"start_rounds": sum(fitted.n_running_)}
+    result = {"U": fitted.components_, "V": fitted.activations_, "iterations": fitted.n_iter_, "floor_seconds": floor}
+    result |= {"seconds": seconds, "memory_mb": memory, "curve": curve}
+    return result | {"restart_iterations": sum(fitted.n_running_)}
 
 
 def floor_seconds(Z: np.ndarray, n_concepts: int, n_running: list[int]) -> float:
@@ -121,7 +121,7 @@ def fit_sklearn(Z: np.ndarray, n_concepts: int, max_iter: int) -> dict:
     before, begin = peak_mb(reset=True), time.perf_counter()
     V = learner.fit_transform(Z)
     seconds, memory = time.perf_counter() - begin, peak_mb() - before
-    return {"U": learner.components_, "V": V, "rounds": learner.n_iter_, "seconds": seconds, "memory_mb": memory}
+    return {"U": learner.components_, "V": V, "iterations": learner.n_iter_, "seconds": seconds, "memory_mb": memory}
 
 
 def fit_overcomplete(Z: np.ndarray, n_concepts: int, max_iter: int, solver: str = "pgd") -> dict:
@@ -134,7 +134,7 @@ def fit_overcomplete(Z: np.ndarray, n_concepts: int, max_iter: int, solver: str 
     before, begin = peak_mb(reset=True), time.perf_counter()
     V, U = learner.fit(torch.from_numpy(Z))
     seconds, memory = time.perf_counter() - begin, peak_mb() - before
-    return {"U": U.numpy(), "V": V.numpy(), "rounds": None, "seconds": seconds, "memory_mb": memory}
+    return {"U": U.numpy(), "V": V.numpy(), "iterations": None, "seconds": seconds, "memory_mb": memory}
 
 
 def measure(case: str, system: str) -> dict:
@@ -146,9 +146,9 @@ def measure(case: str, system: str) -> dict:
         "overcomplete": fit_overcomplete,
         "overcomplete_mu": partial(fit_overcomplete, solver="mu"),  # multiplicative updates: no penalty at all
     }
-    found = fits[system](Z, n_concepts, max_iter)
-    reached = objective(Z.astype(float), found.pop("U"), found.pop("V"))
-    return found | {"objective": reached, "states_mb": Z.nbytes / 2**20}
+    result = fits[system](Z, n_concepts, max_iter)
+    reached = objective(Z.astype(float), result.pop("U"), result.pop("V"))
+    return result | {"objective": reached, "states_mb": Z.nbytes / 2**20}
 
 
 def measured_alone(case: str, system: str, threads: int) -> dict:
@@ -179,13 +179,13 @@ def table(results: dict) -> pd.DataFrame:
     rows = []
     for case, systems in results.items():
         ours = systems["ours"]["seconds"]
-        for system, found in systems.items():
-            row = {"case": case, "system": system, "seconds": found.get("seconds", np.nan)}
+        for system, result in systems.items():
+            row = {"case": case, "system": system, "seconds": result.get("seconds", np.nan)}
             row["ratio"] = row["seconds"] / ours
-            row["objective"] = found.get("objective", np.nan)
+            row["objective"] = result.get("objective", np.nan)
             row["above ours"] = row["objective"] / systems["ours"]["objective"] - 1
-            row["to sklearn's"], row["floor"] = found.get("seconds_to_sklearn"), found.get("floor_seconds")
-            rows.append(row | {"peak MB": found.get("memory_mb"), "rounds": found.get("rounds")})
+            row["to sklearn's"], row["floor"] = result.get("seconds_to_sklearn"), result.get("floor_seconds")
+            rows.append(row | {"peak MB": result.get("memory_mb"), "iterations": result.get("iterations")})
     return pd.DataFrame(rows).set_index(["case", "system"])
 
 

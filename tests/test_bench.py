@@ -44,10 +44,10 @@ def test_planted_states_are_made_of_their_concepts():
 @pytest.mark.filterwarnings("ignore:Semi-NMF has not converged")
 def test_ours_is_timed_with_its_curve_and_floor():
     Z = bench.planted(samples=100, width=30, concepts=3)
-    found = bench.fit_ours(Z, n_concepts=3, max_iter=50)
-    times, values = zip(*found["curve"])
-    assert 0 < times[-1] <= found["seconds"] and 0 < found["floor_seconds"]
-    reached = bench.objective(Z.astype(float), found["U"], found["V"])
+    result = bench.fit_ours(Z, n_concepts=3, max_iter=50)
+    times, values = zip(*result["curve"])
+    assert 0 < times[-1] <= result["seconds"] and 0 < result["floor_seconds"]
+    reached = bench.objective(Z.astype(float), result["U"], result["V"])
     assert min(values) == pytest.approx(reached, rel=1e-4)
 
 

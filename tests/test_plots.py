@@ -35,10 +35,10 @@ def shown(figure) -> Image.Image:
 def test_a_chart_is_shown_as_png_of_few_colours_that_nobody_tells_from_the_drawing():
     figure, buffer = chart(), BytesIO()
     figure.savefig(buffer, format="png")
-    found = shown(figure)
-    assert found.format == "PNG" and found.mode == "P" and len(found.getcolors()) <= MAX_COLOURS
-    change = np.abs(np.asarray(found.convert("RGB"), float) - np.asarray(Image.open(buffer).convert("RGB")))
-    assert change.max() <= MAX_CHANGE and found.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    result = shown(figure)
+    assert result.format == "PNG" and result.mode == "P" and len(result.getcolors()) <= MAX_COLOURS
+    change = np.abs(np.asarray(result.convert("RGB"), float) - np.asarray(Image.open(buffer).convert("RGB")))
+    assert change.max() <= MAX_CHANGE and result.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_pictures_are_shown_as_jpeg():

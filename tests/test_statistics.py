@@ -30,16 +30,16 @@ def test_two_values_by_hand():
 
 def test_the_interval_is_that_of_the_normal_law_where_there_are_many():
     values = np.random.default_rng(0).standard_normal(400)
-    found, half = bootstrap_mean(values), 1.96 * values.std() / 20
-    assert found.value == pytest.approx(values.mean())
-    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), abs=0.1 * half)
+    result, half = bootstrap_mean(values), 1.96 * values.std() / 20
+    assert result.value == pytest.approx(values.mean())
+    assert (result.low, result.high) == pytest.approx((result.value - half, result.value + half), abs=0.1 * half)
     narrower = bootstrap_mean(values, level=0.5)
-    assert found.low < narrower.low < narrower.high < found.high
+    assert result.low < narrower.low < narrower.high < result.high
 
 
 def test_missing_values_are_left_out_and_counted():
-    found = bootstrap_mean([np.nan, 0, 1, np.nan, np.nan])
-    assert found == Mean(0.5, 0, 1, n=2, n_missing=3)
+    result = bootstrap_mean([np.nan, 0, 1, np.nan, np.nan])
+    assert result == Mean(0.5, 0, 1, n=2, n_missing=3)
 
 
 def test_the_same_seed_gives_the_same_interval():
@@ -52,8 +52,8 @@ def test_the_same_seed_gives_the_same_interval():
 def test_equal_values_have_an_interval_of_no_width(value):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = bootstrap_mean([value] * 7)
-    assert (found.value, found.low, found.high) == pytest.approx((value, value, value))
+        result = bootstrap_mean([value] * 7)
+    assert (result.value, result.low, result.high) == pytest.approx((value, value, value))
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_a_share_by_hand():
     low = 0.025 ** (1 / 16)
     assert share_of([True] * 16) == Mean(1, pytest.approx(low), 1, 16)
     assert share_of([0] * 16) == Mean(0, 0, pytest.approx(1 - low), 16)
-    one = 1 - np.sqrt(0.975)
-    assert share_of(np.array([1, 0])) == Mean(0.5, pytest.approx(one), pytest.approx(1 - one), 2)
+    single = 1 - np.sqrt(0.975)
+    assert share_of(np.array([1, 0])) == Mean(0.5, pytest.approx(single), pytest.approx(1 - single), 2)
     assert share_of([True], level=0.8) == Mean(1, pytest.approx(0.1), 1, 1)
 
 
@@ -138,9 +138,9 @@ def test_the_difference_is_ours_minus_the_other():
 
 
 def test_the_options_of_the_interval_are_passed_on():
-    found = compare(SCORES, "ours", 60, 0.8, 3).loc["words", ["low", "high"]].tolist()
+    result = compare(SCORES, "ours", 60, 0.8, 3).loc["words", ["low", "high"]].tolist()
     mean = bootstrap_mean(np.subtract(SCORES["ours"], SCORES["words"]), 60, 0.8, 3)
-    assert found == [mean.low, mean.high]
+    assert result == [mean.low, mean.high]
 
 
 def test_pictures_without_a_score_are_left_out_pair_by_pair():

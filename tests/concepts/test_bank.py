@@ -160,8 +160,8 @@ def test_a_loaded_bank_equals_the_saved_one(bank, saved, states):
     for name in ("words", "ids", "captions", "provenance"):
         assert getattr(loaded, name) == getattr(bank, name)
     for name in ("concepts", "activations", "top"):
-        ours, theirs = getattr(bank, name), getattr(loaded, name)
-        assert np.array_equal(ours, theirs) and ours.dtype == theirs.dtype
+        ours, second = getattr(bank, name), getattr(loaded, name)
+        assert np.array_equal(ours, second) and ours.dtype == second.dtype
     assert loaded.thumbnails.keys() == bank.thumbnails.keys()
     assert all(loaded.thumbnails[id].tobytes() == bank.thumbnails[id].tobytes() for id in bank.thumbnails)
     assert np.array_equal(loaded.project(states.Z), bank.activations)
@@ -195,8 +195,8 @@ def test_a_loaded_dictionary_is_the_saved_one(llava, states, tmp_path, settings)
     assert type(loaded.dictionary) is type(settings) and repr(loaded.dictionary) == repr(settings)
     assert loaded.dictionary.get_params() == settings.get_params()
     for name in settings.learned:
-        ours, theirs = getattr(bank.dictionary, name), getattr(loaded.dictionary, name)
-        assert type(ours) is type(theirs) and np.array_equal(ours, theirs)
+        ours, second = getattr(bank.dictionary, name), getattr(loaded.dictionary, name)
+        assert type(ours) is type(second) and np.array_equal(ours, second)
     assert np.array_equal(loaded.project(states.Z), bank.activations)
     assert repr(loaded) == repr(bank)
 

@@ -70,8 +70,8 @@ def check_layout(figure: Figure) -> None:
     shown += [axes.images[0].get_window_extent(renderer) for axes in figure.axes]
     for box in shown:
         assert 0 <= box.x0 and box.x1 <= figure.bbox.width and 0 <= box.y0 and box.y1 <= figure.bbox.height
-    for one, other in combinations(shown, 2):
-        common = Bbox.intersection(one, other)
+    for single, other in combinations(shown, 2):
+        common = Bbox.intersection(single, other)
         assert common is None or min(common.width, common.height) < 1  # they may touch
 
 

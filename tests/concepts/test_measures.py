@@ -34,9 +34,9 @@ def test_stability_is_the_cosine_of_the_partner_averaged_over_the_others():
 
 
 def test_a_concept_without_a_partner_is_not_counted():
-    concepts, one = np.eye(3)[:2], np.array([[0.0, 0, 1], [1, 1, 0]])
-    assert np.isnan(concept_stability(concepts, [one[1:] - [0, 0.5, 0]])[1])
-    assert concept_stability(concepts, [one[1:] - [0, 0.5, 0], concepts])[1] == 1
+    concepts, single = np.eye(3)[:2], np.array([[0.0, 0, 1], [1, 1, 0]])
+    assert np.isnan(concept_stability(concepts, [single[1:] - [0, 0.5, 0]])[1])
+    assert concept_stability(concepts, [single[1:] - [0, 0.5, 0], concepts])[1] == 1
 
 
 def test_what_stability_cannot_be_of_is_said():

@@ -12,8 +12,8 @@ def words(*lists):
 
 
 def test_by_hand():
-    found = overlaps(words("dog brown", "dog cat bird fish", "red"))
-    assert found == pytest.approx([(1 / 2) / 2, (1 / 4) / 2, 0])
+    result = overlaps(words("dog brown", "dog cat bird fish", "red"))
+    assert result == pytest.approx([(1 / 2) / 2, (1 / 4) / 2, 0])
 
 
 def test_a_repeated_word_counts_once():
@@ -25,8 +25,8 @@ def test_same_words_overlap_wholly():
 
 
 def test_no_words_is_no_number():
-    found = overlaps(words("", "dog"))
-    assert np.isnan(found[0]) and found[1] == 0
+    result = overlaps(words("", "dog"))
+    assert np.isnan(result[0]) and result[1] == 0
 
 
 def test_a_single_concept_overlaps_with_none():

@@ -31,9 +31,9 @@ def test_optimal_for_concepts_nearly_alike(cosine, lam):
 
 def test_agrees_with_scikit_learn_to_1e_5():
     Z, U = planted(samples=60, concepts=6)
-    theirs = sparse_encode(Z, U, algorithm="lasso_cd", alpha=1.0, positive=True, max_iter=100_000)
+    second = sparse_encode(Z, U, algorithm="lasso_cd", alpha=1.0, positive=True, max_iter=100_000)
     ours = solved(Z, U, lam=2.0)[0].numpy()
-    assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
+    assert np.linalg.norm(ours - second) <= 1e-5 * np.linalg.norm(second)
 
 
 def test_blocks_give_the_same(monkeypatch):

@@ -207,8 +207,8 @@ def test_one_seed_one_answer(Z):
 @pytest.mark.parametrize("lam", [0.2, 1.0, 4.0])
 def test_transform_equals_scikit_learn(lam):
     Z, U = planted(concepts=5)
-    theirs = sparse_encode(Z, U, algorithm="lasso_cd", alpha=lam / 2, positive=True, max_iter=100_000)
-    assert SemiNMF.from_components(U, lam=lam).transform(Z) == pytest.approx(theirs, abs=1e-5)
+    other_own = sparse_encode(Z, U, algorithm="lasso_cd", alpha=lam / 2, positive=True, max_iter=100_000)
+    assert SemiNMF.from_components(U, lam=lam).transform(Z) == pytest.approx(other_own, abs=1e-5)
 
 
 def test_activations_of_the_fit_are_those_of_transform(Z, fitted):

@@ -93,8 +93,8 @@ def f1_by_hand(scorer: BERTScorer, candidate: str, reference: str) -> float:
     def vectors(text):
         tokens = scorer._tokenizer(text, return_tensors="pt")
         with torch.no_grad():
-            found = scorer._model(**tokens).last_hidden_state[0]
-        return torch.nn.functional.normalize(found, dim=-1)
+            result = scorer._model(**tokens).last_hidden_state[0]
+        return torch.nn.functional.normalize(result, dim=-1)
 
     similar = vectors(candidate) @ vectors(reference).T
     precision, recall = similar.max(dim=1).values[1:-1].mean(), similar.max(dim=0).values[1:-1].mean()
@@ -107,9 +107,9 @@ def f1_by_hand(scorer: BERTScorer, candidate: str, reference: str) -> float:
 def test_equal_to_the_library_called_by_hand(tmp_path):
     library = BERTScorer(str(tiny_bert(tmp_path, model_max_length=PLACES)), num_layers=2, device="cpu")
     expected = library.score(CANDIDATES, REFERENCES)[2]
-    found = load(tmp_path).f1(CANDIDATES, REFERENCES)
-    assert found.shape == (3,) and np.ptp(found) > 0.01
-    assert found == pytest.approx(expected.numpy(), abs=1e-6)
+    result = load(tmp_path).f1(CANDIDATES, REFERENCES)
+    assert result.shape == (3,) and np.ptp(result) > 0.01
+    assert result == pytest.approx(expected.numpy(), abs=1e-6)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
@@ -140,15 +140,15 @@ def test_neither_order_nor_company_matters(judge):
 
 
 def test_no_text_is_no_number(judge):
-    found = judge.f1(["", "snow", " ", "snow", "snow"], [["snow"], [], ["snow"], ["", "snow"], ["", "  "]])
-    assert np.isnan(found).tolist() == [True, True, True, False, True]
-    assert found[3] == pytest.approx(1)
+    result = judge.f1(["", "snow", " ", "snow", "snow"], [["snow"], [], ["snow"], ["", "snow"], ["", "  "]])
+    assert np.isnan(result).tolist() == [True, True, True, False, True]
+    assert result[3] == pytest.approx(1)
     assert judge.f1([], []).shape == (0,)
 
 
 def test_references_may_be_tuples(judge):
-    found = judge.f1(tuple(CANDIDATES), tuple(tuple(texts) for texts in REFERENCES))
-    assert found == pytest.approx(judge.f1(CANDIDATES, REFERENCES))
+    result = judge.f1(tuple(CANDIDATES), tuple(tuple(texts) for texts in REFERENCES))
+    assert result == pytest.approx(judge.f1(CANDIDATES, REFERENCES))
 
 
 def test_references_that_are_not_a_list_for_each_are_refused(judge):

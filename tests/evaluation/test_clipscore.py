@@ -65,10 +65,10 @@ def test_score_is_the_cosine_times_two_and_a_half_and_never_negative():
 
 
 def test_all_pictures_with_all_texts(judge, pictures):
-    seen, said = judge.encode_pictures(pictures[:3]), judge.encode_texts(TEXTS)
-    table = clip_score(seen[:, None], said)
+    seen, mentioned = judge.encode_pictures(pictures[:3]), judge.encode_texts(TEXTS)
+    table = clip_score(seen[:, None], mentioned)
     assert table.shape == (3, 4)
-    assert table[2, 1].item() == pytest.approx(clip_score(seen[2:3], said[1:2]).item(), abs=1e-6)
+    assert table[2, 1].item() == pytest.approx(clip_score(seen[2:3], mentioned[1:2]).item(), abs=1e-6)
 
 
 # Vectors
@@ -85,14 +85,14 @@ def test_neither_batch_size_nor_order_matters(judge, pictures):
     assert (all_at_once[0] - all_at_once[1]).abs().max() > 1e-3
     torch.testing.assert_close(judge.encode_pictures(pictures[:5], batch_size=2), all_at_once, rtol=0, atol=1e-5)
     torch.testing.assert_close(judge.encode_pictures(pictures[4::-1]), all_at_once.flip(0), rtol=0, atol=1e-5)
-    said = judge.encode_texts(TEXTS)
-    torch.testing.assert_close(judge.encode_texts(TEXTS[::-1]), said.flip(0), rtol=0, atol=1e-5)
+    mentioned = judge.encode_texts(TEXTS)
+    torch.testing.assert_close(judge.encode_texts(TEXTS[::-1]), mentioned.flip(0), rtol=0, atol=1e-5)
 
 
 def test_more_texts_than_are_encoded_at_once(judge, monkeypatch):
-    said = judge.encode_texts(TEXTS)
+    mentioned = judge.encode_texts(TEXTS)
     monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXT_BATCH_SIZE", 3)
-    torch.testing.assert_close(judge.encode_texts(TEXTS), said, rtol=0, atol=1e-5)
+    torch.testing.assert_close(judge.encode_texts(TEXTS), mentioned, rtol=0, atol=1e-5)
 
 
 def test_each_text_is_encoded_once(judge, monkeypatch):

@@ -73,40 +73,40 @@ def evaluated(monkeypatch, llava, states, judges):
 
 
 def system(name: str = "semi_nmf", seed: int = 0, words=WORDS, activations=ACTIVATIONS) -> System:
-    return System(name, seed, [Words(mine, ()) for mine in words], activations)
+    return System(name, seed, [Words(own, ()) for own in words], activations)
 
 
 # Scores by hand
 
 
 def test_clip_score_of_the_most_active_and_of_three(evaluated, judges, pictures):
-    found = evaluated(system())
-    each = [
-        [clip_by_hand(judges[0], picture, words_as_text(words)) for words in said]
-        for picture, said in zip(pictures[:6], SAID)
+    result = evaluated(system())
+    item = [
+        [clip_by_hand(judges[0], picture, words_as_text(words)) for words in mentioned]
+        for picture, mentioned in zip(pictures[:6], SAID)
     ]
-    assert found.per_picture()["semi_nmf"] == pytest.approx([scores[0] for scores in each], abs=1e-5)
-    three = found.per_picture("clipscore", top=3)["semi_nmf"]
-    assert three == pytest.approx([np.mean(scores) for scores in each], abs=1e-5)
-    assert np.ptp(each[3]) > 1e-3  # else the mean of three would tell nothing
+    assert result.per_picture()["semi_nmf"] == pytest.approx([scores[0] for scores in item], abs=1e-5)
+    three = result.per_picture("clipscore", top=3)["semi_nmf"]
+    assert three == pytest.approx([np.mean(scores) for scores in item], abs=1e-5)
+    assert np.ptp(item[3]) > 1e-3  # else the mean of three would tell nothing
 
 
 def test_bert_score_of_the_most_active_and_of_three(evaluated, judges):
-    found = evaluated(system())
-    each = [
-        [bert_by_hand(judges[1], ", ".join(words), texts) if words and texts else 0 for words in said]
-        for said, texts in zip(SAID, REFERENCES)
+    result = evaluated(system())
+    item = [
+        [bert_by_hand(judges[1], ", ".join(words), texts) if words and texts else 0 for words in mentioned]
+        for mentioned, texts in zip(SAID, REFERENCES)
     ]
-    each[4] = [np.nan]  # it has no reference
-    assert found.per_picture("bertscore")["semi_nmf"] == pytest.approx([s[0] for s in each], abs=1e-5, nan_ok=True)
-    three = found.per_picture("bertscore", 3)["semi_nmf"]
-    assert three == pytest.approx([np.mean(scores) for scores in each], abs=1e-5, nan_ok=True)
-    assert each[1][0] == each[5][0] == 0 < three[1]  # the wordless concept counts as 0
+    item[4] = [np.nan]  # it has no reference
+    assert result.per_picture("bertscore")["semi_nmf"] == pytest.approx([s[0] for s in item], abs=1e-5, nan_ok=True)
+    three = result.per_picture("bertscore", 3)["semi_nmf"]
+    assert three == pytest.approx([np.mean(scores) for scores in item], abs=1e-5, nan_ok=True)
+    assert item[1][0] == item[5][0] == 0 < three[1]  # the wordless concept counts as 0
 
 
 def test_captions_of_the_pictures_themselves(evaluated, judges, pictures):
-    found = evaluated(system())
-    rows = found.scores[found.scores["system"] == "gt_captions"]
+    result = evaluated(system())
+    rows = result.scores[result.scores["system"] == "gt_captions"]
     assert len(rows) == 6 and set(rows["seed"]) == {0} and rows["picture"].tolist() == [f"p{n}" for n in range(12, 18)]
     clip, bert = rows["clipscore"].to_numpy(), rows["bertscore"].to_numpy()
     assert clip[3] == pytest.approx(np.mean([clip_by_hand(judges[0], pictures[3], t) for t in REFERENCES[3]]), abs=1e-5)
@@ -119,28 +119,28 @@ def test_captions_of_the_pictures_themselves(evaluated, judges, pictures):
 
 
 def test_concepts_with_the_number_of_their_words_and_their_overlap(evaluated):
-    found = evaluated(system(), system("simple", 0, [DOG, DOG, SNOW, BUS]))
-    ours = found.concepts[found.concepts["system"] == "semi_nmf"]
+    result = evaluated(system(), system("simple", 0, [DOG, DOG, SNOW, BUS]))
+    ours = result.concepts[result.concepts["system"] == "semi_nmf"]
     assert ours["concept"].tolist() == [0, 1, 2, 3] and ours["words"].tolist() == [2, 2, 3, 0]
     assert ours["overlap"].tolist() == pytest.approx([1 / 6, 1 / 6, 0, np.nan], nan_ok=True)
-    assert found.overlap("semi_nmf") == bootstrap_mean([1 / 6, 1 / 6, 0, np.nan])
-    assert found.overlap("simple").value == pytest.approx((1 / 2 + 1 / 2 + 0 + 1 / 3) / 4)
-    assert found.overlap("gt_captions") is None
+    assert result.overlap("semi_nmf") == bootstrap_mean([1 / 6, 1 / 6, 0, np.nan])
+    assert result.overlap("simple").value == pytest.approx((1 / 2 + 1 / 2 + 0 + 1 / 3) / 4)
+    assert result.overlap("gt_captions") is None
 
 
 def test_overlap_is_over_the_concepts_of_all_seeds_and_needs_two(evaluated):
-    found = evaluated(system(), system(seed=1, words=[DOG, DOG, DOG, DOG]), system("kmeans", 0, [DOG, (), (), ()]))
-    assert found.overlap("semi_nmf") == bootstrap_mean([1 / 6, 1 / 6, 0, np.nan, 1, 1, 1, 1])
-    assert found.overlap("kmeans") is None
+    result = evaluated(system(), system(seed=1, words=[DOG, DOG, DOG, DOG]), system("kmeans", 0, [DOG, (), (), ()]))
+    assert result.overlap("semi_nmf") == bootstrap_mean([1 / 6, 1 / 6, 0, np.nan, 1, 1, 1, 1])
+    assert result.overlap("kmeans") is None
 
 
 # Seeds
 
 
 def test_scores_of_a_picture_are_averaged_over_seeds(evaluated):
-    one, other = system(), system(seed=1, activations=ACTIVATIONS[:, ::-1])
-    alone = [evaluated(each).per_picture("clipscore")["semi_nmf"] for each in (one, other)]
-    both = evaluated(one, other, system("pca"))
+    single, other = system(), system(seed=1, activations=ACTIVATIONS[:, ::-1])
+    alone = [evaluated(item).per_picture("clipscore")["semi_nmf"] for item in (single, other)]
+    both = evaluated(single, other, system("pca"))
     assert both.per_picture()["semi_nmf"] == pytest.approx((alone[0] + alone[1]) / 2)
     assert both.mean("semi_nmf") == bootstrap_mean((alone[0] + alone[1]) / 2)
     assert both.seed_spread("semi_nmf") == pytest.approx(np.std([alone[0].mean(), alone[1].mean()], ddof=1))
@@ -150,11 +150,11 @@ def test_scores_of_a_picture_are_averaged_over_seeds(evaluated):
 
 def test_pictures_keep_their_places(evaluated, states):
     tested = replace(states[1], images=states[1].images[[5, 0, 4, 1, 3, 2]])
-    found = evaluated(system("simple"), system(), tested=tested)
-    turned = found.per_picture("bertscore")["semi_nmf"]
-    assert found.scores["picture"][:6].tolist() == list(tested.images.ids)
+    result = evaluated(system("simple"), system(), tested=tested)
+    turned = result.per_picture("bertscore")["semi_nmf"]
+    assert result.scores["picture"][:6].tolist() == list(tested.images.ids)
     assert np.isnan(turned).nonzero()[0].tolist() == [2]
-    assert found.systems == ["simple", "semi_nmf", "gt_captions"] == list(found.per_picture())
+    assert result.systems == ["simple", "semi_nmf", "gt_captions"] == list(result.per_picture())
 
 
 # Judged once
@@ -170,7 +170,7 @@ def test_each_picture_and_each_text_is_looked_at_once(evaluated, judges, monkeyp
     evaluated(system(), system("simple"), system(seed=1), system("pca"), system("kmeans"))
     assert seen == [6]
     assert read == [4, 10]  # the distinct texts of the systems, and of the captions
-    pairs = sum(len({words for words in said if words}) for row, said in enumerate(SAID) if REFERENCES[row])
+    pairs = sum(len({words for words in mentioned if words}) for row, mentioned in enumerate(SAID) if REFERENCES[row])
     assert compared == [pairs, 9]  # nine captions that have another beside them
 
 
@@ -179,29 +179,31 @@ def test_each_picture_and_each_text_is_looked_at_once(evaluated, judges, monkeyp
 
 def test_without_any_reference_there_is_no_bertscore_and_no_upper_bound(evaluated, states):
     bare = replace(states[1].images, references=[()] * 6)
-    found = evaluated(
+    result = evaluated(
         system(), system("simple", activations=ACTIVATIONS[:, ::-1]), tested=replace(states[1], images=bare)
     )
-    assert found.mean("semi_nmf").n == 6
-    assert found.mean("semi_nmf", "bertscore") is found.mean("gt_captions") is found.mean("gt_captions", top=3) is None
-    assert found.compare().index.tolist() == ["simple"]
+    assert result.mean("semi_nmf").n == 6
+    assert (
+        result.mean("semi_nmf", "bertscore") is result.mean("gt_captions") is result.mean("gt_captions", top=3) is None
+    )
+    assert result.compare().index.tolist() == ["simple"]
 
 
 def test_a_comparison_leaves_out_what_has_fewer_than_two_scores(evaluated, states):
     images = replace(states[1].images, references=[("grey", "a grey dog")] + [("grey",)] * 5)
-    found = evaluated(system(), system("simple"), tested=replace(states[1], images=images))
-    assert found.compare("bertscore").index.tolist() == ["simple"] and found.mean("gt_captions", "bertscore") is None
-    assert found.compare("clipscore").index.tolist() == ["simple", "gt_captions"]
+    result = evaluated(system(), system("simple"), tested=replace(states[1], images=images))
+    assert result.compare("bertscore").index.tolist() == ["simple"] and result.mean("gt_captions", "bertscore") is None
+    assert result.compare("clipscore").index.tolist() == ["simple", "gt_captions"]
 
 
 def test_missing_pictures_are_counted(evaluated):
-    found = evaluated(system(), system("simple", activations=ACTIVATIONS[:, ::-1]))
-    mean = found.mean("gt_captions", "bertscore")
+    result = evaluated(system(), system("simple", activations=ACTIVATIONS[:, ::-1]))
+    mean = result.mean("gt_captions", "bertscore")
     assert (mean.n, mean.n_missing) == (4, 2)
-    table = found.compare("bertscore", 3)
-    assert table.equals(compare(found.per_picture("bertscore", 3), "semi_nmf"))
+    table = result.compare("bertscore", 3)
+    assert table.equals(compare(result.per_picture("bertscore", 3), "semi_nmf"))
     assert table.loc["simple", ["n", "n_missing"]].tolist() == [5, 1]
-    assert found.compare(ours="simple").index.tolist() == ["semi_nmf", "gt_captions"]
+    assert result.compare(ours="simple").index.tolist() == ["semi_nmf", "gt_captions"]
 
 
 @pytest.mark.parametrize("metric, top", [("bleu", 1), ("clipscore", 2)])
@@ -241,12 +243,12 @@ def test_neither_order_of_test_pictures_nor_batch_sizes_matter(whole, llava, sta
     monkeypatch.setattr("coxlmm_utils.evaluation.clipscore.TEXT_BATCH_SIZE", 3)
     turned = given(llava, images[17:11:-1])
     assert turned.images.ids == states[1].images.ids[::-1]
-    found = evaluate(llava, states[0], turned, *judges, SemiNMF(3), (0, 1), FILTER)
+    result = evaluate(llava, states[0], turned, *judges, SemiNMF(3), (0, 1), FILTER)
     keys = ["system", "seed", "picture"]
-    mine, other = (each.scores.sort_values(keys).reset_index(drop=True) for each in (whole, found))
-    assert mine[keys].equals(other[keys])
-    for column in mine.columns.drop(keys):
-        assert mine[column].to_numpy() == pytest.approx(other[column].to_numpy(), abs=1e-4, nan_ok=True), column
+    own, other = (item.scores.sort_values(keys).reset_index(drop=True) for item in (whole, result))
+    assert own[keys].equals(other[keys])
+    for column in own.columns.drop(keys):
+        assert own[column].to_numpy() == pytest.approx(other[column].to_numpy(), abs=1e-4, nan_ok=True), column
 
 
 def test_the_papers_number_of_concepts_is_the_default(llava, states, judges, monkeypatch):
@@ -283,16 +285,16 @@ def test_test_pictures_that_were_learned_from(llava, images, states, judges):
 def test_pictures_of_files_that_were_loaded_twice(llava, pictures, judges, tmp_path):
     for number, picture in enumerate(pictures[:4]):
         picture.save(tmp_path / f"p{number}.png")
-    one, other = (load_images(f"folder:{tmp_path}")[rows] for rows in (slice(0, 3), slice(2, 4)))
+    single, other = (load_images(f"folder:{tmp_path}")[rows] for rows in (slice(0, 3), slice(2, 4)))
     with pytest.raises(ValueError, match="1 of 2 test pictures were also learned from"):
-        evaluate(llava, given(llava, one), given(llava, other), *judges)
+        evaluate(llava, given(llava, single), given(llava, other), *judges)
 
 
 def test_row_numbers_of_two_lists_are_different_pictures(llava, pictures, judges, states):
     """As of a data set's split for training and its split for tests."""
     other = given(llava, in_memory(pictures[18:], [("grey",)] * 6))
-    found = evaluate(llava, states[0], other, *judges, SemiNMF(3), (0,), FILTER)
-    assert set(found.scores["picture"]) == {f"p{number}" for number in range(6)}
+    result = evaluate(llava, states[0], other, *judges, SemiNMF(3), (0,), FILTER)
+    assert set(result.scores["picture"]) == {f"p{number}" for number in range(6)}
 
 
 @pytest.mark.parametrize("seeds", [(), (1, 0, 1)])

@@ -42,12 +42,12 @@ def intervals(axes) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("top", [1, 3])
 def test_every_system_has_its_mean_and_its_interval(top):
-    one = evaluation()
-    figure = drawn(systems_figure([one, evaluation("bus")], top))
+    single = evaluation()
+    figure = drawn(systems_figure([single, evaluation("bus")], top))
     assert len(figure.axes) == 4
     clip, bert = figure.axes[0], figure.axes[2]
     for axes, metric in ((clip, "clipscore"), (bert, "bertscore")):
-        means = [one.mean(name, metric, top) for name in ORDER]
+        means = [single.mean(name, metric, top) for name in ORDER]
         assert [dots(axes)[place][0] for place in range(5)] == [mean.value for mean in means]
         assert intervals(axes) == [(mean.low, mean.high) for mean in means]
     assert [colour for _, colour in dots(clip).values()] == [INK, INK, ACCENT, INK, INK]
@@ -109,7 +109,7 @@ def test_the_line_is_where_random_words_are_as_good():
 
 def test_concepts_without_a_score_are_left_out():
     figure = drawn(grounding_figure([quality(bertscore=[NAN, 0.3, NAN]), quality("bus", bertscore=[NAN] * 3)]))
-    assert [len(each) for each in places(figure.axes[0])] == [3, 3] and places(figure.axes[1]) == [[[0.1, 0.3]]]
+    assert [len(item) for item in places(figure.axes[0])] == [3, 3] and places(figure.axes[1]) == [[[0.1, 0.3]]]
     assert figure.axes[1].get_title(loc="left") == "BERTScore · 1 of 1 concepts above the line"
 
 

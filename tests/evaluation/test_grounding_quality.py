@@ -47,19 +47,19 @@ def learned(states, dictionary) -> SemiNMF:
 
 
 @pytest.fixture(scope="module")
-def found(llava, states, judges, dictionary) -> pd.DataFrame:
+def result(llava, states, judges, dictionary) -> pd.DataFrame:
     return grounding_quality(llava, states, *judges, dictionary, 4, seed=3, word_filter=FILTER)
 
 
 def by_hand(states, judges, learned, words, n_pictures):
     """Mean scores of each concept's words with its most activating pictures, one concept and picture at a time."""
     rows = []
-    for k, mine in enumerate(words):
+    for k, first in enumerate(words):
         active = learned.activations_[:, k]
         best = [row for row in np.argsort(-active, kind="stable")[:n_pictures] if active[row] > 0]
         seen = judges[0].encode_pictures([states.images.picture(row) for row in best])
-        clip = clip_score(seen, judges[0].encode_texts([words_as_text(mine.kept)] * len(best)))
-        bert = judges[1].f1([", ".join(mine.kept)] * len(best), [states.images.references[row] for row in best])
+        clip = clip_score(seen, judges[0].encode_texts([words_as_text(first.kept)] * len(best)))
+        bert = judges[1].f1([", ".join(first.kept)] * len(best), [states.images.references[row] for row in best])
         rows.append((clip.mean().item(), np.nanmean(bert)))
     return np.array(rows)
 
@@ -71,20 +71,20 @@ def test_means_over_the_most_activating_pictures_by_hand(llava, states, judges, 
     table = grounding_quality(llava, states, *judges, dictionary, n_pictures, seed=3, word_filter=FILTER)
     assert table.columns.tolist() == COLUMNS and table["concept"].tolist() == [0, 1, 2]
     assert table["token"].tolist() == ["grey"] * K and table["words"].tolist() == list(map(str, words))
-    for ending, said in (("", words), ("_random", random)):
+    for ending, mentioned in (("", words), ("_random", random)):
         scores = table[["clipscore" + ending, "bertscore" + ending]].to_numpy()
-        assert scores == pytest.approx(by_hand(states, judges, learned, said, n_pictures), abs=1e-5)
+        assert scores == pytest.approx(by_hand(states, judges, learned, mentioned, n_pictures), abs=1e-5)
     assert (learned.activations_ == 0).any()  # of twelve pictures some do not count
 
 
-def test_the_given_dictionary_is_only_read(found, dictionary):
+def test_the_given_dictionary_is_only_read(result, dictionary):
     assert not hasattr(dictionary, "components_")
 
 
-def test_the_seed_is_that_of_the_random_words(llava, states, judges, dictionary, found):
+def test_the_seed_is_that_of_the_random_words(llava, states, judges, dictionary, result):
     other = grounding_quality(llava, states, *judges, dictionary, 4, seed=4, word_filter=FILTER)
     own = ["clipscore", "bertscore"]
-    assert other[own].equals(found[own]) and not other["clipscore_random"].equals(found["clipscore_random"])
+    assert other[own].equals(result[own]) and not other["clipscore_random"].equals(result["clipscore_random"])
 
 
 def test_five_pictures_are_the_papers(llava, states, judges, dictionary):
@@ -108,14 +108,14 @@ def test_a_concept_without_words(llava, states, judges, dictionary):
     assert table["clipscore"].equals(table["clipscore_random"].rename("clipscore"))
 
 
-def test_pictures_without_references(llava, states, judges, dictionary, found):
+def test_pictures_without_references(llava, states, judges, dictionary, result):
     bare = replace(states, images=replace(states.images, references=[()] * 12))
     table = grounding_quality(llava, bare, *judges, dictionary, 4, seed=3, word_filter=FILTER)
     assert table[["bertscore", "bertscore_random"]].isna().all(axis=None)
-    assert table["clipscore"].tolist() == pytest.approx(found["clipscore"].tolist())
+    assert table["clipscore"].tolist() == pytest.approx(result["clipscore"].tolist())
 
 
-def test_a_concept_that_is_active_on_no_picture_is_left_out(llava, states, judges, dictionary, found, monkeypatch):
+def test_a_concept_that_is_active_on_no_picture_is_left_out(llava, states, judges, dictionary, result, monkeypatch):
     fit = SemiNMF.fit
 
     def without_the_second(self, Z):
@@ -124,7 +124,7 @@ def test_a_concept_that_is_active_on_no_picture_is_left_out(llava, states, judge
 
     monkeypatch.setattr(SemiNMF, "fit", without_the_second)
     table = grounding_quality(llava, states, *judges, dictionary, 4, seed=3, word_filter=FILTER)
-    pd.testing.assert_frame_equal(table, found.drop(index=1).reset_index(drop=True))
+    pd.testing.assert_frame_equal(table, result.drop(index=1).reset_index(drop=True))
 
 
 def test_nothing_is_active(llava, states, judges):

@@ -49,7 +49,7 @@ def clip_by_hand(clip: ClipJudge, picture, text: str) -> float:
 def bert_by_hand(bert: BertJudge, text: str, references: tuple[str, ...]) -> float:
     """F1 of one text."""
     library = BERTScorer(bert.name, num_layers=2, device="cpu")
-    return library.score([text], [[one for one in references if one.strip()]])[2].item()
+    return library.score([text], [[single for single in references if single.strip()]])[2].item()
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,8 @@ def test_no_words_are_the_bare_prefix_and_zero(judged, judges, pictures):
 
 
 def test_no_reference_is_no_bertscore_whatever_is_said(judged):
-    found = judged.bert_scores([2, 2, 4, 1, 4], [("dog",), (), (), (), ("dog",)])
-    assert np.isnan(found).tolist() == [True, True, True, False, True]
+    result = judged.bert_scores([2, 2, 4, 1, 4], [("dog",), (), (), (), ("dog",)])
+    assert np.isnan(result).tolist() == [True, True, True, False, True]
     assert np.isfinite(judged.clip_scores([2, 4], [("dog",), ()])).all()
 
 
@@ -94,24 +94,24 @@ def test_nothing_said(judged):
 
 
 def test_clip_of_references_is_their_mean(judged, judges, pictures):
-    found = judged.clip_of_references()
+    result = judged.clip_of_references()
     expected = [
         np.mean([clip_by_hand(judges[0], pictures[row], text) for text in texts if text.strip()])
         for row, texts in ((0, REFERENCES[0]), (1, REFERENCES[1]), (3, REFERENCES[3]))
     ]
-    assert found[[0, 1, 3]] == pytest.approx(expected, abs=1e-5)
-    assert found.shape == (5,) and np.isnan(found[[2, 4]]).all()
+    assert result[[0, 1, 3]] == pytest.approx(expected, abs=1e-5)
+    assert result.shape == (5,) and np.isnan(result[[2, 4]]).all()
 
 
 def test_bert_of_references_leaves_each_out_in_turn(judged, judges):
-    found = judged.bert_of_references()
+    result = judged.bert_of_references()
     first, second, third = REFERENCES[3]
     by_turns = [(first, (second, third)), (second, (first, third)), (third, (first, second))]
-    assert found[3] == pytest.approx(np.mean([bert_by_hand(judges[1], *turn) for turn in by_turns]), abs=1e-5)
+    assert result[3] == pytest.approx(np.mean([bert_by_hand(judges[1], *turn) for turn in by_turns]), abs=1e-5)
     first, second, _ = REFERENCES[0]
     by_turns = [(first, (second,)), (second, (first,))]
-    assert found[0] == pytest.approx(np.mean([bert_by_hand(judges[1], *turn) for turn in by_turns]), abs=1e-5)
-    assert found.shape == (5,) and np.isnan(found[[1, 2, 4]]).all()  # of one reference there is no other
+    assert result[0] == pytest.approx(np.mean([bert_by_hand(judges[1], *turn) for turn in by_turns]), abs=1e-5)
+    assert result.shape == (5,) and np.isnan(result[[1, 2, 4]]).all()  # of one reference there is no other
 
 
 def test_the_same_reference_twice_is_left_out_once(judges, pictures):
@@ -121,8 +121,8 @@ def test_the_same_reference_twice_is_left_out_once(judges, pictures):
 
 def test_no_references_at_all(judges, pictures):
     judged = PictureScorer(in_memory(pictures[:2], ()), *judges)
-    for found in (judged.clip_of_references(), judged.bert_of_references()):
-        assert found.shape == (2,) and np.isnan(found).all()
+    for result in (judged.clip_of_references(), judged.bert_of_references()):
+        assert result.shape == (2,) and np.isnan(result).all()
 
 
 # Order, batches, and how often
@@ -136,11 +136,11 @@ def test_neither_order_nor_batch_size_matters(judged, judges, pictures, monkeypa
     rows = [4 - row for row in ROWS]
     assert turned.clip_scores(rows[::-1], WORDS[::-1])[::-1] == pytest.approx(judged.clip_scores(ROWS, WORDS), abs=1e-5)
     assert turned.bert_scores(rows[::-1], WORDS[::-1])[::-1] == pytest.approx(judged.bert_scores(ROWS, WORDS), abs=1e-5)
-    for found, expected in (
+    for result, expected in (
         (turned.clip_of_references(), judged.clip_of_references()),
         (turned.bert_of_references(), judged.bert_of_references()),
     ):
-        assert found[::-1] == pytest.approx(expected, abs=1e-5, nan_ok=True)
+        assert result[::-1] == pytest.approx(expected, abs=1e-5, nan_ok=True)
 
 
 def test_each_picture_is_opened_and_encoded_once(judges, pictures, monkeypatch):
@@ -160,7 +160,9 @@ def test_what_is_said_again_is_judged_once(judged, monkeypatch):
     texts, pairs = [], []
     encode, score = judged.clip.model.encode_text, judged.bert.scorer.score
     monkeypatch.setattr(judged.clip.model, "encode_text", lambda tokens: texts.append(len(tokens)) or encode(tokens))
-    monkeypatch.setattr(judged.bert.scorer, "score", lambda said, *more: pairs.extend(said) or score(said, *more))
+    monkeypatch.setattr(
+        judged.bert.scorer, "score", lambda mentioned, *more: pairs.extend(mentioned) or score(mentioned, *more)
+    )
     rows, words = [3, 3, 0, 3, 0], [("dog",), ("dog",), ("dog",), ("cat",), ("dog",)]
     clip, bert = judged.clip_scores(rows, words), judged.bert_scores(rows, words)
     assert sum(texts) == 2 and pairs == ["dog", "dog", "cat"]

@@ -54,8 +54,8 @@ def test_a_folder_is_rescaled_if_it_brings_a_baseline(tmp_path):
     (bare / "baseline.tsv").write_text(BASELINE)
     rescaled = load_judges("picturebook", clip, bare, 2, "cpu")[1]
     assert rescaled.rescaled
-    said, references = ["a dog", "snow"], [["a cat in the park"], ["a bus"]]
-    assert rescaled.f1(said, references) == pytest.approx((plain.f1(said, references) - 0.4) / 0.6, abs=1e-5)
+    mentioned, references = ["a dog", "snow"], [["a cat in the park"], ["a bus"]]
+    assert rescaled.f1(mentioned, references) == pytest.approx((plain.f1(mentioned, references) - 0.4) / 0.6, abs=1e-5)
 
 
 def test_a_folder_needs_the_number_of_layers(tmp_path):

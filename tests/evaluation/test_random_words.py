@@ -31,25 +31,25 @@ def kept(words):
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_as_many_words_as_each_concept_has_and_all_pass(llava, source):
-    found = random_words(llava, of_sizes(3, 0, 1, 5), 2, source)
-    assert list(map(len, kept(found))) == [3, 0, 1, 5]
-    assert found[1] == Words((), ())
-    assert all(len(set(mine)) == len(mine) for mine in kept(found))
-    assert all(word in WORDS and WordFilter().judge(word) == "" for mine in kept(found) for word in mine)
+    result = random_words(llava, of_sizes(3, 0, 1, 5), 2, source)
+    assert list(map(len, kept(result))) == [3, 0, 1, 5]
+    assert result[1] == Words((), ())
+    assert all(len(set(own)) == len(own) for own in kept(result))
+    assert all(word in WORDS and WordFilter().judge(word) == "" for own in kept(result) for word in own)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_filter_decides(llava, source):
-    found = random_words(llava, of_sizes(5, 2), 2, source, ONLY_ANIMALS)
-    assert set(found[0].kept) == ANIMALS and set(found[1].kept) < ANIMALS
+    result = random_words(llava, of_sizes(5, 2), 2, source, ONLY_ANIMALS)
+    assert set(result[0].kept) == ANIMALS and set(result[1].kept) < ANIMALS
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_words_depend_on_seed_and_place_only(llava, source):
-    found = kept(random_words(llava, of_sizes(3, 3, 3), 2, source, seed=4))
-    assert kept(random_words(llava, of_sizes(1, 3), 2, source, seed=4))[1] == found[1]
-    assert kept(random_words(llava, of_sizes(3, 3, 3), 2, source, seed=5)) != found
-    assert len(set(found)) > 1
+    result = kept(random_words(llava, of_sizes(3, 3, 3), 2, source, seed=4))
+    assert kept(random_words(llava, of_sizes(1, 3), 2, source, seed=4))[1] == result[1]
+    assert kept(random_words(llava, of_sizes(3, 3, 3), 2, source, seed=5)) != result
+    assert len(set(result)) > 1
 
 
 @pytest.mark.parametrize("source, mean, deviation", [("uniform", 1 / 2, 12**-0.5), ("gaussian", 0, 1)])
@@ -95,7 +95,7 @@ def test_a_direction_with_too_few_words_is_drawn_again(llava, monkeypatch):
 
     monkeypatch.setattr(baselines, "ground_words", answer)
     assert random_words(llava, of_sizes(2), 2) == enough
-    assert not any(np.array_equal(one, other) for one, other in combinations(seen, 2))
+    assert not any(np.array_equal(single, other) for single, other in combinations(seen, 2))
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_what_is_not_there(llava):
 
 
 def test_random_words_for_a_bank(llava, bank):
-    found = random_words(llava, bank.words, bank.layer, word_filter=WordFilter(min_length=2))
-    assert list(map(len, kept(found))) == list(map(len, kept(bank.words))) and any(kept(found))
+    result = random_words(llava, bank.words, bank.layer, word_filter=WordFilter(min_length=2))
+    assert list(map(len, kept(result))) == list(map(len, kept(bank.words))) and any(kept(result))
 
 
 def test_noise_has_the_same_ids_references_and_sizes(pictures):
@@ -171,6 +171,6 @@ def test_states_of_noise_where_the_token_stands_in_the_true_captions(llava, pict
     captions = dict(zip(states.images.ids, states.captions))
     images = noise_images(in_memory(pictures, ("all grey",)))
     options = {"max_new_tokens": MAX_NEW_TOKENS, "cache": False}
-    found = extract(llava, images, token, 2, captions=captions, **options)
-    assert found.images.ids == states.images.ids and found.captions == states.captions
-    assert not np.allclose(found.Z, states.Z)
+    result = extract(llava, images, token, 2, captions=captions, **options)
+    assert result.images.ids == states.images.ids and result.captions == states.captions
+    assert not np.allclose(result.Z, states.Z)

@@ -22,12 +22,12 @@ def test_elbow_does_not_depend_on_units():
 
 
 def test_k_at_the_elbow_with_its_reason():
-    found = choose_n_concepts(
+    result = choose_n_concepts(
         table("n_concepts", [2, 2, 5, 5, 9, 9], reconstruction_error=[0.9, 0.7, 0.3, 0.1, 0.16, 0.16], stability=0.75)
     )
-    assert (found.setting, found.value) == ("n_concepts", 5)
-    assert "from 0.800 at K = 2 to 0.200 here, and only to 0.160 at K = 9" in str(found)
-    assert "stability across seeds 0.750" in found.reason and "overlap" not in found.reason
+    assert (result.setting, result.value) == ("n_concepts", 5)
+    assert "from 0.800 at K = 2 to 0.200 here, and only to 0.160 at K = 9" in str(result)
+    assert "stability across seeds 0.750" in result.reason and "overlap" not in result.reason
 
 
 def test_k_needs_three_points():
@@ -36,11 +36,11 @@ def test_k_needs_three_points():
 
 
 def test_lam_is_the_largest_that_costs_little():
-    found = choose_lam(
+    result = choose_lam(
         table("lam", [8.0, 0.5, 1.0, 2.0], reconstruction_error=[0.3, 0.2, 0.201, 0.2199], active=[2.0, 9, 8, 6])
     )
-    assert found.value == 2.0
-    assert "at most a tenth more error" in found.reason and "6.0 concepts instead of 9.0" in found.reason
+    assert result.value == 2.0
+    assert "at most a tenth more error" in result.reason and "6.0 concepts instead of 9.0" in result.reason
 
 
 def test_layer_by_ground_truth_else_by_words():

@@ -35,8 +35,8 @@ def test_a_row_is_what_the_dictionary_is(states, llava):
     assert row["active"] == (fitted.activations_ > 0).sum(1).mean()
     assert row["auc"] == fitted.activations_.sum()
     assert row["overlap"] == pytest.approx(np.nanmean(overlaps(words)))
-    said = words_mentioned(words, ground_pictures(fitted.activations_), states.images.references)
-    assert row["mentioned"] == pytest.approx(said.mean())
+    mentioned = words_mentioned(words, ground_pictures(fitted.activations_), states.images.references)
+    assert row["mentioned"] == pytest.approx(mentioned.mean())
 
 
 def test_stability_is_across_seeds(states):
@@ -55,9 +55,9 @@ def test_objective_falls_with_k(states):
 
 
 def test_lams_may_be_relative(states):
-    found = sweep(states, n_concepts=(2,), lams=(0.1,), relative=True).iloc[0]
+    result = sweep(states, n_concepts=(2,), lams=(0.1,), relative=True).iloc[0]
     fitted = SemiNMF(2, relative_lam=0.1).fit(states.Z)
-    assert found["reconstruction_error"] == fitted.reconstruction_error_ and found["lam"] == 0.1
+    assert result["reconstruction_error"] == fitted.reconstruction_error_ and result["lam"] == 0.1
 
 
 @pytest.mark.parametrize(

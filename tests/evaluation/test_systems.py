@@ -28,7 +28,7 @@ K = 3
 
 
 def with_words(*words: tuple[str, ...]) -> list[Words]:
-    return [Words(mine, ()) for mine in words]
+    return [Words(first, ()) for first in words]
 
 
 def given(lmm, images, **options):
@@ -120,9 +120,9 @@ def test_seeds_differ(made):
 
 
 def test_the_filter_holds_for_all(made):
-    said = {word for system in made.values() for concept in system.words for word in concept.kept}
-    assert said and not said & {"dog", "grey"}
-    assert min(map(len, said)) >= 2
+    mentioned = {word for system in made.values() for concept in system.words for word in concept.kept}
+    assert mentioned and not mentioned & {"dog", "grey"}
+    assert min(map(len, mentioned)) >= 2
 
 
 def test_no_more_words_than_the_model_has_words_kept(llava, states, dictionary):
@@ -132,8 +132,8 @@ def test_no_more_words_than_the_model_has_words_kept(llava, states, dictionary):
 
 def test_the_default_filter_is_the_concepts_own(llava, states, dictionary, made):
     systems = make_systems(llava, *states, dictionary, (0,))
-    said = {word for system in systems for concept in system.words for word in concept.kept}
-    assert "dog" in said and min(map(len, said)) >= 3
+    mentioned = {word for system in systems for concept in system.words for word in concept.kept}
+    assert "dog" in mentioned and min(map(len, mentioned)) >= 3
 
 
 # Noise

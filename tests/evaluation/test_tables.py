@@ -40,13 +40,18 @@ def evaluation(token: str = "dog", clip: dict = SCORES, bert: dict = BERT, overl
     """An evaluation with these scores, those of the top three 0.1 higher."""
     parts = []
     for name in clip:
-        for seed, (one, other) in enumerate(zip(np.atleast_2d(clip[name]), np.atleast_2d(bert[name]))):
-            columns = {"clipscore": one, "bertscore": other, "clipscore_top3": one + 0.1, "bertscore_top3": other + 0.1}
-            ids = [f"p{row}" for row in range(len(one))]
+        for seed, (single, other) in enumerate(zip(np.atleast_2d(clip[name]), np.atleast_2d(bert[name]))):
+            columns = {
+                "clipscore": single,
+                "bertscore": other,
+                "clipscore_top3": single + 0.1,
+                "bertscore_top3": other + 0.1,
+            }
+            ids = [f"p{row}" for row in range(len(single))]
             parts.append(pd.DataFrame({"system": name, "seed": seed, "picture": ids, **columns}))
     concepts = [
-        pd.DataFrame({"system": name, "seed": 0, "concept": range(len(each)), "words": 1, "overlap": each})
-        for name, each in overlaps.items()
+        pd.DataFrame({"system": name, "seed": 0, "concept": range(len(item)), "words": 1, "overlap": item})
+        for name, item in overlaps.items()
     ]
     return Evaluation(token, pd.concat(parts, ignore_index=True), pd.concat(concepts, ignore_index=True), {})
 
@@ -206,10 +211,10 @@ def test_comparisons_correct_over_all_rows():
     for test in ("p_paired_t", "p_wilcoxon"):
         assert table[f"{test}_holm"].tolist() == holm(table[test]).tolist()
     alone = compare(both[1].per_picture("bertscore"), "semi_nmf")
-    found = table.loc["bus", "bertscore"]
-    assert found["p_paired_t"].tolist() == alone["p_paired_t"].tolist()
-    assert found["p_paired_t_holm"].tolist() != alone["p_paired_t_holm"].tolist()
-    assert found.columns.tolist() == alone.columns.tolist()
+    result = table.loc["bus", "bertscore"]
+    assert result["p_paired_t"].tolist() == alone["p_paired_t"].tolist()
+    assert result["p_paired_t_holm"].tolist() != alone["p_paired_t_holm"].tolist()
+    assert result.columns.tolist() == alone.columns.tolist()
 
 
 def test_comparisons_of_three_concepts():

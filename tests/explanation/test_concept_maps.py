@@ -83,9 +83,9 @@ def test_a_projection_is_that_of_each_image_tokens_state(llava, pictures, layer)
     states = hidden[-1 if layer == "norm" else layer][0, inputs["input_ids"][0] == llava.model.config.image_token_id]
     expected = dictionary.transform(states)  # (image tokens, concepts)
     for concept in np.argsort(-(expected > 0).sum(axis=0))[:2]:
-        found = patch_map(llava, explained, concept)
-        assert found.values.any() and found.values.shape == (4, 4) and found.values.dtype == np.float32
-        np.testing.assert_allclose(found.values.ravel(), expected[:, concept], rtol=1e-3, atol=1e-3)
+        result = patch_map(llava, explained, concept)
+        assert result.values.any() and result.values.shape == (4, 4) and result.values.dtype == np.float32
+        np.testing.assert_allclose(result.values.ravel(), expected[:, concept], rtol=1e-3, atol=1e-3)
 
 
 def state_when(lmm: LMM, explained: Explanation, token: int, factor: float) -> torch.Tensor:
@@ -169,8 +169,8 @@ def test_bad_requests_are_refused(llava, pictures):
 
 def test_the_map_of_a_qwen_lies_over_the_whole_picture(qwen, pictures):
     explained = explained_by(qwen, SemiNMF.from_components(random_concepts(), 0.1), pictures)
-    found = patch_map(qwen, explained, 0)
-    assert found.values.shape == image_grid(qwen, qwen.inputs([explained.picture])) and found.box == (
+    result = patch_map(qwen, explained, 0)
+    assert result.values.shape == image_grid(qwen, qwen.inputs([explained.picture])) and result.box == (
         0,
         0,
         *explained.picture.size,
@@ -224,8 +224,8 @@ def test_the_gradient_points_at_the_companion():
 
     def mean_state(companion: str) -> np.ndarray:
         pictures = [page(8 * n, kind="dog", colour="golden", companion=companion).picture for n in range(8)]
-        every = ((one, find_token(lmm, one.ids, ["dog"])) for one in generate_captions(lmm, pictures, [4]))
-        return np.mean([one.state(4, step, "own").numpy() for one, step in every], axis=0)
+        every = ((single, find_token(lmm, single.ids, ["dog"])) for single in generate_captions(lmm, pictures, [4]))
+        return np.mean([single.state(4, step, "own").numpy() for single, step in every], axis=0)
 
     companions, without = ("tree", "child"), mean_state("none")
     concepts = np.stack([without, *(mean_state(companion) - without for companion in companions)])

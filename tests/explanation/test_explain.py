@@ -138,8 +138,8 @@ def test_a_transparent_picture_lies_on_white(llava, anything, pictures):
     image = pictures[3].convert("RGBA")
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     white = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    ours, theirs = explain(llava, anything, image), explain(llava, anything, white)
-    assert ours.caption == theirs.caption and np.array_equal(ours.activations, theirs.activations)
+    ours, second = explain(llava, anything, image), explain(llava, anything, white)
+    assert ours.caption == second.caption and np.array_equal(ours.activations, second.activations)
 
 
 def test_a_caption_without_the_token_is_shown(llava, pictures, bank, unnamed):

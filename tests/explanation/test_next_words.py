@@ -24,7 +24,7 @@ from tests.tiny_lmms import tiny_llava
 def explained(llava, pictures, bank) -> Explanation:
     """Of a caption in which the token is neither first nor among the last two."""
     every = (explain(llava, bank, pictures[int(id[1:])]) for id in bank.ids)
-    return next(one for one in every if 0 < one.step < len(one.tokens) - 2)
+    return next(single for single in every if 0 < single.step < len(single.tokens) - 2)
 
 
 def expected(lmm: LMM, explained: Explanation, step: int, n: int) -> tuple[list[str], list[float]]:
@@ -37,10 +37,10 @@ def expected(lmm: LMM, explained: Explanation, step: int, n: int) -> tuple[list[
 
 def test_the_words_are_the_most_probable_after_the_token(llava, explained):
     words, probabilities = expected(llava, explained, explained.step, 5)
-    found = next_words(llava, explained)
-    assert [word for word, _ in found] == words
-    assert [p for _, p in found] == pytest.approx(probabilities, rel=1e-3)
-    assert next_words(llava, explained, n=2) == found[:2]
+    result = next_words(llava, explained)
+    assert [word for word, _ in result] == words
+    assert [p for _, p in result] == pytest.approx(probabilities, rel=1e-3)
+    assert next_words(llava, explained, n=2) == result[:2]
 
 
 def test_they_follow_the_end_of_a_token_of_several_pieces(llava, explained):

@@ -31,7 +31,7 @@ def test_what_was_written_is_read(folder, block):
     assert torch.equal(again.states["dog/own/1"], block.states["dog/own/1"])
     assert again.states["dog/own/1"].dtype == torch.float16
     assert next(folder.read([1], states=False)).states == {}
-    assert [each["id"] for each in again.having("dog")] == ["a", "c"] and again.having("cat") == []
+    assert [item["id"] for item in again.having("dog")] == ["a", "c"] and again.having("cat") == []
 
 
 def test_missing_are_those_without_their_json(folder, block):

@@ -38,7 +38,7 @@ def written(llava, pictures):
 @pytest.fixture(scope="module")
 def naming(written, token) -> list[int]:
     """The rows of the pictures whose captions have the token."""
-    rows = [row for row, one in enumerate(written) if token in one.caption.split()]
+    rows = [row for row, case in enumerate(written) if token in case.caption.split()]
     assert 4 < len(rows) < len(written) - 4
     return rows
 
@@ -84,7 +84,7 @@ def test_the_two_reference_rules(llava, pictures, naming, token):
 
 def test_several_spellings_count_as_one(llava, pictures, written):
     images = in_memory(pictures, ("runs and stands",))
-    rows = [row for row, one in enumerate(written) if {"runs", "stands"} & set(one.caption.split())]
+    rows = [row for row, case in enumerate(written) if {"runs", "stands"} & set(case.caption.split())]
     states = extract(llava, images, ["runs", "stands"], 1, **QUICK)
     assert states.images.ids == ids_of(rows) and states.provenance["token"] == ["runs", "stands"]
 
@@ -133,13 +133,13 @@ def test_states_are_those_of_a_teacher_forced_pass(llava, pictures, written, nam
     assert len(set(steps)) > 1
     for layer in ALL_LAYERS:
         assert states.vectors[layer].shape == (len(naming), WIDTH)
-        expected = torch.stack([one[layer][step] for one, step in zip(forced, steps)])
+        expected = torch.stack([case[layer][step] for case, step in zip(forced, steps)])
         torch.testing.assert_close(states.vectors[layer], expected, rtol=1e-3, atol=1e-3)
     assert states.provenance["position"] == position
 
 
 def test_the_last_allowed_token_has_its_own_state(llava, pictures, written):
-    row = next(row for row, one in enumerate(written) if one.ids[-1] not in one.ids[:-1])
+    row = next(row for row, case in enumerate(written) if case.ids[-1] not in case.ids[:-1])
     last = written[row].caption.split()[-1]
     images = in_memory(pictures, [(last,) if i == row else ("other",) for i in range(24)])
     states = extract(llava, images, last, 2, "own", **QUICK)
@@ -173,7 +173,7 @@ def test_a_token_of_no_reference_is_refused_with_suggestions(llava, pictures):
 
 @pytest.mark.parametrize("references", [("a zebra",), ()])
 def test_a_token_of_no_caption_is_refused_with_suggestions(llava, pictures, written, references):
-    words = Counter(word for one in written for word in one.caption.split())
+    words = Counter(word for case in written for word in case.caption.split())
     often = next(word for word, _ in words.most_common() if len(word) > 2 and word not in FUNCTION_WORDS)
     message = rf"'zebra' occurs in none of the 24 captions .* words that do occur: {often}, "
     with pytest.raises(ValueError, match=message):
@@ -308,12 +308,12 @@ def test_a_usual_extraction_warns_of_nothing(llava, pictures, token):
 
 
 def test_many_tokens_layers_and_positions_come_from_one_pass(llava, pictures, written, counted, tmp_path):
-    tokens = sorted({word for one in written for word in one.caption.split()} - FUNCTION_WORDS)[:3]
+    tokens = sorted({word for case in written for word in case.caption.split()} - FUNCTION_WORDS)[:3]
     images = folder_of(pictures, tmp_path / "pictures", " ".join(tokens))
-    found = extract_many(llava, images, tokens, [1, 2], max_new_tokens=6)
+    result = extract_many(llava, images, tokens, [1, 2], max_new_tokens=6)
     assert counted == ["written"]
-    assert set(found) == {(token, position) for token in tokens for position in ("predicts", "own")}
-    for (token, position), states in found.items():
+    assert set(result) == {(token, position) for token in tokens for position in ("predicts", "own")}
+    for (token, position), states in result.items():
         alone = extract(llava, images, token, [1, 2], position, max_new_tokens=6, cache=False)
         assert alone.captions == states.captions and alone.images.ids == states.images.ids
         assert all(torch.equal(alone.vectors[layer], states.vectors[layer]) for layer in (1, 2))
@@ -321,13 +321,13 @@ def test_many_tokens_layers_and_positions_come_from_one_pass(llava, pictures, wr
 
 
 def test_only_pictures_that_mention_a_token_are_its_samples(llava, pictures, written, naming, token):
-    rows = [row for row, one in enumerate(written) if token in one.caption.split()]
+    rows = [row for row, case in enumerate(written) if token in case.caption.split()]
     references = [(token,) if row != rows[0] else ("a zebra",) for row in range(len(pictures))]
-    found = extract_many(
+    result = extract_many(
         llava, in_memory(pictures, references), {token: [token], "first": ["zebra", token]}, [1], **QUICK
     )
-    assert f"p{rows[0]}" not in found[token, "own"].images.ids
-    assert f"p{rows[0]}" in found["first", "own"].images.ids
+    assert f"p{rows[0]}" not in result[token, "own"].images.ids
+    assert f"p{rows[0]}" in result["first", "own"].images.ids
 
 
 def test_given_captions_are_read_by_one_pass(llava, pictures, token, counted):
@@ -338,7 +338,7 @@ def test_given_captions_are_read_by_one_pass(llava, pictures, token, counted):
     ids = [llava.tokenizer(caption, add_special_tokens=False)["input_ids"] for caption in captions.values()]
     expected = teacher_forced_states(llava, pictures[::2], ids, [2])
     step = 1 + (len(ids[0]) - 3)  # pieces of "a" may be several
-    assert torch.allclose(states.Z, torch.stack([each[2][step + 1] for each in expected]), atol=1e-5)
+    assert torch.allclose(states.Z, torch.stack([item[2][step + 1] for item in expected]), atol=1e-5)
 
 
 @pytest.mark.parametrize("position", ["predicts", "own"])

@@ -19,8 +19,8 @@ def plan_of(lmm, images, tokens, stop_early=False, captions=None):
 def words(llava, pictures) -> list[str]:
     """The two words that most captions have."""
     written = generate_captions(llava, pictures, max_new_tokens=MAX_NEW_TOKENS)
-    found = [word for one in written for word in {*one.caption.split()}]
-    return sorted({*found}, key=lambda word: (found.count(word), word))[-2:]
+    result = [word for single in written for word in {*single.caption.split()}]
+    return sorted({*result}, key=lambda word: (result.count(word), word))[-2:]
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +47,14 @@ def test_every_state_is_that_of_its_picture(llava, pictures, plan, batch_size, t
     make_blocks(llava, plan, folder, batch_size)
     (block,) = folder.read()
     written = generate_captions(llava, pictures, [1, "norm"], max_new_tokens=MAX_NEW_TOKENS)
-    assert [picture["caption"] for picture in block.pictures] == [one.caption for one in written]
+    assert [picture["caption"] for picture in block.pictures] == [single.caption for single in written]
     for token in plan.targets.spellings:
         for place, picture in enumerate(block.having(token)):
-            one, step = written[int(picture["id"][1:])], picture["steps"][token]
+            single, step = written[int(picture["id"][1:])], picture["steps"][token]
             assert llava.tokenizer.decode([picture["ids"][step]]).strip() == token
             for position in ("predicts", "own"):
                 state = block.states[f"{token}/{position}/norm"][place]
-                assert torch.allclose(state, one.states["norm"][state_of(step, position)], atol=1e-4)
+                assert torch.allclose(state, single.states["norm"][state_of(step, position)], atol=1e-4)
 
 
 def test_states_of_known_captions_are_the_same(llava, plan, pictures, words, tmp_path):

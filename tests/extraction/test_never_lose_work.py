@@ -55,7 +55,7 @@ def tokens(place):
     """Two words that the model writes."""
     lmm = load_lmm(place / "model", device="cpu")
     written = generate_captions(lmm, [noise(number) for number in range(8, 40)], max_new_tokens=8)
-    words = [word for one in written for word in {*one.caption.split()} if word.isalpha()]
+    words = [word for single in written for word in {*single.caption.split()} if word.isalpha()]
     return sorted({*words}, key=lambda word: (words.count(word), word))[-2:]  # in most captions
 
 
@@ -88,12 +88,12 @@ def _environment(**more) -> dict:
 
 def contents(folder) -> dict:
     """What the blocks hold, by their names."""
-    found = {path.name: json.loads(path.read_text()) for path in folder.glob("*/*/*-*.json")}
+    result = {path.name: json.loads(path.read_text()) for path in folder.glob("*/*/*-*.json")}
     states = {path.name: load_file(path) for path in folder.glob("*/*/*.safetensors")}
-    assert {name.split(".")[0] for name in found} == {name.split(".")[0] for name in states}
+    assert {name.split(".")[0] for name in result} == {name.split(".")[0] for name in states}
     return {
-        "captions": found,
-        "states": {name: {k: v.tolist() for k, v in each.items()} for name, each in states.items()},
+        "captions": result,
+        "states": {name: {k: v.tolist() for k, v in item.items()} for name, item in states.items()},
     }
 
 
@@ -155,8 +155,8 @@ def test_the_same_call_reads_what_processes_have_made(place, tokens, undisturbed
     monkeypatch.setattr(loop, "generate_batch", lambda *_: pytest.fail("the model ran"))
     images, lmm = load_images(f"folder:{place / 'pictures'}"), load_lmm(str(place / "model"), device="cpu")
     with pytest.warns(UserWarning):
-        found = extract_many(lmm, images, tokens, [2, "norm"], max_new_tokens=8, folder=place / "undisturbed")
-    for (token, position), states in found.items():
+        result = extract_many(lmm, images, tokens, [2, "norm"], max_new_tokens=8, folder=place / "undisturbed")
+    for (token, position), states in result.items():
         expected = [
             row
             for name in sorted(undisturbed["states"])

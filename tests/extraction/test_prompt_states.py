@@ -45,9 +45,9 @@ def test_the_last_input_token_of_each_prompt(lmm, images):
 
 
 def test_one_prompt_for_all(llava, images):
-    one = prompt_states(llava, images, "grey dog", [2])
+    single = prompt_states(llava, images, "grey dog", [2])
     several = prompt_states(llava, images, ["grey dog"] * 3, [2])
-    assert torch.equal(one.Z, several.Z) and one.prompt == "grey dog"
+    assert torch.equal(single.Z, several.Z) and single.prompt == "grey dog"
     assert prompt_states(llava, images, PROMPTS, [2]).prompt is None
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.extraction.states import States
+from coxlmm_utils.models import decode, encode
 from tests.extraction.test_extract import QUICK, folder_of
 
 
@@ -27,6 +30,21 @@ def test_states_load_their_pictures_again(llava, pictures, token, tmp_path):
     loaded = States.from_pretrained(tmp_path / "states")
     assert list(loaded.vectors) == [1, "norm"]
     assert loaded.images.picture(1).tobytes() == states.images.picture(1).tobytes()
+
+
+def test_caption_ids_are_those_generated_even_where_the_tokenizer_cuts_otherwise(llava, states, tmp_path):
+    caption = states.captions[0]
+    ids = [*encode(llava, caption), llava.tokenizer.eos_token_id]  # the same text, not the tokenizer's own cut
+    assert decode(llava, ids) == caption and ids != encode(llava, caption)
+    states = replace(states, token_ids=[ids, *states.token_ids[1:]])
+    states.save_pretrained(tmp_path / "grey")
+    assert States.from_pretrained(tmp_path / "grey", states.images).caption_ids(llava, 0) == ids
+
+
+def test_caption_ids_of_another_tokenizer_are_not_taken(llava, states):
+    other = [[id + 1 for id in ids] for ids in states.token_ids]
+    assert replace(states, token_ids=other).caption_ids(llava, 0) == encode(llava, states.captions[0])
+    assert replace(states, token_ids=None).caption_ids(llava, 0) == encode(llava, states.captions[0])
 
 
 def test_unusable_files_are_named(states, tmp_path):

@@ -181,9 +181,9 @@ def test_with_every_picture_captioned_the_table_is_what_extract_finds(llava, pic
 def test_the_prompt_goes_to_the_model(llava, pictures):
     pictures = pictures[:6]
     images = in_memory(pictures, ("grey",))
-    said = [suggest_tokens(images, llava, prompt=prompt)["said"] for prompt in (None, "dog")]
-    assert not said[0].equals(said[1])
-    for prompt, counts in zip((None, "dog"), said):
+    spoken = [suggest_tokens(images, llava, prompt=prompt)["said"] for prompt in (None, "dog")]
+    assert not spoken[0].equals(spoken[1])
+    for prompt, counts in zip((None, "dog"), spoken):
         captions = [written.caption for written in generate_captions(llava, pictures, prompt=prompt)]
         assert counts["grey"] == sum("grey" in caption.split() for caption in captions)
 

@@ -84,17 +84,17 @@ def test_a_removal_is_measured_by_the_concepts_own_words_and_the_others(llava, w
     rng = np.random.default_rng([0, row, 0])
     change = torch.tensor(-V[0] * worded.concepts[0])
     changes = torch.cat([change[None], random_changes(change, 2, rng)])
-    found = effects(llava, TeacherForcedCaption.of(llava, states, row), 2, changes, [[red, dog], [snow], [blue]])
-    mine = removed[(removed["sample"] == states.images.ids[row]) & (removed["concept"] == 0)].set_index("edit")
-    assert mine["activation"].tolist() == pytest.approx([V[0]] * 2)
+    result = effects(llava, TeacherForcedCaption.of(llava, states, row), 2, changes, [[red, dog], [snow], [blue]])
+    own = removed[(removed["sample"] == states.images.ids[row]) & (removed["concept"] == 0)].set_index("edit")
+    assert own["activation"].tolist() == pytest.approx([V[0]] * 2)
     for edit, rows in (("concept", slice(0, 1)), ("random", slice(1, 3))):
         expected = [
-            *(found.words[rows, 0].mean(), found.words[rows, 1:].mean()),
-            *(found.later[rows, 0].mean(), found.later[rows, 1:].mean()),
-            *(found.mentions[rows, 0].mean(), found.mentions[rows, 1:].mean()),
-            *(found.target[rows].mean(), found.rest[rows].mean()),
+            *(result.words[rows, 0].mean(), result.words[rows, 1:].mean()),
+            *(result.later[rows, 0].mean(), result.later[rows, 1:].mean()),
+            *(result.mentions[rows, 0].mean(), result.mentions[rows, 1:].mean()),
+            *(result.target[rows].mean(), result.rest[rows].mean()),
         ]
-        assert mine.loc[edit, list(MEASURES)].tolist() == pytest.approx([float(x) for x in expected], abs=1e-4)
+        assert own.loc[edit, list(MEASURES)].tolist() == pytest.approx([float(x) for x in expected], abs=1e-4)
 
 
 def test_the_seed_decides_the_random_directions_only(llava, worded, states, removed):
@@ -110,9 +110,9 @@ def test_adding_is_scaled_from_removal_over_nothing_to_more(llava, worded, state
     assert nothing[list(MEASURES)].abs().max(axis=None) < 1e-6
     row, (top, *_) = 0, active_on(worded, states, 0)
     change = torch.tensor(2 * worded.project(states.Z)[row, top] * worded.concepts[top])[None]
-    found = effects(llava, TeacherForcedCaption.of(llava, states, row), 2, change, [])
+    result = effects(llava, TeacherForcedCaption.of(llava, states, row), 2, change, [])
     twice = add_concepts(llava, worded, states, 2.0)
-    assert twice["rest"][0] == pytest.approx(found.rest.item(), abs=1e-4)
+    assert twice["rest"][0] == pytest.approx(result.rest.item(), abs=1e-4)
 
 
 def test_a_concept_without_words_has_no_effect_on_them(llava, worded, states):

@@ -37,7 +37,7 @@ def bank_of(words=OWN, activations=None, n_pictures: int = 2, concepts=None) -> 
         activations=activations,  # (samples, concepts)
         top=ground_pictures(activations, n_pictures),
         ids=[f"p{row}" for row in range(len(activations))],
-        words=[Words(tuple(mine), ()) for mine in words],
+        words=[Words(tuple(own), ()) for own in words],
         concepts=np.eye(len(words)) if concepts is None else np.array(concepts, float),
     )
 
@@ -46,7 +46,7 @@ def scorer_of(scores=SCORES, words=WORDS) -> SimpleNamespace:
     return SimpleNamespace(words=words, scores=lambda bank: np.array(scores, float))
 
 
-def said(*references: tuple[str, ...]) -> CaptionedImages:
+def mentioned(*references: tuple[str, ...]) -> CaptionedImages:
     ids = tuple(f"p{row}" for row in range(len(references)))
     return CaptionedImages("", "all", ids, references, {}.__getitem__)
 
@@ -172,7 +172,7 @@ def scorer_by_bank(**beyond) -> SimpleNamespace:
     def scores(bank) -> np.ndarray:
         table = np.zeros((4, 24))
         table[:, 4:] = np.arange(20)
-        table[range(4), [int(mine.kept[0][1:]) for mine in bank.words]] = np.array(beyond[bank.name]) + 0.5
+        table[range(4), [int(own.kept[0][1:]) for own in bank.words]] = np.array(beyond[bank.name]) + 0.5
         return table
 
     return SimpleNamespace(words=words, scores=scores)
@@ -182,11 +182,11 @@ def test_concepts_of_two_banks_are_matched_before_they_are_compared():
     names = [("w0",), ("w1",), ("w2",), ("w3",)]
     turn, tilted = [2, 0, 3, 1], np.eye(4) * 3
     tilted[0, 3] = 4  # its cosine with its partner is 0.6
-    one, other = bank_of(names), bank_of(names, concepts=tilted[turn])
-    one.name, other.name = "one", "other"
+    single, other = bank_of(names), bank_of(names, concepts=tilted[turn])
+    single.name, other.name = "one", "other"
     ranks = np.array([2, 9, 13, 6])
-    scorer, opposite = scorer_by_bank(one=ranks, other=ranks[turn]), scorer_by_bank(one=-ranks + 15, other=ranks)
-    _, repeats = agreement_over({"one": one, "other": other}, {"a": scorer, "b": opposite})
+    scorer, opposite = scorer_by_bank(single=ranks, other=ranks[turn]), scorer_by_bank(single=-ranks + 15, other=ranks)
+    _, repeats = agreement_over({"one": single, "other": other}, {"a": scorer, "b": opposite})
     repeats = repeats.set_index(["bank", "scorer", "other_bank", "other_scorer"])
     same = repeats.loc["one", "a", "other", "a"]
     assert same["n"] == 4 and same["correlation"] == pytest.approx(1) and same["cosine"] == pytest.approx(3.6 / 4)

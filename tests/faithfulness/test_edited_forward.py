@@ -39,8 +39,8 @@ def by_hand(lmm, forced, state, layer) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["llava", "qwen"])
 def test_a_change_of_nothing_changes_nothing(name, layer, request, pictures):
     lmm = request.getfixturevalue(name)
-    found = effects(lmm, forced_on(lmm, pictures[0]), layer, torch.zeros(3, WIDTH), SETS[:2])
-    for values in (found.words, found.mentions, found.target, found.rest):
+    result = effects(lmm, forced_on(lmm, pictures[0]), layer, torch.zeros(3, WIDTH), SETS[:2])
+    for values in (result.words, result.mentions, result.target, result.rest):
         assert values.abs().max() < 1e-6
 
 
@@ -51,13 +51,13 @@ def test_after_the_last_block_it_is_the_unembedding_of_the_changed_state(family,
     forced, changes = forced_on(lmm, pictures[1]), some_changes()
     [states] = teacher_forced_states(lmm, [forced.picture], [forced.ids], [layer], forced.prompt)
     before = by_hand(lmm, forced, states[layer][STEP], layer)
-    found = effects(lmm, forced, layer, changes, SETS)
+    result = effects(lmm, forced, layer, changes, SETS)
     for place, change in enumerate(changes):
         moved = by_hand(lmm, forced, states[layer][STEP] + change, layer) - before
-        assert found.target[place].item() == pytest.approx(moved[forced.ids[STEP]].item(), abs=1e-4)
-        assert moved[20].item() / (N + 1 - STEP) == pytest.approx(found.words[place, 0].item(), abs=1e-4)
-    assert found.target.abs().max() > 0.1
-    assert found.rest.abs().max() < 1e-6
+        assert result.target[place].item() == pytest.approx(moved[forced.ids[STEP]].item(), abs=1e-4)
+        assert moved[20].item() / (N + 1 - STEP) == pytest.approx(result.words[place, 0].item(), abs=1e-4)
+    assert result.target.abs().max() > 0.1
+    assert result.rest.abs().max() < 1e-6
 
 
 def test_below_the_last_block_later_steps_change_and_earlier_ones_do_not(llava, pictures):
@@ -74,19 +74,19 @@ def test_the_measures_are_those_of_every_step_from_the_change_on(llava, pictures
     plain = last_logits(llava, batch, N + 1)[0].double().softmax(1)  # (steps, vocabulary)
     with add(llava, 1, change, torch.tensor([place])):
         edited = last_logits(llava, batch, N + 1)[0].double().softmax(1)
-    found = effects(llava, forced, 1, change, SETS)
+    result = effects(llava, forced, 1, change, SETS)
     for number, ids in enumerate(SETS[:2]):
         before, after = (p[STEP + 1 :, ids].sum(1) for p in (plain, edited))
         assert len(before) == N - STEP
         logs = sum((after[i].log() - before[i].log()).item() for i in range(len(before)))
-        assert found.words[0, number].item() == pytest.approx(logs / len(before), abs=1e-5)
+        assert result.words[0, number].item() == pytest.approx(logs / len(before), abs=1e-5)
         later = logs - (after[0].log() - before[0].log()).item()
-        assert found.later[0, number].item() == pytest.approx(later / (len(before) - 1), abs=1e-5)
+        assert result.later[0, number].item() == pytest.approx(later / (len(before) - 1), abs=1e-5)
         expected = (after.sum().log() - before.sum().log()).item()
-        assert found.mentions[0, number].item() == pytest.approx(expected, abs=1e-5)
+        assert result.mentions[0, number].item() == pytest.approx(expected, abs=1e-5)
     ratios = [(edited[i, forced.ids[i]] / plain[i, forced.ids[i]]).log().item() for i in range(N)]
-    assert found.rest[0].item() == pytest.approx(sum(ratios[STEP + 1 :]), abs=1e-5)
-    for values in (found.words, found.later, found.mentions):
+    assert result.rest[0].item() == pytest.approx(sum(ratios[STEP + 1 :]), abs=1e-5)
+    for values in (result.words, result.later, result.mentions):
         assert values[:, 2].isnan().all()
 
 
@@ -100,8 +100,8 @@ def test_the_size_of_batches_does_not_matter(llava, pictures):
 
 
 def test_without_sets_there_is_the_caption_still(llava, pictures):
-    found = effects(llava, forced_on(llava, pictures[0]), 2, some_changes(), [])
-    assert found.words.shape == found.mentions.shape == (3, 0) and found.rest.shape == (3,)
+    result = effects(llava, forced_on(llava, pictures[0]), 2, some_changes(), [])
+    assert result.words.shape == result.mentions.shape == (3, 0) and result.rest.shape == (3,)
 
 
 def test_only_one_position_of_each_row_is_changed(llava, pictures):
@@ -139,8 +139,8 @@ def test_a_samples_caption_is_forced_up_to_its_own_state(llava, pictures, token,
         assert llava.tokenizer.decode(forced.ids) == states.captions[row]
         assert states.captions[row].split()[forced.step] == token
         assert forced.prompt == states.provenance["prompt"]
-        [found] = teacher_forced_states(llava, [forced.picture], [forced.ids], [2], forced.prompt)
-        torch.testing.assert_close(found[2][forced.state], states.Z[row], atol=1e-3, rtol=1e-3)
+        [result] = teacher_forced_states(llava, [forced.picture], [forced.ids], [2], forced.prompt)
+        torch.testing.assert_close(result[2][forced.state], states.Z[row], atol=1e-3, rtol=1e-3)
 
 
 def test_a_caption_without_the_target_is_refused(llava, states):

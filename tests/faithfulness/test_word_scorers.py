@@ -14,11 +14,11 @@ from coxlmm_utils.faithfulness import word_scorers as word_scorers
 from coxlmm_utils.faithfulness.agreement import agreement
 from coxlmm_utils.faithfulness.word_scorers import ClipWords, ReferenceWords, candidate_words
 from tests.conftest import in_memory
-from tests.faithfulness.test_agreement import WORDS, bank_of, said, scorer_of
+from tests.faithfulness.test_agreement import WORDS, bank_of, mentioned, scorer_of
 
 
 def test_references_are_counted_against_those_of_all_pictures():
-    images = said(("a Dog on snow", "snow, snow"), ("a dog",), ("grass",), ("dog on grass", "dog"), (), ("hill",))
+    images = mentioned(("a Dog on snow", "snow, snow"), ("a dog",), ("grass",), ("dog on grass", "dog"), (), ("hill",))
     bank = bank_of([("snow",), ("grass",), ("hill",)], n_pictures=2)
     scores = ReferenceWords(images, WORDS).scores(bank)
     everywhere = np.array([1, 1, 1.5, 0, 2.5]) / 5  # of p4 nobody said anything: it is left out
@@ -27,7 +27,7 @@ def test_references_are_counted_against_those_of_all_pictures():
 
 
 def test_only_pictures_of_positive_activation_count():
-    images = said(("snow",), ("hill",), ("dog",), ("grass",))
+    images = mentioned(("snow",), ("hill",), ("dog",), ("grass",))
     signed = [[3, -9, 0], [-4, 8, 0], [1, 1, 0], [2, -2, 0]]
     bank = bank_of(activations=signed, n_pictures=2)
     assert bank.top.tolist()[:2] == [[1, 0], [0, 1]]
@@ -39,12 +39,14 @@ def test_only_pictures_of_positive_activation_count():
 
 
 def test_without_references_there_is_nothing_to_go_by():
-    assert np.isnan(ReferenceWords(said((), (), ("dog",)), WORDS).scores(bank_of([("dog",)], [[1], [1], [0]]))).all()
-    assert np.isnan(ReferenceWords(said((), ()), WORDS).scores(bank_of([("dog",)]))).all()
+    assert np.isnan(
+        ReferenceWords(mentioned((), (), ("dog",)), WORDS).scores(bank_of([("dog",)], [[1], [1], [0]]))
+    ).all()
+    assert np.isnan(ReferenceWords(mentioned((), ()), WORDS).scores(bank_of([("dog",)]))).all()
 
 
 def test_one_page_tells_no_concept_from_another():
-    images = said(("a dog on snow",))
+    images = mentioned(("a dog on snow",))
     bank = bank_of(activations=[[1, 2, 3]])
     scores = ReferenceWords(images, WORDS).scores(bank)
     assert (scores == 0).all()
@@ -52,7 +54,7 @@ def test_one_page_tells_no_concept_from_another():
 
 
 def test_pictures_are_found_by_their_ids():
-    images = said(("snow",), ("grass",), ("hill",))
+    images = mentioned(("snow",), ("grass",), ("hill",))
     scorer, bank = ReferenceWords(images, WORDS), bank_of([("snow",), ("hill",)], np.eye(2), 1)
     bank.ids = ["p2", "p0"]
     assert scorer.scores(bank).tolist() == [[-0.5, 0.5, 0, 0, 0], [0.5, -0.5, 0, 0, 0]]

@@ -34,15 +34,15 @@ def images():
 
 
 @pytest.fixture
-def found(bank, images):
+def result(bank, images):
     bank = replace(bank, words=[Words(words, ()) for words in WORDS])
     activations = {ORIGINAL: np.array(WITH), "blank": np.array(BLANK)}
     return VisualDependence(bank, [images.ids[row] for row in (3, 0, 2)], [], activations, ())
 
 
 @pytest.fixture
-def table(found, images, judges):
-    return words_without_picture(found, images, *judges)
+def table(result, images, judges):
+    return words_without_picture(result, images, *judges)
 
 
 def test_the_words_that_stay(table):
@@ -75,9 +75,9 @@ def test_scores_are_means_over_the_concepts_and_with_the_true_picture(table, ima
     assert table["bertscore"][5] == 0  # nothing is active: no words
 
 
-def test_so_many_concepts_count(found, images, judges):
-    one = words_without_picture(found, images, *judges, n_concepts=1)
-    assert one["same_words"][3] == 1 / 2  # grass, of dog and grass
+def test_so_many_concepts_count(result, images, judges):
+    single = words_without_picture(result, images, *judges, n_concepts=1)
+    assert single["same_words"][3] == 1 / 2  # grass, of dog and grass
 
 
 def test_means_have_intervals_and_leave_out_what_is_missing(table):

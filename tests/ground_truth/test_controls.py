@@ -135,7 +135,7 @@ def test_an_untrained_lmm_has_fresh_weights_and_its_own_fingerprint(lmm):
     assert fresh.fingerprint == again.fingerprint
     assert len({lmm.fingerprint, fresh.fingerprint, other.fingerprint}) == 3
     assert fresh.name == "picturebook, untrained 0" and fresh.ood is None
-    shapes = [{name: p.shape for name, p in each.model.named_parameters()} for each in (lmm, fresh)]
+    shapes = [{name: p.shape for name, p in entry.model.named_parameters()} for entry in (lmm, fresh)]
     assert shapes[0] == shapes[1] and not fresh.model.training
     assert not any(parameter.requires_grad for parameter in fresh.model.parameters())
     modules = set(fresh.model.modules())

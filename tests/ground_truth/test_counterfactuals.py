@@ -225,8 +225,8 @@ def test_pages_are_redrawn_and_read_at_the_banks_layer_and_position(lmm, dogs):
     assert changes.activations.shape == (2, len(changes.values), 6) and changes.shown.sum(1).tolist() == [6, 6]
     for number, row, shown in zip(numbers, changes.activations, changes.shown):
         pages = [page(number).with_(**{factor: value}) for factor, value in changes.values]
-        assert shown.tolist() == [each == page(number) for each in pages]
-        images = in_memory([each.picture for each in pages], ("a dog",))
+        assert shown.tolist() == [item == page(number) for item in pages]
+        images = in_memory([item.picture for item in pages], ("a dog",))
         captions = dict.fromkeys(images.ids, "a dog")
         states = extract(lmm, images, "dog", 4, position="own", captions=captions, cache=False)
         np.testing.assert_allclose(row, dogs.project(states.Z), rtol=1e-3, atol=1e-3)

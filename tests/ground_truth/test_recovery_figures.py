@@ -68,8 +68,8 @@ def test_each_token_is_a_panel_with_a_line_for_each_position(layers, measure):
     for axes, (_, rows) in zip(figure.axes, layers.groupby("token", sort=False)):
         drawn = {line.get_color(): line.get_ydata() for line in axes.lines if len(line.get_xdata()) == 3}
         for position, colour in (("predicts", ACCENT), ("own", BLUE)):
-            mine = rows[(rows["position"] == position) & (rows["system"] == "semi_nmf")]
-            assert drawn[colour] == pytest.approx(mine[measure].tolist())
+            own = rows[(rows["position"] == position) & (rows["system"] == "semi_nmf")]
+            assert drawn[colour] == pytest.approx(own[measure].tolist())
         assert [line.get_color() for line in axes.lines].count(GREY) == 2
         assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "norm"]
     first = layers[(layers["position"] == "predicts") & (layers["system"] == "semi_nmf")].iloc[:3]

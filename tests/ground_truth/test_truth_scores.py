@@ -66,7 +66,7 @@ def test_every_check_is_a_number_with_its_interval(results):
 def test_both_positions_are_read_on_as_many_pages_as_said(results):
     _, asked = results
     pages = {position: [(1000, position), (1000, position), (200, position)] for position in ("own", "predicts")}
-    assert asked == [one for each in pages.values() for one in [*each, ["blank", "noise"], 40]]
+    assert asked == [single for item in pages.values() for single in [*item, ["blank", "noise"], 40]]
 
 
 def test_the_table_has_a_column_for_each_position(results):

@@ -19,7 +19,7 @@ from tests.faithfulness.test_visual_dependence import dependence_of
 
 COLOURS = ["brown", "white", "black", "golden"] * 10
 PAGES = [page(kind="dog", colour=colour).factors for colour in COLOURS]
-IS = {colour: np.array([each == colour for each in COLOURS], dtype=float) for colour in set(COLOURS)}
+IS = {colour: np.array([item == colour for item in COLOURS], dtype=float) for colour in set(COLOURS)}
 COLUMNS = np.column_stack([IS["white"], IS["brown"], IS["black"] - IS["golden"]])
 
 

@@ -28,7 +28,7 @@ def corners(picture: Image.Image) -> list[str]:
     width, height = picture.size
     places = [(x * width // 4, y * height // 4) for y in (1, 3) for x in (1, 3)]
     seen = [np.array(picture.getpixel(place)) for place in places]
-    return [next((name for colour, name in names.items() if abs(colour - one).max() < 12), "?") for one in seen]
+    return [next((name for colour, name in names.items() if abs(colour - single).max() < 12), "?") for single in seen]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF"])

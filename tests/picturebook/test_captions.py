@@ -31,9 +31,9 @@ def test_references_never_change():
 def test_five_references_true_of_their_page_in_known_words():
     known = set(vocabulary())
     for number in range(1000):
-        said = references(number)
-        assert len(said) == 5
-        for text in said:
+        mentioned = references(number)
+        assert len(mentioned) == 5
+        for text in mentioned:
             assert true_of(PAGES[number], facts_in(text)), (number, text)
             assert set(text.split()) <= known
 
@@ -48,8 +48,8 @@ def test_sentences_name_the_noun_always_and_the_rest_often():
 
 def test_orange_has_its_article():
     page, rng = Factors("cat", "orange", "large", "sitting", "grass", "none", "day"), random.Random(0)
-    said = " ".join(captions.sentence(page, rng) for _ in range(200))
-    assert "an orange cat" in said and "an orange coat" in said and "a orange" not in said
+    mentioned = " ".join(captions.sentence(page, rng) for _ in range(200))
+    assert "an orange cat" in mentioned and "an orange coat" in mentioned and "a orange" not in mentioned
 
 
 def test_tags_begin_with_the_noun_and_are_true():

@@ -40,10 +40,10 @@ def test_factors_are_even_and_independent_within_each_subject():
             name: np.array([[getattr(page, name) == value for value in allowed] for page in own], dtype=float)
             for name, allowed in values.items()
         }
-        for one, other in combinations(values, 2):
-            pairs = shown[one].T @ shown[other]  # (values, values)
+        for single, other in combinations(values, 2):
+            pairs = shown[single].T @ shown[other]  # (values, values)
             expected = len(own) / pairs.size
-            assert abs(pairs - expected).max() < 5 * expected**0.5, (subject, one, other)
+            assert abs(pairs - expected).max() < 5 * expected**0.5, (subject, single, other)
 
 
 def test_a_friend_makes_two():

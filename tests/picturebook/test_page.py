@@ -12,10 +12,10 @@ from coxlmm_utils.picturebook.page import page
 
 
 def test_a_number_gives_that_page_of_the_book():
-    found = page(2_000_003)
-    assert (found.number, found.factors) == (2_000_003, factors_of(2_000_003))
-    assert found.references == references(2_000_003)
-    assert found.picture.tobytes() == draw(factors_of(2_000_003), 2_000_003).tobytes()
+    result = page(2_000_003)
+    assert (result.number, result.factors) == (2_000_003, factors_of(2_000_003))
+    assert result.references == references(2_000_003)
+    assert result.picture.tobytes() == draw(factors_of(2_000_003), 2_000_003).tobytes()
 
 
 def test_factors_alone_leave_the_rest_at_its_first_value():

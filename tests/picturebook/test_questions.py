@@ -37,7 +37,7 @@ def test_questions_about_the_subject(page, topic, texts, answer):
     rng = random.Random(0)
     asked = [ask(page, topic, rng) for _ in range(20)]
     assert {question.text for question in asked} == texts
-    assert {(one.topic, one.noun, one.answer) for one in asked} == {(topic, page.kind, answer)}
+    assert {(single.topic, single.noun, single.answer) for single in asked} == {(topic, page.kind, answer)}
 
 
 @pytest.mark.parametrize("page, there", [(DOGS, {"dog"}), (BUS, {"bus", "child"})])

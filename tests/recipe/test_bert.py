@@ -75,19 +75,19 @@ def test_only_content_words_are_masked_and_a_third_of_them(learner, read):
 def test_labels_are_the_words_that_were_there(learner, read):
     ids, mask, labels = read
     whole = before_masking(ids, labels)
-    said = learner.tokenizer.batch_decode(whole, skip_special_tokens=True)
-    again = learner.tokenizer(said, padding=True, return_tensors="pt")
+    mentioned = learner.tokenizer.batch_decode(whole, skip_special_tokens=True)
+    again = learner.tokenizer(mentioned, padding=True, return_tensors="pt")
     assert torch.equal(again.input_ids, whole) and torch.equal(again.attention_mask, mask)
-    assert all(facts_in(text) for text in said)
+    assert all(facts_in(text) for text in mentioned)
 
 
 def test_each_page_has_two_texts_that_are_true_of_it(learner, read):
     ids, _, labels = read
-    said = learner.tokenizer.batch_decode(before_masking(ids, labels), skip_special_tokens=True)
-    for page, text in zip(PAGES, said, strict=True):
-        one, other = [facts_in(part) for part in text.split(" . ")]
-        assert one and other and all(getattr(page, factor) == value for factor, value in one + other)
-    assert sum(len(set(text.split(" . "))) == 2 for text in said) > 60
+    mentioned = learner.tokenizer.batch_decode(before_masking(ids, labels), skip_special_tokens=True)
+    for page, text in zip(PAGES, mentioned, strict=True):
+        single, other = [facts_in(part) for part in text.split(" . ")]
+        assert single and other and all(getattr(page, factor) == value for factor, value in single + other)
+    assert sum(len(set(text.split(" . "))) == 2 for text in mentioned) > 60
 
 
 @torch.no_grad()
@@ -205,10 +205,10 @@ def test_the_table_has_what_the_library_finds_for_each_layer(with_baseline):
     table = pd.read_csv(with_baseline / BASELINE_FILE)
     assert list(table.columns) == ["LAYER", "P", "R", "F"] and table["LAYER"].tolist() == [0, 1, 2]
     rng = random.Random(7)
-    said, other = zip(*[rng.sample(TEXTS, 2) for _ in range(12)])
+    mentioned, other = zip(*[rng.sample(TEXTS, 2) for _ in range(12)])
     for layer in range(3):
         library = BERTScorer(str(with_baseline), num_layers=layer, device="cpu")
-        expected = [scores.mean().item() for scores in library.score(list(said), list(other))]
+        expected = [scores.mean().item() for scores in library.score(list(mentioned), list(other))]
         assert table.loc[layer, ["P", "R", "F"]].tolist() == pytest.approx(expected, abs=2e-3)
     assert np.ptp(table["F"]) > 1e-3
 
@@ -225,8 +225,8 @@ def test_a_caption_is_never_paired_with_itself(folder, tmp_path, monkeypatch):
 def test_rescaled_by_its_table_unrelated_captions_have_about_nothing(with_baseline):
     table = with_baseline / BASELINE_FILE
     judge = load_bert_judge(with_baseline, num_layers=2, baseline_path=table, device="cpu")
-    pairs = [(said, other) for said in TEXTS for other in TEXTS if said != other]
-    scores = judge.f1([said for said, _ in pairs], [[other] for _, other in pairs])
+    pairs = [(mentioned, other) for mentioned in TEXTS for other in TEXTS if mentioned != other]
+    scores = judge.f1([mentioned for mentioned, _ in pairs], [[other] for _, other in pairs])
     assert judge.rescaled and abs(scores.mean()) < 0.2
     assert judge.f1(TEXTS[:1], [TEXTS[:1]]) == pytest.approx([1], abs=1e-5)
 

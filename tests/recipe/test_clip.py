@@ -98,14 +98,14 @@ def numbered_pictures():
     return np.arange(200, dtype=np.uint8)[:, None, None, None].repeat(3, 3)  # (200, 1, 1, 3)
 
 
-def with_vectors(learner, monkeypatch, seen, said):
+def with_vectors(learner, monkeypatch, seen, mentioned):
     """Let the learner see and read these vectors, (200, width) each, in place of its own."""
 
     def encode_image(pixels, normalise):
         return seen[((pixels[:, 0, 0, 0] + 1) * 127.5).round().long()]
 
     monkeypatch.setattr(learner.clip, "encode_image", encode_image)
-    monkeypatch.setattr(learner.clip, "encode_text", lambda tokens, normalise: said)
+    monkeypatch.setattr(learner.clip, "encode_text", lambda tokens, normalise: mentioned)
     return tuple(learner.quality(numbered_pictures(), ["a dog"] * 200).values())
 
 
@@ -139,9 +139,9 @@ def test_what_is_saved_gives_the_same_vectors(learner, folder, pictures):
     judge = load_clip_judge(folder, device="cpu")
     with torch.no_grad():
         seen = learner.clip.encode_image(as_pixels(pictures), True)
-    said = text_vectors(learner, learner._tokens(TEXTS))
+    mentioned = text_vectors(learner, learner._tokens(TEXTS))
     judged = judge.encode_pictures([Image.fromarray(picture) for picture in pictures]), judge.encode_texts(TEXTS)
-    for vectors, expected in zip(judged, (seen, said)):
+    for vectors, expected in zip(judged, (seen, mentioned)):
         torch.testing.assert_close(vectors, expected, rtol=0, atol=3e-3)  # weights are rounded to half precision
         assert (expected - expected.mean(0)).abs().max() > 0.05
 

@@ -83,8 +83,8 @@ def test_words_are_true_and_each_is_said_once():
 
 def test_every_word_of_the_book_is_said():
     rng = random.Random(0)
-    said = {word for page in PAGES for _ in range(5) for word in true_words(page, rng)}
-    assert said == set(FACTS_BY_WORD)
+    mentioned = {word for page in PAGES for _ in range(5) for word in true_words(page, rng)}
+    assert mentioned == set(FACTS_BY_WORD)
 
 
 def test_no_fact_and_no_word_always_comes_first():
@@ -130,8 +130,8 @@ def test_texts_are_true_known_and_short_enough(tokenizer, prefix):
     rng = random.Random(1)
     for page in PAGES:
         text = true_text(page, rng, prefix)
-        said = text.removeprefix(prefix).split(", ")
-        assert all(facts_in(part) and true_of(page, facts_in(part)) for part in said)
+        mentioned = text.removeprefix(prefix).split(", ")
+        assert all(facts_in(part) and true_of(page, facts_in(part)) for part in mentioned)
         ids = tokenizer(text)["input_ids"]
         assert len(ids) <= LONGEST and tokenizer.unk_token_id not in ids
 

@@ -71,18 +71,21 @@ def test_a_missing_folder_is_named(kind, load, tmp_path, monkeypatch):
 
 def test_most_pages_are_told_from_a_hundred_by_their_captions(clip):
     pages = [page(number) for number in TEST_PAGES[:100]]
-    seen = clip.encode_pictures([one.picture for one in pages])
-    near = seen @ clip.encode_texts([one.references[0] for one in pages]).T  # (pictures, captions)
+    seen = clip.encode_pictures([single.picture for single in pages])
+    near = seen @ clip.encode_texts([single.references[0] for single in pages]).T  # (pictures, captions)
     for dim in (1, 0):
         assert (near.argmax(dim) == torch.arange(100)).float().mean() > 0.5
 
 
 def test_words_that_are_true_of_a_page_fit_it_better(clip):
     pages = [page(number) for number in TEST_PAGES[:24]]
-    seen = clip.encode_pictures([one.picture for one in pages])
-    true = [(one.factors.kind, one.factors.colour, one.factors.time) for one in pages]
+    seen = clip.encode_pictures([single.picture for single in pages])
+    true = [(single.factors.kind, single.factors.colour, single.factors.time) for single in pages]
     false = true[1:] + true[:1]  # of the page after it, which has another subject
-    scores = [clip_score(seen, clip.encode_texts([words_as_text(words) for words in said])) for said in (true, false)]
+    scores = [
+        clip_score(seen, clip.encode_texts([words_as_text(words) for words in mentioned]))
+        for mentioned in (true, false)
+    ]
     assert (scores[0] > scores[1]).float().mean() > 0.9
 
 
@@ -109,9 +112,9 @@ def test_the_table_has_a_row_for_each_layer(bert):
 
 
 def test_unrelated_captions_have_about_nothing_and_a_pages_own_more(bert):
-    said = [references(number) for number in TEST_PAGES[:200]]
-    first = [texts[0] for texts in said]
-    own = bert.f1(first, [texts[1:2] for texts in said])
-    others = bert.f1(first, [texts[:1] for texts in np.roll(np.array(said, dtype=object), 7, axis=0).tolist()])
+    mentioned = [references(number) for number in TEST_PAGES[:200]]
+    first = [texts[0] for texts in mentioned]
+    own = bert.f1(first, [texts[1:2] for texts in mentioned])
+    others = bert.f1(first, [texts[:1] for texts in np.roll(np.array(mentioned, dtype=object), 7, axis=0).tolist()])
     assert abs(others.mean()) < 0.15
     assert own.mean() > others.mean() + 0.1

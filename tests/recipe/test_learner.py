@@ -43,7 +43,7 @@ def test_factor_loss_is_the_mean_over_the_factors(learner):
     patches, values = torch.randn(2, 64, 128), factor_indices(PAGES)
     pooled = learner.norm(patches.mean(1))
     logits = [learner.heads[name](pooled) for name in FACTOR_VALUES]
-    by_hand = sum(F.cross_entropy(one, values[:, i]) for i, one in enumerate(logits)) / 7
+    by_hand = sum(F.cross_entropy(single, values[:, i]) for i, single in enumerate(logits)) / 7
     torch.testing.assert_close(learner.factor_loss(patches, values), by_hand)
 
 
@@ -67,11 +67,11 @@ def test_text_loss_counts_the_answer_tokens_alone(learner, packed, states):
 
 
 def test_look_ahead_loss_asks_for_an_even_spread(learner, packed, states):
-    spread = torch.zeros(len(packed.future_places), learner.lmm.config.text_config.vocab_size)
+    spread = torch.zeros(len(packed.future_positions), learner.lmm.config.text_config.vocab_size)
     for place, word, n_words in packed.futures.tolist():
         spread[place, word] += 1 / n_words
     torch.testing.assert_close(spread.sum(1), torch.ones(len(spread)))
-    chosen = states[0][packed.future_places[:, 0], packed.future_places[:, 1]]
+    chosen = states[0][packed.future_positions[:, 0], packed.future_positions[:, 1]]
     logits = learner.lmm.lm_head(learner.lmm.model.language_model.norm(chosen))
     torch.testing.assert_close(learner.look_ahead_loss(states[0], packed), F.cross_entropy(logits, spread))
 

@@ -78,7 +78,7 @@ def test_packed_trees_hold_what_the_trees_hold():
         for index in (0, n // 2, n - 1):
             assert packed.sees[row, 0, index].nonzero()[:, 0].tolist() == path_to(tree, index)
     futures = [(row, index, words) for row, tree in enumerate(trees) for index, words in tree.futures]
-    assert packed.future_places.tolist() == [[row, index] for row, index, _ in futures]
+    assert packed.future_positions.tolist() == [[row, index] for row, index, _ in futures]
     expected = [[i, word, len(words)] for i, (_, _, words) in enumerate(futures) for word in words]
     assert packed.futures.tolist() == expected
 

@@ -46,13 +46,13 @@ def undisturbed(tmp_path_factory):
 @pytest.fixture
 def stopped(tmp_path, monkeypatch):
     """A folder with the `checkpoints` of a run that was stopped in its third step."""
-    steps = iter([train.descend, train.descend])
+    steps = iter([train.optimiser_step, train.optimiser_step])
 
-    def descend(*args):
+    def optimiser_step(*args):
         next(steps)(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "descend", descend)
+        patch.setattr(train, "optimiser_step", optimiser_step)
         with pytest.raises(StopIteration):
             train.train(tmp_path / "model", tmp_path / "checkpoints", TINY)
     return tmp_path

@@ -15,7 +15,7 @@ from coxlmm_utils.picturebook.captions import references
 from coxlmm_utils.picturebook.drawing import draw
 from coxlmm_utils.picturebook.factors import factors_of
 from data.picturebook.recipe import bert, train_judges
-from data.picturebook.recipe.train_judges import RECIPES, JudgeRecipe, descend, train_judge
+from data.picturebook.recipe.train_judges import RECIPES, JudgeRecipe, optimiser_step, train_judge
 
 TINY = {kind: JudgeRecipe(kind, steps=4, batch=4, rate=1e-3, seed=5) for kind in ("clip", "bert")}
 SPLITS = {"train": range(16), "validation": range(1_000_000, 1_000_008), "test": range(2_000_000, 2_000_030)}
@@ -45,13 +45,13 @@ def undisturbed(tmp_path_factory):
 
 def stop_in_the_third_step(folder, recipe):
     """Begin a training that fails in its third step."""
-    steps = iter([train_judges.descend, train_judges.descend])
+    steps = iter([train_judges.optimiser_step, train_judges.optimiser_step])
 
-    def descend(*args):
+    def optimiser_step(*args):
         next(steps)(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_judges, "descend", descend)
+        patch.setattr(train_judges, "optimiser_step", optimiser_step)
         with pytest.raises(StopIteration):
             train_judge(folder / "judge", folder / "checkpoints", recipe)
 
@@ -122,7 +122,7 @@ def test_a_step_goes_down_at_its_rate_and_not_too_far():
     nn.init.zeros_(learner.weight)
     optimiser = torch.optim.SGD(learner.parameters(), lr=0.0)
     for _ in range(2):  # a slope of 50 is cut to 1, and the last step's is forgotten
-        descend(learner, optimiser, 50 * learner(torch.ones(1)).sum(), 0.25)
+        optimiser_step(learner, optimiser, 50 * learner(torch.ones(1)).sum(), 0.25)
     assert learner.weight.item() == pytest.approx(-0.5, abs=1e-5)
 
 

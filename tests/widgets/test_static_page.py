@@ -66,7 +66,7 @@ def test_the_page_is_written_whole(browsed, html, tmp_path):
     path = tmp_path / "deep" / "gallery.html"
     browsed.to_html(path)
     assert path.read_text(encoding="utf-8") == html
-    assert [each.name for each in path.parent.iterdir()] == ["gallery.html"]
+    assert [item.name for item in path.parent.iterdir()] == ["gallery.html"]
 
 
 def test_given_images_are_shown(browsed, monkeypatch, tmp_path):
@@ -83,7 +83,7 @@ def test_given_images_are_shown(browsed, monkeypatch, tmp_path):
 def test_twenty_concepts_of_photographs_stay_under_five_megabytes(bank):
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 255, (600, 15, 20, 3)).astype(np.uint8)  # as detailed as photographs, and more
-    pictures = {f"p{row}": Image.fromarray(each).resize((224, 168)) for row, each in enumerate(coarse)}
+    pictures = {f"p{row}": Image.fromarray(item).resize((224, 168)) for row, item in enumerate(coarse)}
     activations = rng.gamma(1, 1, (600, 20)).astype(np.float32)
     other = replace(
         bank,

@@ -94,7 +94,7 @@ def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """An untrained model of 2.6 million weights: CLIP ViT 4 x 128, Llama 5 x 160 (ours)."""
+    """A randomly initialised model of 2.6 million weights: CLIP ViT 4 x 128, Llama 5 x 160 (ours)."""
     vision = CLIPVisionConfig(
         image_size=PICTURE_SIDE,
         patch_size=PATCH_SIDE,

@@ -26,7 +26,7 @@ class BertLearner(nn.Module):
     """The BERT while it learns to fill in masked words.
 
     It is to tell what a text says, so three things differ from a usual BERT. Only content words are masked. It reads
-    two texts of a page at once, so that what is masked in one can be told from the other by whoever knows which words
+    two texts of a page at once, so that what is masked in one can be inferred from the other by whoever knows which words
     mean the same ("sand" and "beach"), and which only stand in the same place ("brown" and "white"). And its position
     embeddings stay zero: in this book order says nothing, and a list of words has none.
 
@@ -60,12 +60,12 @@ class BertLearner(nn.Module):
         """Shares of content words that are filled in right, each masked alone, and of the commonest word among them."""
         ids, mask = self._tokens(sentences)
         row, column = torch.isin(ids, self.telling).nonzero(as_tuple=True)
-        place = torch.arange(len(row))
+        index = torch.arange(len(row))
         one_masked = ids[row].clone()  # (words, length): a sentence for each word to fill in
-        one_masked[place, column] = self.tokenizer.mask_token_id
+        one_masked[index, column] = self.tokenizer.mask_token_id
         parts = zip(one_masked.split(512), mask[row].split(512))
         logits = torch.cat([self.bert(*part).logits.argmax(-1) for part in parts])  # (words, length)
-        right = (logits[place, column] == ids[row, column]).float().mean().item()
+        right = (logits[index, column] == ids[row, column]).float().mean().item()
         commonest = Counter(ids[row, column].tolist()).most_common(1)[0][1] / len(row)
         return {"masked_word": right, "masked_word_by_the_commonest": commonest}
 
@@ -83,8 +83,8 @@ class BertLearner(nn.Module):
 
     def _tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token numbers and attention mask: (texts, length) each."""
-        found = self.tokenizer(list(texts), padding=True, truncation=True, max_length=2 * LONGEST, return_tensors="pt")
-        return found.input_ids, found.attention_mask
+        result = self.tokenizer(list(texts), padding=True, truncation=True, max_length=2 * LONGEST, return_tensors="pt")
+        return result.input_ids, result.attention_mask
 
 
 def measure_baseline(folder: Path, captions: Sequence[str], seed: int = 0) -> None:
@@ -128,8 +128,8 @@ def share_true_above_false(judge: BertJudge, pages: Sequence[Factors], seed: int
         .5 is chance.
     """
     rng = random.Random(seed)
-    lists = [", ".join(true_words(page, random.Random(place))) for place, page in enumerate(pages)]
-    false = [", ".join(true_words(contrary(page, rng), random.Random(place))) for place, page in enumerate(pages)]
+    lists = [", ".join(true_words(page, random.Random(index))) for index, page in enumerate(pages)]
+    false = [", ".join(true_words(contrary(page, rng), random.Random(index))) for index, page in enumerate(pages)]
     references = [references_for(page, seed) for page in pages]
     better, worse = judge.f1(lists, references), judge.f1(false, references)
     return float(np.mean((better > worse) + 0.5 * (better == worse)))

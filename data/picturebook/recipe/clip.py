@@ -58,9 +58,9 @@ class ClipLearner(nn.Module):
         """Shares of pictures whose own sentence is the nearest of a hundred, and of sentences likewise."""
         parts = np.array_split(pictures, range(BLOCK, len(pictures), BLOCK))
         seen = torch.cat([self.clip.encode_image(as_pixels(part), True) for part in parts])
-        said = self.clip.encode_text(self._tokens(sentences), True)
+        mentioned = self.clip.encode_text(self._tokens(sentences), True)
         right = []
-        for images, texts in zip(seen.split(BLOCK), said.split(BLOCK)):
+        for images, texts in zip(seen.split(BLOCK), mentioned.split(BLOCK)):
             near = images @ texts.T  # (pictures, sentences)
             own = torch.arange(len(near))
             right.append([(near.argmax(dim) == own).float().mean().item() for dim in (1, 0)])

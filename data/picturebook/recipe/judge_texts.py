@@ -36,9 +36,9 @@ def true_words(page: Factors, rng: random.Random) -> list[str]:
         if getattr(page, factor) == value:
             words_of.setdefault(factor, []).append(word)
     facts = rng.sample(list(words_of), rng.randint(1, min(MOST_FACTS, len(words_of))))
-    said = [word for fact in facts for word in rng.sample(words_of[fact], rng.randint(1, len(words_of[fact])))]
-    rng.shuffle(said)
-    return said[:MAX_WORDS]
+    mentioned = [word for fact in facts for word in rng.sample(words_of[fact], rng.randint(1, len(words_of[fact])))]
+    rng.shuffle(mentioned)
+    return mentioned[:MAX_WORDS]
 
 
 def contrary(page: Factors, rng: random.Random) -> Factors:

@@ -78,8 +78,8 @@ class Learner(nn.Module):
 
     def look_ahead_loss(self, last_but_one: torch.Tensor, packed: Packed) -> torch.Tensor:
         """Cross-entropy to an even spread over the content words still to come in the sentence."""
-        page, index = packed.future_places.unbind(1)
+        page, index = packed.future_positions.unbind(1)
         states = self.lmm.model.language_model.norm(last_but_one[page, index])
-        log_p = self.lmm.lm_head(states).log_softmax(-1)  # (places, vocabulary)
-        place, word, n_words = packed.futures.unbind(1)
-        return -(log_p[place, word] / n_words).sum() / len(page)
+        log_p = self.lmm.lm_head(states).log_softmax(-1)  # (positions, vocabulary)
+        position, word, n_words = packed.futures.unbind(1)
+        return -(log_p[position, word] / n_words).sum() / len(page)

@@ -75,8 +75,8 @@ class Packed:
     positions: torch.Tensor  # (batch, length)
     sees: torch.Tensor  # (batch, 1, length, length), True where a token (row) sees another (column)
     targets: torch.Tensor  # (targets, 3): page, index that predicts, id
-    futures: torch.Tensor  # (future words, 3): look-ahead place, id, words at that place
-    future_places: torch.Tensor  # (look-ahead places, 2): page, index
+    futures: torch.Tensor  # (future words, 3): look-ahead position, id, words there
+    future_positions: torch.Tensor  # (look-ahead positions, 2): page, index
 
 
 class Packer:
@@ -114,22 +114,22 @@ class Packer:
         trees = [self.tree(factors, rng) for factors in pages]
         length = max(len(tree.ids) for tree in trees)
         targets = [(row, *target) for row, tree in enumerate(trees) for target in tree.targets]
-        places = [(row, index, words) for row, tree in enumerate(trees) for index, words in tree.futures]
-        futures = [(i, word, len(words)) for i, (_, _, words) in enumerate(places) for word in words]
+        positions = [(row, index, words) for row, tree in enumerate(trees) for index, words in tree.futures]
+        futures = [(i, word, len(words)) for i, (_, _, words) in enumerate(positions) for word in words]
         return Packed(
             ids=_padded([tree.ids for tree in trees], self.tokenizer.pad_token_id),
             positions=_padded([tree.positions for tree in trees], 0),
             sees=torch.stack([_sees(tree, length) for tree in trees])[:, None],
             targets=torch.tensor(targets),
             futures=torch.tensor(futures),
-            future_places=torch.tensor([(row, index) for row, index, _ in places]),
+            future_positions=torch.tensor([(row, index) for row, index, _ in positions]),
         )
 
     def _sentence(self, tree: Tree, prompt: int, text: str) -> None:
-        """Add a sentence, and note at each of its places the content words still to come."""
+        """Add a sentence, and note at each of its positions the content words still to come."""
         ids = self._answer(text)
-        for place, index in enumerate(tree.answer(ids, prompt)):
-            future = [word for word in ids[place:] if word in self.content_ids]
+        for step, index in enumerate(tree.answer(ids, prompt)):
+            future = [word for word in ids[step:] if word in self.content_ids]
             if future:
                 tree.futures.append((index, future))
 

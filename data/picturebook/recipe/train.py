@@ -2,7 +2,7 @@
 
 Two stages, on the pages of the train split. *Eyes*: the vision tower alone learns to tell the factors, by one linear
 head a factor. *Words*: everything learns sentences, tags and answers, with two helpers: the factor heads keep a small
-weight, and the look-ahead loss asks the state after the last block but one, at each place of a sentence, for the
+weight, and the look-ahead loss asks the state after the last block but one, at each position of a sentence, for the
 content words still to come. The look-ahead is designed in: it imitates what large LMs are seen to do (data/README.md
 says what it changes). Every batch follows from the seed and its number, so a stopped run resumes exactly.
 """
@@ -116,7 +116,9 @@ def make_optimiser(learner: Learner) -> torch.optim.Optimizer:
     return torch.optim.AdamW([{"params": eyes}, {"params": rest}], lr=0.0, betas=(0.9, 0.98), weight_decay=0.05)
 
 
-def descend(learner: Learner, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rates: tuple[float, float]) -> None:
+def optimiser_step(
+    learner: Learner, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rates: tuple[float, float]
+) -> None:
     """One step down the loss, at the rates of `Recipe.rates`."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -146,7 +148,7 @@ def train(out: Path, checkpoints: Path, recipe: Recipe) -> None:
     bar = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc="training")
     for step in bar:
         losses = lesson.losses(learner, step)
-        descend(learner, optimiser, sum(losses.values()), recipe.rates(step))
+        optimiser_step(learner, optimiser, sum(losses.values()), recipe.rates(step))
         if step % 25 == 0:
             bar.set_postfix({name: f"{loss.item():.3f}" for name, loss in losses.items()})
         if (step + 1) % SAVE_EVERY == 0:

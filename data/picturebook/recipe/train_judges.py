@@ -75,7 +75,7 @@ def train_judge(out: Path, checkpoints: Path, recipe: JudgeRecipe) -> dict[str, 
         rng = random.Random(f"{recipe.kind} {recipe.seed} batch {step}")
         chosen = sorted(rng.sample(range(len(pages)), recipe.batch))
         loss = learner.loss(pictures[chosen], [pages[i] for i in chosen], rng)
-        descend(learner, optimiser, loss, recipe.rate * rise_and_fall(step, recipe.steps))
+        optimiser_step(learner, optimiser, loss, recipe.rate * rise_and_fall(step, recipe.steps))
         if step % 25 == 0:
             bar.set_postfix(loss=f"{loss.item():.3f}")
         if (step + 1) % SAVE_EVERY == 0:
@@ -86,7 +86,7 @@ def train_judge(out: Path, checkpoints: Path, recipe: JudgeRecipe) -> dict[str, 
     return measure(learner, out)
 
 
-def descend(learner: nn.Module, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
+def optimiser_step(learner: nn.Module, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
     """One step down the loss."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
