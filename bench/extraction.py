@@ -177,7 +177,7 @@ def main() -> None:
     for name, value in result.items():
         print(f"extraction.{name:28} {value if isinstance(value, (bool, int)) else round(value, 1)}")
     print(f"\nours takes {result['generate'] / result['ours'] - 1:+.1%} of generate's time more, ", end="")
-    print(f"and is {result['ours'] / found['released_loop']:.1f} times as fast as the released loop")
+    print(f"and is {result['ours'] / result['released_loop']:.1f} times as fast as the released loop")
 
 
 if __name__ == "__main__":
