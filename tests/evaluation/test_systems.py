@@ -155,15 +155,16 @@ def test_noise_is_learned_and_tested_where_the_true_captions_have_the_word(llava
 
 
 def test_noise_is_read_at_the_same_word_with_the_same_settings(llava, states, dictionary, monkeypatch):
-    asked = []
+    asked, extract_all = [], again._extract
 
-    def noting(lmm, images, token, layer, **options):
-        asked.append((images.ids, token, layer, options))
-        return extract(lmm, images, token, layer, **options)
+    def noting(lmm, images, targets, settings, *options):
+        asked.append((images.ids, targets, settings))
+        return extract_all(lmm, images, targets, settings, *options)
 
-    monkeypatch.setattr(again, "extract", noting)
+    monkeypatch.setattr(again, "_extract", noting)
     make_systems(llava, *states, dictionary, (0,), FILTER)
-    settings = {"position": "own", "references": "substring", "prompt": PROMPT, "max_new_tokens": 7}
-    for true, (ids, token, layer, options) in zip(states, asked, strict=True):
-        assert (ids, token, layer) == (true.images.ids, ["grey"], 2)
-        assert options == {"captions": dict(zip(true.images.ids, true.captions))} | settings
+    for true, (ids, targets, settings) in zip(states, asked, strict=True):
+        assert (ids, targets, settings.layers) == (true.images.ids, {"grey": ["grey"]}, [2])
+        assert settings.captions == dict(zip(true.images.ids, true.captions))
+        assert (settings.positions, settings.references) == (["own"], "substring")
+        assert (settings.prompt, settings.max_new_tokens) == (PROMPT, 7)

@@ -185,7 +185,7 @@ def test_concepts_of_two_banks_are_matched_before_they_are_compared():
     single, other = bank_of(names), bank_of(names, concepts=tilted[turn])
     single.name, other.name = "one", "other"
     ranks = np.array([2, 9, 13, 6])
-    scorer, opposite = scorer_by_bank(single=ranks, other=ranks[turn]), scorer_by_bank(single=-ranks + 15, other=ranks)
+    scorer, opposite = scorer_by_bank(one=ranks, other=ranks[turn]), scorer_by_bank(one=-ranks + 15, other=ranks)
     _, repeats = agreement_over({"one": single, "other": other}, {"a": scorer, "b": opposite})
     repeats = repeats.set_index(["bank", "scorer", "other_bank", "other_scorer"])
     same = repeats.loc["one", "a", "other", "a"]
