@@ -8,7 +8,8 @@
     explain(lmm, bank, picture).figure(); ask(lmm, bank)
 
 Matrices are samples x features in code; the paper's Z, U and V are their transposes. `layer=L` is the residual stream
-after L blocks (0: embeddings; the last block's output is before the final norm), `layer="norm"` the final norm's output.
+after L blocks (0: embeddings; the last block's output is before the final norm), `layer="norm"` the final norm's
+output.
 """
 
 from ._version import __version__ as __version__

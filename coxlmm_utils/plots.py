@@ -37,8 +37,8 @@ MAX_CHANGE = 16  # of a pixel, of 255, by so few colours: nobody sees it
 class NotebookFigure(Figure):
     """A figure that notebooks show by itself; a plain one they show only where pyplot was imported before.
 
-    A notebook is to stay small. A chart is shown as PNG of few colours, which is half as large as JPEG and sharper; what
-    that would change, as pictures, as JPEG. `savefig` writes any format.
+    A notebook is to stay small. A chart is shown as PNG of few colours, which is half as large as JPEG and sharper;
+    what that would change, as pictures, as JPEG. `savefig` writes any format.
     """
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:

@@ -53,8 +53,8 @@ def bootstrap_mean(
     """The mean of scores with its bootstrap interval: percentiles of the means of resamples (ours).
 
     The paper (arXiv 2406.08074, table 1) gives the standard deviation over pictures instead, which says how much
-    pictures differ and not how precisely their mean is known. Where all values are equal the interval is that one value; with
-    fewer than ten or so it comes out too narrow.
+    pictures differ and not how precisely their mean is known. Where all values are equal the interval is that one
+    value; with fewer than ten or so it comes out too narrow.
 
     Parameters
     ----------

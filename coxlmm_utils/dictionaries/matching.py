@@ -30,7 +30,8 @@ def match(concepts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     if concepts.shape[1] != others.shape[1]:
         raise ValueError(
-            f"concepts of widths {concepts.shape[1]} and {others.shape[1]} cannot be matched: take two dictionaries of the same kind of states."
+            f"concepts of widths {concepts.shape[1]} and {others.shape[1]} cannot be matched: "
+            "take two dictionaries of the same kind of states."
         )
     similarity = _unit(concepts) @ _unit(others).T  # (concepts, others)
     rows, columns = linear_sum_assignment(similarity, maximize=True)

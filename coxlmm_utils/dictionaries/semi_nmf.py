@@ -50,7 +50,8 @@ class SemiNMF(Dictionary):
 
     The objective (top of this file) is the paper's (section 3, arXiv 2406.08074), the solver ours: block
     coordinate descent by exact projected gradient steps, extrapolated, for all restarts together, on the device of the
-    states (the CPU if it has no float64). Beside the states it needs memory for about six times `n_init` dictionaries and their activations.
+    states (the CPU if it has no float64). Beside the states it needs memory for about six times `n_init` dictionaries
+    and their activations.
 
     Parameters
     ----------
@@ -61,10 +62,11 @@ class SemiNMF(Dictionary):
     max_iter : int, default=2000
         Largest number of iterations of a restart; reaching it warns.
     tol : float, default=1e-6
-        A restart has converged when an un-extrapolated iteration lowers the objective by no more than this fraction of it.
+        A restart has converged when an un-extrapolated iteration lowers the objective by no more than this fraction of
+        it.
     n_init : int, optional
-        Number of restarts: the first from the singular vectors of the states, the others from samples drawn far apart; the
-        lowest objective is kept.
+        Number of restarts: the first from the singular vectors of the states, the others from samples drawn far apart;
+        the lowest objective is kept.
         Default: 8, but 4 if the states are more than four million numbers, where each restart costs.
     random_state : int, default=0
         Seed. One seed gives one answer, to the last bit on one machine.
@@ -133,7 +135,8 @@ class SemiNMF(Dictionary):
         Z : array or tensor, shape (samples, width)
             States, of any float type.
         start : array or tensor, shape (at most n_concepts, width), optional
-            Initial concepts of one more restart, beside the `n_init` others; concepts that are missing are drawn (ours).
+            Initial concepts of one more restart, beside the `n_init` others; concepts that are missing are drawn
+            (ours).
 
         Raises
         ------

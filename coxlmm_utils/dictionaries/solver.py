@@ -1,4 +1,5 @@
-"""Block coordinate descent for Semi-NMF: several restarts side by side, each improving V with U fixed, then U with V fixed.
+"""Block coordinate descent for Semi-NMF: several restarts side by side, each improving V with U fixed, then U with V
+fixed.
 
 Notation (samples are rows of Z; V is held transposed, so that a concept is one contiguous row)
 
@@ -92,7 +93,8 @@ class BlockCoordinateDescent:
     that does so is the last: extrapolation can stall, block coordinate descent by itself only at a stationary point.
 
     A concept that no sample uses is replaced, one per iteration: it becomes the direction of the residual of the worst
-    reconstructed sample. Its activations are all zero, so the objective stays, and the next iteration can only lower it.
+    reconstructed sample. Its activations are all zero, so the objective stays, and the next iteration can only lower
+    it.
     """
 
     def __init__(self, Z: Tensor, squares: Tensor, U: Tensor, lam: float, tol: float) -> None:

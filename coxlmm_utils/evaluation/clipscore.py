@@ -70,7 +70,8 @@ def load_clip_judge(
     Parameters
     ----------
     name : str or Path
-        A model of open_clip; "picturebook", the bundled judge of its pages; or a folder with `open_clip_config.json` and `open_clip_model.safetensors`.
+        A model of open_clip; "picturebook", the bundled judge of its pages; or a folder with `open_clip_config.json`
+        and `open_clip_model.safetensors`.
     pretrained : str
         Which weights of that model, as open_clip calls them. Not used with a folder.
     device : str or torch.device, optional

@@ -87,7 +87,8 @@ def choose_lam(table: pd.DataFrame) -> Choice:
 
 
 def choose_layer(table: pd.DataFrame) -> Choice:
-    """The layer whose concepts recover the known factors best, or where these are not known, whose words occur in the references of their pictures.
+    """The layer whose concepts recover the known factors best, or where these are not known, whose words occur in the
+    references of their pictures.
 
     Parameters
     ----------

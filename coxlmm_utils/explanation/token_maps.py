@@ -99,15 +99,16 @@ def occlusion(lmm: LMM, explained: Explanation, span: int = 3, batch_size: int =
     ----------
     explained : Explanation
     span : int, default 3
-        Side of the square, in cells of the grid over what the model sees of the picture; about as much as is sought, since
-        of a larger thing enough stays to be seen. The square is moved by one cell at a time.
+        Side of the square, in cells of the grid over what the model sees of the picture; about as much as is sought,
+        since of a larger thing enough stays to be seen. The square is moved by one cell at a time.
     batch_size : int
 
     Returns
     -------
     numpy.ndarray
-        (rows, columns): the drop of the log-probability of the token (its first piece), the words before it teacher-forced; for
-        each cell the mean over the squares that hide it. Negative where hiding makes the token likelier.
+        (rows, columns): the drop of the log-probability of the token (its first piece), the words before it
+        teacher-forced; for each cell the mean over the squares that hide it. Negative where hiding makes the token
+        likelier.
 
     Raises
     ------

@@ -4,8 +4,9 @@
                                     000012-NAME.safetensors   "TOKEN/POSITION/LAYER": (pictures with the token, width)
 
 CAPTIONING names what decides the captions (model, prompt, data ...), READING what is extracted besides (tokens,
-layers, positions), and NAME the block's pictures with their versions. So nothing old is taken for something new, and any
-number of processes can fill one folder without a word to each other. The json is written last: it makes a block whole.
+layers, positions), and NAME the block's pictures with their versions. So nothing old is taken for something new, and
+any number of processes can fill one folder without a word to each other. The json is written last: it makes a block
+whole.
 """
 
 from __future__ import annotations

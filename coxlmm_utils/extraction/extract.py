@@ -36,8 +36,8 @@ def extract(
 ) -> States:
     """Caption the pictures and take the state of a token wherever it is generated: the paper's Z.
 
-    A picture is a sample if the token is in the caption that the LMM generates and in a reference caption (paper section
-    3.1, arXiv 2406.08074); the state is the one at the first position that predicts it (section 3.2).
+    A picture is a sample if the token is in the caption that the LMM generates and in a reference caption (paper
+    section 3.1, arXiv 2406.08074); the state is the one at the first position that predicts it (section 3.2).
 
     Parameters
     ----------

@@ -48,8 +48,8 @@ def prompt_states(
     Returns
     -------
     States
-        Pictures that could not be read are left out, named and counted. Its captions are the completions, its provenance
-        has no token; its position is "last_input" or "completion_mean".
+        Pictures that could not be read are left out, named and counted. Its captions are the completions, its
+        provenance has no token; its position is "last_input" or "completion_mean".
 
     Raises
     ------

@@ -5,7 +5,7 @@ from .ablation import add_concepts, curves, remove_concepts
 from .ablation_summary import ablation_summary, areas
 from .agreement import agreement, agreement_over
 from .answers import Answers, by_concept
-from .trust_card import TrustCard, trust_card
+from .trust_card import MIN_AUC, TrustCard, trust_card
 from .visual_dependence import (
     ORIGINAL,
     VisualDependence,
@@ -20,6 +20,7 @@ from .word_scorers import ClipWords, ReferenceWords, candidate_words
 __all__ = [
     "Answers",
     "ClipWords",
+    "MIN_AUC",
     "ORIGINAL",
     "ReferenceWords",
     "TrustCard",

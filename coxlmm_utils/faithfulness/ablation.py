@@ -1,8 +1,8 @@
 """Does the model use a concept: ablate it in the state, or put it back, and see which words change (ours).
 
 The paper (arXiv 2406.08074) reads concepts and changes nothing. A state z is patched with
-z + reconstruct(v') - reconstruct(v): the residual, which the dictionary does not reconstruct, stays as it is, and v' = v
-changes nothing.
+z + reconstruct(v') - reconstruct(v): the residual, which the dictionary does not reconstruct, stays as it is, and v' =
+v changes nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def remove_concepts(
     seed: int = 0,
     batch_size: int = 32,
 ) -> pd.DataFrame:
-    """Take each sample's most active concepts out of its state, one at a time, with its own caption teacher-forced (ours).
+    """Take each sample's most active concepts out of its state, one at a time, with its own caption teacher-forced
+    (ours).
 
     The state is patched at the bank's layer and position only. At position "predicts" the target itself can change, and
     after the last block nothing else; at "own", below the last block, the words that follow it.
@@ -109,7 +110,8 @@ def add_concepts(
 def curves(
     lmm: LMM, bank: ConceptBank, states: States, controls: int = 2, seed: int = 0, batch_size: int = 32
 ) -> pd.DataFrame:
-    """Deletion and insertion: the teacher-forced caption's log-probability as concepts are removed, or put back, in order (ours).
+    """Deletion and insertion: the teacher-forced caption's log-probability as concepts are removed, or put back, in
+    order (ours).
 
     Deletion begins with the state as it is. Insertion begins with no concept, only with what the dictionary does not
     reconstruct. The order is that of activation, largest first, or random; both over the sample's active concepts only.

@@ -31,10 +31,11 @@ class AblationSummary:
         - random: the same when a random direction of equal norm is removed in its place
         - others: change of the other active concepts' words when it is removed; 0 where a sample has none
         - minus_random: own minus random
-        - margin_over_others: own plus the magnitude of others, sample by sample: below 0 where the concept's own words fall
-          by more than the others' move, up or down
+        - margin_over_others: own plus the magnitude of others, sample by sample: below 0 where the concept's own words
+          fall by more than the others' move, up or down
 
-        and also n (samples), negative (minus_random and margin_over_others are below 0), significant (so are their whole intervals).
+        and also n (samples), negative (minus_random and margin_over_others are below 0), significant (so are their
+        whole intervals).
     share : Mean
         Of the concepts that are `significant`; its interval is exact, concepts taken for independent.
     share_negative : Mean
@@ -70,8 +71,8 @@ def ablation_summary(
     table : pandas.DataFrame
         From `remove_concepts`.
     measure : {"words", "later", "mentions"}
-        Whether the words are promoted at all steps, at all but the one that the patched state predicts, or how often they
-        are expected; see `Effects`. A concept may pass one and not the other: report all.
+        Whether the words are promoted at all steps, at all but the one that the patched state predicts, or how often
+        they are expected; see `Effects`. A concept may pass one and not the other: report all.
     level : float, default 0.95
         Of the intervals; see `bootstrap_mean` and, of shares, `share_of`. They are not corrected for the number of
         concepts.

@@ -1,8 +1,9 @@
 """Do picture and word agree: the words nearest to a concept's pictures, against those of the unembedding (ours).
 
 A scorer scores every candidate word for every concept from the concept's pictures alone; then the words that the model
-reads from the concept are looked up in its ranking. Random directions agree with their pictures, too, if less: words and
-pictures are read from the same direction. So compare a dictionary's agreement with a `RandomDictionary`'s, not with chance alone.
+reads from the concept are looked up in its ranking. Random directions agree with their pictures, too, if less: words
+and pictures are read from the same direction. So compare a dictionary's agreement with a `RandomDictionary`'s, not with
+chance alone.
 """
 
 from __future__ import annotations
@@ -145,13 +146,13 @@ def agreement_over(
     Returns
     -------
     table : pandas.DataFrame
-        A row for each bank and scorer: bank, scorer, n (concepts scored), n_excluded, then each mean of `Agreement` with
-        the ends of its interval (rank, rank_low, rank_high, ...), shared_chance and p.
+        A row for each bank and scorer: bank, scorer, n (concepts scored), n_excluded, then each mean of `Agreement`
+        with the ends of its interval (rank, rank_low, rank_high, ...), shared_chance and p.
     repeats : pandas.DataFrame
         A row for each two scorers of one bank, and each two banks of one scorer: bank, scorer, other_bank,
-        other_scorer, n (concepts scored in both), cosine (mean over them, of concepts matched by `match`; 1 within a bank) and
-        correlation (Spearman's, of `rank_margin`): does the same concept agree, or fail to agree, again? NaN of fewer than
-        three concepts, or where all have one value.
+        other_scorer, n (concepts scored in both), cosine (mean over them, of concepts matched by `match`; 1 within a
+        bank) and correlation (Spearman's, of `rank_margin`): does the same concept agree, or fail to agree, again? NaN
+        of fewer than three concepts, or where all have one value.
 
     Raises
     ------

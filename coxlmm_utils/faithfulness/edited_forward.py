@@ -54,7 +54,8 @@ class Effects:
     leaves out the step s, at which words read from a direction fall by construction when it is removed. `mentions` is
     ruled by the steps where the words are likely: it shows that they are expected, but hardly moves where the forced
     words before make them certain. `target` is exactly 0 where the patched state comes after it, as at position "own".
-    `words`, `later` and `mentions` are (changes, sets), NaN without tokens or steps; `target` and `rest` are (changes,).
+    `words`, `later` and `mentions` are (changes, sets), NaN without tokens or steps; `target` and `rest` are
+    (changes,).
     """
 
     words: Tensor
@@ -83,14 +84,14 @@ def effects(
         raise ValueError(f"batch_size={batch_size} leaves no room beside the unpatched run: give at least 2.")
     single = lmm.inputs([forced.picture], forced.prompt, continuations=[forced.ids])
     position = single["input_ids"].shape[1] - len(forced.ids) - 1 + forced.state
-    effects = []
+    differences = []
     for part in changes.split(batch_size - 1):
         # The first row stays unpatched: batches of different sizes round differently, so each has its own reference.
         part = torch.cat([torch.zeros_like(part[:1]), part])  # (1 + changes, width)
         with add(lmm, layer, part, torch.full((len(part),), position)):
             logits = last_logits(lmm, _repeated(single, len(part)), len(forced.ids) + 1)
-        effects.append([values[1:] - values[:1] for values in _measures(logits, forced, words)])
-    return Effects(*(torch.cat(values) for values in zip(*effects)))
+        differences.append([values[1:] - values[:1] for values in _measures(logits, forced, words)])
+    return Effects(*(torch.cat(values) for values in zip(*differences)))
 
 
 def token_ids(lmm: LMM, words: Sequence[Sequence[str]]) -> list[list[int]]:

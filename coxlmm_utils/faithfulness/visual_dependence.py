@@ -208,8 +208,8 @@ def words_without_picture(
     -------
     pandas.DataFrame
         A row for each condition and sample: condition, sample (its id), clipscore and bertscore (means over its
-        concepts, as in the paper's section 4), and same_words: of the words of its concepts with the picture, the share that
-        stays; NaN where there are none.
+        concepts, as in the paper's section 4), and same_words: of the words of its concepts with the picture, the share
+        that stays; NaN where there are none.
     """
     scorer = PictureScorer(images.with_ids(dependence.ids), clip, bert)
     others = dependence.activations[ORIGINAL][_others(len(dependence.ids), seed)]

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..faithfulness import Answers, by_concept
+from ..faithfulness import MIN_AUC, Answers, by_concept
 from ..picturebook import Factors
 from ..statistics import Mean
 from .factor_matching import Matching, Value, aucs, checked_rows, match_values, scorable_labels
 
-MIN_AUC = 0.9  # a value is recovered if its concept's held-out AUC is above
 N_PICTURES = 5  # per concept, for its purity: as many as a bank shows
 N_RESAMPLES = 2_000
 

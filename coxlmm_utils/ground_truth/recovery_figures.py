@@ -54,8 +54,8 @@ def systems_compared(table: pd.DataFrame, title: str = "") -> Figure:
 def over_layers(table: pd.DataFrame, measure: str = "recovered") -> Figure:
     """Factor recovery of each layer, a panel for each token; bands are intervals.
 
-    A line for each position; shuffled activations in grey. The dotted line is how many values could be recovered, or the
-    AUC of chance. Where all states are the same there is no AUC, and so no point.
+    A line for each position; shuffled activations in grey. The dotted line is how many values could be recovered, or
+    the AUC of chance. Where all states are the same there is no AUC, and so no point.
     """
     tokens = list(table.groupby("token", sort=False))
     n_columns = min(4, len(tokens))

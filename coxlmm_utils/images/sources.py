@@ -50,8 +50,8 @@ def load_images(
         - A list of pictures: PIL images, arrays as `as_rgb` takes them, or paths.
     split : str, default "train"
         "train", "validation" or "test", or several: "validation+test". For COCO, "train" is Karpathy's train and
-        restval (113,287 pictures), which fits the paper's counts (arXiv 2406.08074); "train_only" leaves out restval, as
-        the released code does. The other sources have no splits: all that they hold is loaded.
+        restval (113,287 pictures), which fits the paper's counts (arXiv 2406.08074); "train_only" leaves out restval,
+        as the released code does. The other sources have no splits: all that they hold is loaded.
     limit : int, optional
         Only the first so many pictures.
     image : str, default "image"
