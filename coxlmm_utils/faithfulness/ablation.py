@@ -143,7 +143,7 @@ def curves(
             order = {"order": "random", "draw": number - 1} if number else {"order": "activation", "draw": 0}
             points = _points(active, target, rest)
             rows += [{"sample": states.images.ids[row], **order, **point} for point in points]
-    return pd.DataFrame(rows, columns=["sample", "curve", "order", "draw", "edited", "share", "target", "caption"])
+    return pd.DataFrame(rows, columns=["sample", "curve", "order", "draw", "n_concepts", "share", "target", "caption"])
 
 
 def _edited(
@@ -209,7 +209,7 @@ def _points(active: Sequence[int], target: Tensor, rest: Tensor) -> list[dict]:
     return [
         {
             "curve": ("deletion", "insertion")[point // n_steps],
-            "edited": point % n_steps,
+            "n_concepts": point % n_steps,
             "share": point % n_steps / len(active),
             "target": float(of_target),
             "caption": float(of_target + of_rest),

@@ -15,7 +15,7 @@ class Answers:
     """The answers of one result to one question about all concepts of a bank."""
 
     values: np.ndarray  # (concepts,): what was measured; NaN where there is nothing to measure
-    holds: np.ndarray  # (concepts,): 1 yes, 0 no, NaN not judged
+    holds: np.ndarray  # (concepts,): 1 yes, 0 no, NaN not evaluated
     finding: str  # the numbers over all concepts, with intervals and controls
 
     def __post_init__(self) -> None:

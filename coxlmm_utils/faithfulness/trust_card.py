@@ -73,7 +73,7 @@ class Check:
         return 0 if self.answers is None else int(np.nansum(self.answers.holds))
 
     @property
-    def n_judged(self) -> int:
+    def n_evaluated(self) -> int:
         """For how many concepts there is an answer."""
         return 0 if self.answers is None else int((~np.isnan(self.answers.holds)).sum())
 
@@ -97,19 +97,19 @@ class TrustCard:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row for each check: question, yes, judged (concepts), finding, rule; a check not measured says so."""
+        """A row for each check: question, yes, evaluated (concepts), finding, rule; a check not measured says so."""
         rows = [
             (
                 check.name,
                 check.question,
                 check.n_yes,
-                check.n_judged,
+                check.n_evaluated,
                 check.answers.finding if check.answers else f"not measured: {check.how}",
                 check.rule,
             )
             for check in self.checks
         ]
-        return pd.DataFrame(rows, columns=["check", "question", "yes", "judged", "finding", "rule"]).set_index("check")
+        return pd.DataFrame(rows, columns=["check", "question", "yes", "evaluated", "finding", "rule"]).set_index("check")
 
     @property
     def table(self) -> pd.DataFrame:
@@ -128,7 +128,7 @@ class TrustCard:
         check = next(check for check in self.checks if check.name == name)
         if check.answers is None:
             return f"{check.question} Not measured; {check.how} measures it."
-        return f"{check.question} {check.n_yes} of {check.n_judged} concepts; {check.answers.finding}."
+        return f"{check.question} {check.n_yes} of {check.n_evaluated} concepts; {check.answers.finding}."
 
     def figure(self) -> Figure:
         """The card on one page."""
@@ -140,7 +140,7 @@ class TrustCard:
     def __repr__(self) -> str:
         lines = [f"Trust card of {self.bank!r}", *(f"  {name}: {text}" for name, text in self.facts.items())]
         for check in self.checks:
-            known = f"{check.n_yes} of {check.n_judged}; {check.answers.finding}" if check.answers else "not measured"
+            known = f"{check.n_yes} of {check.n_evaluated}; {check.answers.finding}" if check.answers else "not measured"
             lines.append(f"  {check.question} {known}")
         return "\n".join(lines)
 

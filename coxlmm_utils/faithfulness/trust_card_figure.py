@@ -24,7 +24,7 @@ ANSWERS_AT, STEP = 4.7, 0.99
 LETTERS = 15.5  # of small text, to an inch
 ANSWERS = {1.0: ("●", ACCENT), 0.0: ("○", INK)}
 NOTES = (
-    "● yes   ○ no   – not judged. Samples: on how many it is active. The numbers: AUC; share that a blank picture leaves; "
+    "● yes   ○ no   – not evaluated. Samples: on how many it is active. The numbers: AUC; share that a blank picture leaves; "
     "nats against a random\ndirection; how much more its own factor moves it than the runner-up, in standard deviations; "
     "rank of its words, 1 nearest; cosine. All checks are ours."
 )
@@ -74,8 +74,8 @@ def _question(figure: Figure, top: float, check) -> None:
         finding, colour = f"measure it with {check.how}", QUIET
     else:
         put_box(figure, BAR_AT, top - 0.32, BAR_LONG, 0.2, PANEL)
-        put_box(figure, BAR_AT, top - 0.32, BAR_LONG * check.n_yes / max(check.n_judged, 1), 0.2, ACCENT)
-        count = f"{check.n_yes} of {check.n_judged}"
+        put_box(figure, BAR_AT, top - 0.32, BAR_LONG * check.n_yes / max(check.n_evaluated, 1), 0.2, ACCENT)
+        count = f"{check.n_yes} of {check.n_evaluated}"
         put_text(figure, BAR_AT + BAR_LONG + 0.08, top - 0.22, count, color=INK, fontsize=9.5, va="center")
         finding, colour = check.answers.finding, INK
     finding = fill(finding, int(LETTERS * (WIDTH - FINDING_AT - MARGIN)))

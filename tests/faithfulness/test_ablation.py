@@ -141,19 +141,19 @@ def test_curves_go_over_the_active_concepts(worded, states, curved):
     for row, id in enumerate(states.images.ids):
         n = len(active_on(worded, states, row))
         for _, points in curved[curved["sample"] == id].groupby(["curve", "order", "draw"]):
-            assert points["edited"].tolist() == list(range(n + 1))
+            assert points["n_concepts"].tolist() == list(range(n + 1))
             assert points["share"].tolist() == pytest.approx([i / n for i in range(n + 1)])
 
 
 def test_the_first_to_go_is_the_most_active_and_the_last_to_come_back_the_least(llava, worded, states, removed, curved):
     alone = add_concepts(llava, worded, states, -1.0).query("edit == 'concept'").groupby("sample", sort=False)
     points = curved[curved["order"] == "activation"]
-    first = points[(points["curve"] == "deletion") & (points["edited"] == 1)]
+    first = points[(points["curve"] == "deletion") & (points["n_concepts"] == 1)]
     most = alone.first()
     assert first["caption"].tolist() == pytest.approx((most["target"] + most["rest"]).tolist(), abs=1e-4)
     assert first["target"].tolist() == pytest.approx(most["target"].tolist(), abs=1e-4)
-    sizes = points.groupby("sample")["edited"].transform("max")
-    back = points[(points["curve"] == "insertion") & (points["edited"] == sizes - 1)]
+    sizes = points.groupby("sample")["n_concepts"].transform("max")
+    back = points[(points["curve"] == "insertion") & (points["n_concepts"] == sizes - 1)]
     least = alone.last()
     assert back["caption"].tolist() == pytest.approx((least["target"] + least["rest"]).tolist(), abs=1e-4)
 

@@ -114,8 +114,8 @@ def curve_table(n: int = 3) -> pd.DataFrame:
         for order, draws in (("activation", 1), ("random", 2)):
             for draw in range(draws):
                 for curve, values in zip(("deletion", "insertion"), shapes[order]):
-                    for edited, value in enumerate(values):
-                        point = {"edited": edited, "share": edited / 2, "caption": value * (sample + 1)}
+                    for n_concepts, value in enumerate(values):
+                        point = {"n_concepts": n_concepts, "share": n_concepts / 2, "caption": value * (sample + 1)}
                         rows.append({"sample": sample, "curve": curve, "order": order, "draw": draw} | point)
     return pd.DataFrame(rows)
 
@@ -145,8 +145,8 @@ def test_draws_of_an_order_count_as_one_sample():
 def test_samples_with_more_concepts_count_alike():
     table = curve_table(2)
     longer = table["sample"] == 1
-    halves = table[longer].assign(edited=lambda t: 2 * t["edited"])
-    between = halves.assign(edited=halves["edited"] + 1, share=halves["share"] + 0.25)
+    halves = table[longer].assign(edited=lambda t: 2 * t["n_concepts"])
+    between = halves.assign(edited=halves["n_concepts"] + 1, share=halves["share"] + 0.25)
     between["caption"] = (halves["caption"] + halves["caption"].shift(-1)) / 2
     finer = pd.concat([table[~longer], halves, between[between["share"] < 1]]).sort_values(["sample", "share"])
     pd.testing.assert_frame_equal(areas(finer), areas(table))

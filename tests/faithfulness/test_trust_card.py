@@ -101,7 +101,7 @@ ANSWERS = {
 def test_every_check_is_answered_for_every_concept(card, name):
     check = next(check for check in card.checks if check.name == name)
     np.testing.assert_array_equal(check.answers.holds, ANSWERS[name])
-    assert (check.n_yes, check.n_judged) == (1, 2)
+    assert (check.n_yes, check.n_evaluated) == (1, 2)
 
 
 def test_numbers_stand_behind_the_answers(card):
@@ -124,7 +124,7 @@ def test_the_summary_has_intervals_and_controls(card):
 
 def test_what_was_not_measured_is_said(bank):
     card = bank.trust_card()
-    assert all(check.answers is None and (check.n_yes, check.n_judged) == (0, 0) for check in card.checks)
+    assert all(check.answers is None and (check.n_yes, check.n_evaluated) == (0, 0) for check in card.checks)
     assert card.summary["finding"].str.startswith("not measured: ").all()
     assert list(card.table) == ["title", "samples"]
     assert repr(card).count("not measured") == 6
@@ -154,7 +154,7 @@ def test_all_of_it_is_on_the_page(card):
     shown = texts(card.figure())
     for check in card.checks:
         assert check.question in shown and check.name in shown
-        assert f"{check.n_yes} of {check.n_judged}" in shown
+        assert f"{check.n_yes} of {check.n_evaluated}" in shown
     assert {card.bank.title(k) for k in range(3)} <= set(shown)
     assert shown.count("–") == 6  # the last concept
     assert (shown.count("●"), shown.count("○")) == (6, 6)
