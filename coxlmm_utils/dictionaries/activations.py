@@ -50,7 +50,8 @@ def _solve(G: Tensor, T: Tensor, norms: Tensor) -> tuple[Tensor, int]:
     V, unsolved = torch.zeros_like(T), torch.arange(T.shape[1], device=T.device)
     sweep_rows(V[None], G[None], T[None], torch.relu_, n_sweeps=10)  # mostly finds which concepts are active
     for _ in range(MAX_STEPS):
-        # KKT: v >= 0, gradient >= 0, and one of the two zero for every concept
+        # KKT: v >= 0, half the gradient g = G v - t >= 0, and one of the two is zero for every concept: |min(v, g)| is
+        # how far a concept is from that.
         residual = torch.minimum(V[:, unsolved], G @ V[:, unsolved] - T[:, unsolved]).abs().amax(dim=0)
         unsolved = unsolved[residual > KKT_TOLERANCE * norms[unsolved]]
         if not len(unsolved):
@@ -60,16 +61,17 @@ def _solve(G: Tensor, T: Tensor, norms: Tensor) -> tuple[Tensor, int]:
 
 
 def _active_set_step(V: Tensor, G: Tensor, T: Tensor) -> Tensor:
-    """Newton's step on each sample's active concepts, cut at the first that reaches zero; then one concept enters."""
+    """Newton's step on each sample's active concepts, as far as V >= 0; then the worst KKT violator is solved alone."""
     active = (V > 0).T  # (samples, concepts)
     # On the active concepts the problem is a linear system; the others keep a step of zero, since their right side is
     # zero. The ridge keeps the system solvable where concepts are nearly alike; the loop around corrects what it costs.
     ridge = 1e-8 * G.diagonal().max() * torch.eye(len(G)).to(G)
     step = torch.linalg.solve(G * (active[:, :, None] & active[:, None]) + ridge, active * (T - G @ V).T).T
     length = torch.where(step < 0, -V / step, 1).amin(dim=0).clamp(max=1)  # (samples,): as far as V stays positive
-    V = torch.where(V + length * step > 1e-14 * V, V + length * step, 0)  # exactly zero where a concept leaves
+    # The concept that limits the length leaves: rounding, some 1e-16 of it, must not keep it above zero.
+    V = torch.where(V + length * step > 1e-14 * V, V + length * step, 0)
     # The concept that violates optimality most is minimised alone: so an inactive one can enter the active set.
-    gradient = G @ V - T
+    gradient = G @ V - T  # half of it
     worst = torch.minimum(V, gradient).abs().argmax(dim=0, keepdim=True)  # (1, samples)
     alone = V.gather(0, worst) - gradient.gather(0, worst) / G.diagonal()[worst].clamp(min=1e-300)
     return V.scatter(0, worst, alone.clamp(min=0))

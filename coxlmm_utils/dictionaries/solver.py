@@ -11,7 +11,7 @@ Notation (samples are rows of Z; V is held transposed, so that a concept is one 
     f = ||Z - V^T U||_F^2 + lam * sum(V)    (restarts,)
 
 Products with Z are in its own float type; sums over samples or over the width are in float64.
-States are divided by `scale`, about their longest norm, so that no product overflows.
+So that no product overflows, Z, V and lam are divided by `scale`, about the longest state's norm, and f by its square.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class BlockCoordinateDescent:
     def __init__(self, Z: Tensor, squares: Tensor, U: Tensor, lam: float, tol: float) -> None:
         self.Z, self.tol = Z, tol
         self.scale = 2.0 ** round(math.log2(float(squares.max()) or 1.0) / 2)  # a power of two: dividing is exact
-        self.lam, self.squares = lam / self.scale, squares / self.scale**2  # squares: norms of states, (samples,)
+        self.lam, self.squares = lam / self.scale, squares / self.scale**2  # squared norms, (samples,)
         self.energy = self.squares.sum()  # ||Z||_F^2
         V = Z.new_zeros(*U.shape[:2], len(Z))
         f, _ = self._iterate(U, V)
@@ -140,7 +140,9 @@ class BlockCoordinateDescent:
         now.n_idle = torch.where(now.unextrapolated & small, now.n_idle + 1, 0)
         self._keep(better, U, V, f)
         now.unextrapolated = ~better | small | replaced
-        return now.n_idle > torch.where(replaced, 2, 0)  # a replaced concept gets two more iterations to be of use
+        # An iteration that replaced a concept ends the restart only as the third idle one in a row, so that the new
+        # concept has two iterations to be of use.
+        return now.n_idle > torch.where(replaced, 2, 0)
 
     def _keep(self, better: Tensor, U: Tensor, V: Tensor, f: Tensor) -> None:
         """Keep the new iterates of the restarts that they are better for, and adapt how far to extrapolate."""
@@ -170,7 +172,7 @@ class BlockCoordinateDescent:
         return (X.flatten(0, 1) @ Z).div_(self.scale).view(*X.shape[:2], -1)
 
     def _replace_unused(self, U: Tensor, V: Tensor, G: Tensor, T: Tensor) -> Tensor:
-        """Turn each restart's first unused concept, in place, to the worst sample's residual; (restarts,) bool: whether."""
+        """Turn each restart's first unused concept to the worst sample's residual; (restarts,) bool: whether it had one."""
         replaced = torch.zeros(len(U), dtype=torch.bool, device=U.device)
         unused = V.amax(dim=2) == 0  # (restarts, concepts)
         for i, k in unused.nonzero()[unused.cumsum(1)[unused] == 1].tolist():
@@ -191,10 +193,10 @@ def sweep_rows(X: Tensor, H: Tensor, T: Tensor, project: Callable[[Tensor], Tens
     """
     curvature = H.diagonal(dim1=1, dim2=2)
     steps, H = torch.where(curvature > 0, 1 / curvature, 0).to(X), H.to(X)
-    slope = torch.empty_like(X[:, :1])  # (restarts, 1, n)
+    descent = torch.empty_like(X[:, :1])  # (restarts, 1, n): T - H X of a row, minus half the gradient
     for k in [*range(X.shape[1])] * n_sweeps:
-        torch.baddbmm(T[:, k : k + 1], H[:, k : k + 1], X, alpha=-1, out=slope)
-        project(X[:, k].addcmul_(slope[:, 0], steps[:, k : k + 1]))
+        torch.baddbmm(T[:, k : k + 1], H[:, k : k + 1], X, alpha=-1, out=descent)
+        project(X[:, k].addcmul_(descent[:, 0], steps[:, k : k + 1]))
 
 
 def into_ball(concepts: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class System:
 def make_systems(
     lmm: LMM,
     states: States,
-    tested: States,
+    test_states: States,
     dictionary: SemiNMF,
     seeds: Sequence[int] = (0, 1, 2),
     word_filter: WordFilter | None = None,
@@ -67,34 +67,34 @@ def make_systems(
     noise in the place of the pictures, also of the test pictures, with the true pictures' captions read (as we take
     it; no code of it was released). Words are found as `ConceptBank.learn` finds them.
     """
-    learner = _Learner(lmm, states.layer, word_filter or WordFilter())
-    noise, noise_tested = _of_noise(lmm, states), _of_noise(lmm, tested)
+    builder = _SystemBuilder(lmm, states.layer, word_filter or WordFilter())
+    noise, noise_test = _of_noise(lmm, states), _of_noise(lmm, test_states)
     n = dictionary.n_concepts
-    systems = [learner.system("simple", seeds[0], Simple(n), states, tested)]
-    systems.append(learner.system("pca", seeds[0], PCA(n), states, tested))
+    systems = [builder.system("simple", seeds[0], Simple(n), states, test_states)]
+    systems.append(builder.system("pca", seeds[0], PCA(n), states, test_states))
     for seed in tqdm(seeds, desc="dictionaries", unit="seeds"):
         seeded, on_noise = (dictionary.clone(random_state=seed, verbose=False) for _ in range(2))
-        semi_nmf = learner.system("semi_nmf", seed, seeded, states, tested)
-        systems += [semi_nmf, *(learner.random(semi_nmf, name) for name in RANDOM)]
-        systems.append(learner.system("kmeans", seed, KMeans(n, random_state=seed), states, tested))
-        systems.append(learner.system("noise_imgs", seed, on_noise, noise, noise_tested))
+        semi_nmf = builder.system("semi_nmf", seed, seeded, states, test_states)
+        systems += [semi_nmf, *(builder.random(semi_nmf, name) for name in RANDOM)]
+        systems.append(builder.system("kmeans", seed, KMeans(n, random_state=seed), states, test_states))
+        systems.append(builder.system("noise_imgs", seed, on_noise, noise, noise_test))
     return systems
 
 
 @dataclass(frozen=True)
-class _Learner:
+class _SystemBuilder:
     """Learns dictionaries and grounds them in words, the same way for all systems."""
 
     lmm: LMM
     layer: int | str
     word_filter: WordFilter
 
-    def system(self, name: str, seed: int, dictionary: Dictionary, states: States, tested: States) -> System:
+    def system(self, name: str, seed: int, dictionary: Dictionary, states: States, test_states: States) -> System:
         """A dictionary of some states, applied to others."""
         dictionary.fit(states.Z)
         options = dict(n_kept=self.lmm.words_kept, word_filter=self.word_filter)
         words = ground_words(self.lmm, dictionary.components_, self.layer, **options)
-        return System(name, seed, words, dictionary.transform(tested.Z))
+        return System(name, seed, words, dictionary.transform(test_states.Z))
 
     def random(self, system: System, name: str) -> System:
         """The same concepts with random words."""

@@ -48,18 +48,18 @@ class BlockFolder:
     """The blocks of one extraction."""
 
     root: Path
-    captioning: dict  # this and the next name the two folders, and are written into them for people to read
-    reading: dict
+    caption_settings: dict  # this and the next name the two folders, and are written into them for people to read
+    readout_settings: dict
     names: list[str]  # of all its blocks, in order, whether they are there yet or not
 
     @property
     def captions_folder(self) -> Path:
-        return self.root / digest(self.captioning)
+        return self.root / digest(self.caption_settings)
 
     @property
     def folder(self) -> Path:
         """Where the blocks are."""
-        return self.captions_folder / digest(self.reading)
+        return self.captions_folder / digest(self.readout_settings)
 
     def missing(self) -> list[int]:
         """The numbers of the blocks that are still to be made."""
@@ -103,7 +103,7 @@ class BlockFolder:
 
     def _describe(self) -> None:
         """Write the settings of the folders into them."""
-        for folder, settings in ((self.captions_folder, self.captioning), (self.folder, self.reading)):
+        for folder, settings in ((self.captions_folder, self.caption_settings), (self.folder, self.readout_settings)):
             if not (folder / "settings.json").exists():
                 text = json.dumps(settings, indent=1)
                 atomic_write(folder / "settings.json", lambda path: path.write_text(text))

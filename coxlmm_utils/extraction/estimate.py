@@ -64,7 +64,7 @@ def estimate(
 
 def _seconds_of(lmm: LMM, plan: ExtractionPlan, pictures: list) -> float:
     """The time of one batch; of the second run, since a first one also warms up."""
-    settings = plan.captioning["prompt"], plan.captioning["max_new_tokens"]
+    settings = plan.caption_settings["prompt"], plan.caption_settings["max_new_tokens"]
     generate_batch(lmm, pictures[:1], plan.settings.layers, *settings)
     begin = time.perf_counter()
     generate_batch(lmm, pictures, plan.settings.layers, *settings).states([0], [0])  # which waits for the GPU

@@ -191,7 +191,14 @@ def reread(
     Returns
     -------
     States
+
+    Raises
+    ------
+    ValueError
+        If the states are of several tokens, see `join_states`: which of them a caption was a sample of is not known.
     """
+    if "tokens" in states.provenance:
+        raise ValueError("the states are of several tokens: re-encode those of each token before joining them")
     before, ids = states.provenance, states.images.ids
     token_ids = {id: states.caption_ids(lmm, row) for row, id in enumerate(ids)}
     captions = dict(zip(ids, states.captions))

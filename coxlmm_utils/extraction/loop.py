@@ -87,6 +87,7 @@ def _extract_batch(
 ) -> tuple[dict, dict]:
     """What json keeps of each picture, and the states: (id, token, position, layer) to (width,)."""
     versions = [plan.version(id) for id in ids]
+    # Teacher forcing takes every caption of the batch; where one is unknown, all are generated.
     if all((id, version) in known for id, version in zip(ids, versions)):
         captions = [known[id, version] for id, version in zip(ids, versions)]
         steps = [plan.targets.steps(lmm, id, caption) for id, caption in zip(ids, captions)]
@@ -108,7 +109,7 @@ def _generated(lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list) -
         def stop(row: int, caption: list[int]) -> bool:
             return plan.targets.complete(lmm, ids[row], caption)
 
-    prompt, max_new_tokens = plan.captioning["prompt"], plan.captioning["max_new_tokens"]
+    prompt, max_new_tokens = plan.caption_settings["prompt"], plan.caption_settings["max_new_tokens"]
     batch = generate_batch(lmm, pictures, plan.settings.layers, prompt, max_new_tokens, stop)
     steps = [plan.targets.steps(lmm, id, caption) for id, caption in zip(ids, batch.ids)]
     samples = _samples(plan, steps)
@@ -133,7 +134,9 @@ def _teacher_forced(
         table[row].append(state)
     longest = max(map(len, table))
     padded = torch.tensor([row + row[-1:] * (longest - len(row)) for row in table])  # (pictures, longest)
-    encoded = teacher_forced_batch(lmm, pictures, captions, padded, plan.settings.layers, plan.captioning["prompt"])
+    encoded = teacher_forced_batch(
+        lmm, pictures, captions, padded, plan.settings.layers, plan.caption_settings["prompt"]
+    )
     states = {layer: stream[[row for row, *_ in samples], columns] for layer, stream in encoded.items()}
     return _by_key(ids, samples, states)
 

@@ -21,7 +21,7 @@ REFERENCE_RULES = ("word", "substring")
 
 @dataclass(frozen=True)
 class Settings:
-    """How an extraction is done: arguments of `extract_many`, under the same names."""
+    """How an extraction is done: the arguments of `extract_many` under the same names, and `token_ids`, by `reread`."""
 
     layers: Sequence[Layer]
     positions: Sequence[str] = POSITIONS
@@ -30,7 +30,7 @@ class Settings:
     max_new_tokens: int = 40
     captions: Mapping[str, str] | None = None
     stop_early: bool = False
-    # By picture id, of given captions that the tokenizer would cut otherwise.
+    # By picture id, of given captions whose ids tokenizing the text would not give back.
     token_ids: Mapping[str, list[int]] = field(default_factory=dict)
 
 
@@ -62,7 +62,7 @@ class ExtractionPlan:
     images: CaptionedImages  # those that may be samples of some token
     targets: Targets
     settings: Settings
-    captioning: dict  # all that decides the captions, as json holds it: it names the folder
+    caption_settings: dict  # all that decides the captions, as json holds it: it names the folder
 
     @property
     def lasting(self) -> bool:
@@ -70,8 +70,8 @@ class ExtractionPlan:
         return self.images.version is not None
 
     @property
-    def rules(self) -> dict:
-        """The settings beside the captioning that states remember."""
+    def sample_settings(self) -> dict:
+        """The settings beside those of the captions that states remember."""
         return {"references": self.settings.references, "stop_early": self.settings.stop_early}
 
     @cached_property
@@ -89,17 +89,17 @@ class ExtractionPlan:
 
     def folder(self, root: Path) -> BlockFolder:
         """Where its blocks are, or will be."""
-        settings, captioning = self.settings, self.captioning
-        reading = {
+        settings, caption_settings = self.settings, self.caption_settings
+        readout_settings = {
             "tokens": self.targets.spellings,
             "layers": list(settings.layers),
             "positions": list(settings.positions),
             "stop_early": settings.stop_early,
         }
         if settings.stop_early:  # then the tokens decide where captions end
-            captioning = {**captioning, "stopped_after": self.targets.spellings}
+            caption_settings = {**caption_settings, "stopped_after": self.targets.spellings}
         names = [block_name(number, self._content(rows)) for number, rows in enumerate(self.blocks())]
-        return BlockFolder(root, captioning, reading, names)
+        return BlockFolder(root, caption_settings, readout_settings, names)
 
     def blocks(self) -> list[range]:
         """The rows of the pictures of each block."""
@@ -129,7 +129,7 @@ def make_plan(
     eligible = {token: _eligible(images, words, settings.references) for token, words in spellings.items()}
     anywhere = set().union(*eligible.values())
     # The names and order of these keys are part of the names of folders on disk: they never change.
-    captioning = {
+    caption_settings = {
         "prompt": settings.prompt or lmm.prompt,
         "processor": digest(_processor_settings(lmm)),
         "max_new_tokens": settings.max_new_tokens,
@@ -139,7 +139,7 @@ def make_plan(
         "versions": {"coxlmm_utils": __version__} | {name: version(name) for name in ("torch", "transformers")},
     }
     images = images.with_ids([id for id in images.ids if id in anywhere])
-    return ExtractionPlan(images, Targets(spellings, eligible), settings, captioning)
+    return ExtractionPlan(images, Targets(spellings, eligible), settings, caption_settings)
 
 
 def _check(lmm: LMM, tokens: Mapping[str, Sequence[str]], settings: Settings) -> None:

@@ -1,7 +1,8 @@
 """States of prompts instead of a token: at the last input token, or averaged over a completion.
 
-Steering reads them (arXiv 2508.12815): a steering network takes the state of the last input token, and the contrast of
-two completions of one prompt is the difference of their states.
+Steering reads them (arXiv 2508.12815). P2S, "prompt to steer": the difference of the states of two completions of one
+prompt is the steering vector of that input. L2S, "learn to steer": a network predicts it from the state of the last
+input token.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def _provenance(
         "kept": len(pictures),
     }
     return {
-        **{name: value for name, value in plan.captioning.items() if name != "source"},
-        **plan.rules,
+        **{name: value for name, value in plan.caption_settings.items() if name != "source"},
+        **plan.sample_settings,
         "token": plan.targets.spellings[token],
         "layers": list(plan.settings.layers),
         "data": {"source": images.source, "split": images.split},

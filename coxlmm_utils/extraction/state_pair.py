@@ -12,8 +12,8 @@ from .states import States
 class StatePair:
     """States of the same samples, in the same order, at the same layer and position of two models.
 
-    A bank refuses another model's states, rightly: nothing else tells that the concepts were learned there. A pair says
-    that two models are compared on purpose.
+    A bank refuses another model's states, since its concepts mean nothing there; a pair compares two models on purpose.
+    Samples are matched by picture; the captions, each model's own, may differ.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ class StatePair:
     @classmethod
     def of(cls, before: States, after: States) -> StatePair:
         """The samples that both have, by picture id, in the order of `before`; ValueError if there are none."""
-        shared = [id for id in before.images.ids if id in set(after.images.ids)]
+        ids = set(after.images.ids)
+        shared = [id for id in before.images.ids if id in ids]
         if not shared:
             raise ValueError("before and after have no sample in common: extract both from the same pictures")
         return cls(before.subset(shared), after.subset(shared))

@@ -1,4 +1,4 @@
-"""Activation patching: one state changed in a teacher-forced pass, and what becomes of words' probabilities (ours)."""
+"""Activation patching: a vector added to one state of a teacher-forced pass, and what it does to words (ours)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def effects(
     words: Sequence[Sequence[int]],
     batch_size: int = 32,
 ) -> Effects:
-    """Add each change to the one state, at one layer, and read the teacher-forced caption's log-probabilities.
+    """Patch the state `forced.state` at one layer, once with each change, and compare the caption's log-probabilities.
 
     Later states change only through the model's own later blocks; after the last block a change reaches one step.
     """
@@ -83,6 +83,7 @@ def effects(
     if batch_size < 2:
         raise ValueError(f"batch_size={batch_size} leaves no room beside the unpatched run: give at least 2.")
     single = lmm.inputs([forced.picture], forced.prompt, continuations=[forced.ids])
+    # In the inputs, prompt + caption, state 0 is at the last position of the prompt, and state i at i after it.
     position = single["input_ids"].shape[1] - len(forced.ids) - 1 + forced.state
     differences = []
     for part in changes.split(batch_size - 1):

@@ -109,7 +109,9 @@ class TrustCard:
             )
             for check in self.checks
         ]
-        return pd.DataFrame(rows, columns=["check", "question", "yes", "evaluated", "finding", "rule"]).set_index("check")
+        return pd.DataFrame(rows, columns=["check", "question", "yes", "evaluated", "finding", "rule"]).set_index(
+            "check"
+        )
 
     @property
     def table(self) -> pd.DataFrame:
@@ -140,7 +142,9 @@ class TrustCard:
     def __repr__(self) -> str:
         lines = [f"Trust card of {self.bank!r}", *(f"  {name}: {text}" for name, text in self.facts.items())]
         for check in self.checks:
-            known = f"{check.n_yes} of {check.n_evaluated}; {check.answers.finding}" if check.answers else "not measured"
+            known = (
+                f"{check.n_yes} of {check.n_evaluated}; {check.answers.finding}" if check.answers else "not measured"
+            )
             lines.append(f"  {check.question} {known}")
         return "\n".join(lines)
 
@@ -171,7 +175,7 @@ def trust_card(bank, recovery=None, visual=None, ablation=None, selectivity=None
     Raises
     ------
     ValueError
-        If a result is of another bank.
+        If `visual` is of another bank, or another result of concepts that this bank has not.
     """
     results = {"recovery": recovery, "visual": visual, "selectivity": selectivity, "agreement": agreement}
     answers = {name: result.answers(bank) for name, result in results.items() if result is not None}

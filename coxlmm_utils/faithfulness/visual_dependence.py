@@ -59,7 +59,8 @@ class VisualDependence:
         """What is left of each concept under each condition: a row per concept and condition.
 
         kept: mean magnitude over that with the picture; weighted_jaccard: the sum over samples of the smaller of both
-        activations over that of the larger, 1 if nothing changes; correlation over samples, NaN where one is constant.
+        activations over that of the larger, 1 if nothing changes, NaN if never active; correlation over samples, NaN
+        where one is constant.
         """
         original, rows = self.activations[ORIGINAL], []
         for condition, perturbed in self.activations.items():
@@ -76,12 +77,12 @@ class VisualDependence:
         """Does it come from the picture? For the trust card."""
         if not np.array_equal(self.bank.concepts, bank.concepts):
             raise ValueError("visual is of another bank: give what `visual_dependence` measured of this one.")
-        values = weighted_jaccard(self.activations[ORIGINAL], self.activations["blank"])
         holds = [verdict == "from the picture" for verdict in self.verdicts("blank")]
+        values = weighted_jaccard(self.activations[ORIGINAL], self.activations["blank"])
         return Answers(values, holds, f"blank picture: {mean_text(values)} of an activation stays as it was")
 
     def verdicts(self, condition: str = "blank") -> list[str]:
-        """Where each concept comes from: "from the picture", "mixed" or "from the words" (ours)."""
+        """Where each concept comes from: "from the picture", "mixed", "from the words" or "never active" (ours)."""
         if condition not in self.activations:
             raise ValueError(f"there is no condition {condition!r}; choose one of {', '.join(self.activations)}.")
         return [_verdict(share) for share in weighted_jaccard(self.activations[ORIGINAL], self.activations[condition])]
@@ -240,7 +241,7 @@ def means_by_condition(table: pd.DataFrame, measure: str, seed: int = 0) -> dict
     Parameters
     ----------
     table : pandas.DataFrame
-        From `visual_dependence`.
+        From `words_without_picture`, or of `VisualDependence.table`.
     measure : str
         One of its columns.
     seed : int, default 0
@@ -258,6 +259,8 @@ def means_by_condition(table: pd.DataFrame, measure: str, seed: int = 0) -> dict
 
 def _others(n: int, seed: int) -> np.ndarray:
     """For each of n samples another one, no two the same: (n,)."""
+    if n < 2:
+        raise ValueError("there is one sample, and no other one's words to compare with: give at least 2")
     order, others = np.random.default_rng(seed).permutation(n), np.empty(n, dtype=int)
     others[order] = np.roll(order, 1)
     return others

@@ -99,7 +99,8 @@ def match_values(activations: np.ndarray, pages: Sequence[Factors]) -> Matching:
     """Match concepts to factor values one to one such that the AUCs sum to the most (Hungarian matching)."""
     activations, labels = checked_rows(activations, pages), scorable_labels(pages)
     scores = aucs(activations, np.column_stack(list(labels.values())))  # (concepts, values)
-    flipped = (scores < 0.5) & (activations < 0).any()  # concepts with a sign may recover a value by low activations
+    # Of a dictionary with signs a concept may recover a value by low activations; of one without only by high ones.
+    flipped = (scores < 0.5) & (activations < 0).any()
     scores = np.where(flipped, 1 - scores, scores)
     scores[np.ptp(activations, axis=0) == 0] = np.nan
     return Matching(list(labels), scores, np.where(flipped, -1, 1), _partners(scores))

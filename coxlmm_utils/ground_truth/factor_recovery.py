@@ -207,7 +207,7 @@ def _weighted_aucs(active: np.ndarray, has: np.ndarray, weights: np.ndarray) -> 
 
 
 def _n_recovered(scores: np.ndarray) -> np.ndarray:
-    """How many AUCs are above `TOLD`: (draws, concepts) to (draws,)."""
+    """How many AUCs are above `MIN_AUC`: (draws, concepts) to (draws,)."""
     return (scores > MIN_AUC).sum(axis=1).astype(float)
 
 

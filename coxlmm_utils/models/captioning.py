@@ -175,21 +175,19 @@ def teacher_forced_batch(
     lmm: LMM,
     pictures: Sequence[Image.Image],
     captions: Sequence[Sequence[int]],
-    states: Tensor,
+    state_indices: Tensor,
     layers: Sequence[Layer],
     prompt: str | Sequence[str] | None = None,
 ) -> dict[Layer, Tensor]:
-    """The states (batch, n), counted as in `GeneratedCaption`, behind given captions, by one teacher-forced pass.
-
-    For each layer (batch, n, width) on the CPU, in the model's precision.
+    """Read state `state_indices[b, j]` of caption b in one teacher-forced pass; state i predicts token i.
 
     Parameters
     ----------
     pictures : sequence of PIL.Image.Image
     captions : sequence of sequence of int
         Token ids, one caption per picture.
-    states : Tensor
-        (batch, n), which states of each caption.
+    state_indices : Tensor
+        (batch, n)
     layers : sequence of layer
     prompt : str or sequence of str, optional
         Default: the LMM's own.
@@ -197,12 +195,13 @@ def teacher_forced_batch(
     Returns
     -------
     dict of layer to Tensor
+        (batch, n, width) on the CPU, in the model's precision.
     """
     batch = lmm.inputs(pictures, prompt, continuations=captions)
     prompt_width = batch["input_ids"].shape[1] - max(map(len, captions))
     # State 0, which predicts the first caption token, is at the last position of the prompt.
-    with capture(lmm, layers, positions=prompt_width - 1 + states) as captured:
-        last_logits(lmm, batch, 1)  # which nobody reads
+    with capture(lmm, layers, positions=prompt_width - 1 + state_indices) as captured:
+        last_logits(lmm, batch, 1)  # not used: the pass is for its states
     return {layer: calls[0].cpu() for layer, calls in captured.items()}
 
 
@@ -268,7 +267,7 @@ def vocabulary(lmm: LMM) -> list[str]:
 
 
 def encode(lmm: LMM, text: str) -> list[int]:
-    """The token ids of a text, as the tokenizer cuts it; a generated caption may have been cut otherwise."""
+    """The token ids of a text; tokenizing a generated caption need not give its own ids back."""
     return lmm.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 

@@ -39,14 +39,15 @@ def test_pages_are_drawn_by_the_same_code():
 def test_a_plan_has_the_names_that_it_had(lmm, images, tmp_path):
     plan = make_plan(lmm, images, ["dog"], Settings([4], ["predicts"]))
     written = json.loads((WRITTEN / "cache" / "states" / CAPTIONING / "settings.json").read_text())
-    plan = replace(plan, captioning={**plan.captioning, "versions": written["versions"]})  # of torch and transformers
+    # whatever versions of torch and transformers there are today
+    plan = replace(plan, caption_settings={**plan.caption_settings, "versions": written["versions"]})
     folder = plan.folder(tmp_path)
     assert folder.folder == tmp_path / CAPTIONING / READING and folder.names == [BLOCK]
 
 
 def test_a_block_is_taken_from_the_cache(lmm, images, tmp_path, monkeypatch):
     written = json.loads((WRITTEN / "cache" / "states" / CAPTIONING / "settings.json").read_text())
-    if written["versions"] != make_plan(lmm, images, ["dog"], Settings([4])).captioning["versions"]:
+    if written["versions"] != make_plan(lmm, images, ["dog"], Settings([4])).caption_settings["versions"]:
         pytest.skip("torch or transformers is of another version: states are extracted anew, rightly")
     shutil.copytree(WRITTEN / "cache" / "states", tmp_path / "states")
     monkeypatch.setenv("COXLMM_CACHE", str(tmp_path))

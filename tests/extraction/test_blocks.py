@@ -51,12 +51,12 @@ def test_what_a_killed_process_left_is_swept_away(folder, block):
 
 def test_other_settings_and_other_pictures_are_elsewhere(folder, block, tmp_path):
     folder.write(0, block)
-    for captioning, reading, names in (
-        ({"model": "n"}, folder.reading, folder.names),
-        (folder.captioning, {"layers": [2]}, folder.names),
-        (folder.captioning, folder.reading, [block_name(0, ["another"])]),
+    for caption_settings, readout_settings, names in (
+        ({"model": "n"}, folder.readout_settings, folder.names),
+        (folder.caption_settings, {"layers": [2]}, folder.names),
+        (folder.caption_settings, folder.readout_settings, [block_name(0, ["another"])]),
     ):
-        assert 0 in BlockFolder(tmp_path, captioning, reading, names).missing()
+        assert 0 in BlockFolder(tmp_path, caption_settings, readout_settings, names).missing()
 
 
 def test_settings_can_be_read_by_people(folder, block):
@@ -67,7 +67,7 @@ def test_settings_can_be_read_by_people(folder, block):
 
 def test_captions_are_known_to_other_readings_of_the_same_captioning(folder, block, tmp_path):
     folder.write(0, block)
-    other = BlockFolder(tmp_path, folder.captioning, {"layers": [2]}, folder.names)
+    other = BlockFolder(tmp_path, folder.caption_settings, {"layers": [2]}, folder.names)
     assert other.known_captions() == {(id, "1"): [5, 7] for id in "abc"}
     assert BlockFolder(tmp_path, {"model": "n"}, {"layers": [2]}, folder.names).known_captions() == {}
 

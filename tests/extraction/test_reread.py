@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from coxlmm_utils.extraction.extract import reread
+from coxlmm_utils.extraction.states import join_states
 from tests.conftest import in_memory
 
 
@@ -22,3 +24,9 @@ def test_other_pictures_and_layers_under_the_same_captions(llava, states, pictur
     assert again.captions == states.captions and again.layer == 1 != states.layer
     plain = reread(llava, states, 1, cache=False)
     assert not np.allclose(again.Z, plain.Z, atol=1e-2)
+
+
+def test_joined_states_of_several_tokens_are_refused(llava, states):
+    joined = join_states([states, replace(states, provenance={**states.provenance, "token": ["blue"]})])
+    with pytest.raises(ValueError, match="several tokens"):
+        reread(llava, joined, joined.layer)

@@ -14,6 +14,7 @@ from coxlmm_utils.faithfulness.visual_dependence import (
     ORIGINAL,
     PERTURBATIONS,
     VisualDependence,
+    _others,
     knockout_name,
     visual_dependence,
     words_before,
@@ -148,3 +149,17 @@ def test_a_concept_that_is_never_active_has_no_verdict(bank):
     assert dependence_of(bank, nothing, nothing).verdicts() == ["never active"] * 3
     with pytest.raises(ValueError, match="no condition 'noise'; choose one of original, blank"):
         dependence_of(bank, nothing, nothing).verdicts("noise")
+
+
+# Results that cannot be had
+
+
+def test_the_trust_card_asks_for_the_blank_condition_by_name(bank):
+    active = np.ones((2, len(bank)))
+    with pytest.raises(ValueError, match="no condition 'blank'; choose one of original"):
+        replace(dependence_of(bank, active), activations={ORIGINAL: active}).answers(bank)
+
+
+def test_a_single_sample_has_no_others():
+    with pytest.raises(ValueError, match="give at least 2"):
+        _others(1, 0)
