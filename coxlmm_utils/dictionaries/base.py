@@ -30,6 +30,8 @@ class Dictionary(ABC):
         The method's name in figures and tables.
     learned : tuple of str
         The attributes that `transform` needs: what a saved dictionary has to keep.
+    signed : bool
+        Whether activations have both signs (PCA's alone have): each concept then has two sides, u_k and -u_k.
     components_ : ndarray of float32, shape (concepts, width)
     activations_ : ndarray of float32, shape (samples, concepts)
         ``transform(Z)`` of the states that it was fitted to.
@@ -40,6 +42,7 @@ class Dictionary(ABC):
 
     label: str
     learned: tuple[str, ...] = ("components_",)
+    signed: bool = False
     n_concepts: int
 
     @abstractmethod
@@ -53,6 +56,14 @@ class Dictionary(ABC):
     def reconstruct(self, V: np.ndarray) -> np.ndarray:
         """The states that activations stand for, ``V U`` unless a method says otherwise: float32 (samples, width)."""
         return np.asarray(V, dtype=np.float32) @ self.components_
+
+    def side_directions(self) -> np.ndarray:
+        """What words are read from: the concepts u_k, and of a signed method then also all -u_k; (sides, width) (ours)."""
+        return np.concatenate([self.components_, -self.components_]) if self.signed else self.components_
+
+    def side_activations(self, V: np.ndarray) -> np.ndarray:
+        """How active each of `side_directions` is, never negative: (samples, concepts) to (samples, sides) (ours)."""
+        return np.concatenate([V, -V], axis=1).clip(min=0) if self.signed else V
 
     def activation_gradient(self, z: Tensor, k: int) -> Tensor:
         """The gradient of activation k with respect to a state, both (width,), in float64.

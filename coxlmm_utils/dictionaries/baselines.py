@@ -98,7 +98,8 @@ class KMeans(_Nearest):
 class PCA(_Baseline):
     """Principal axes of the centred states as concepts: the paper's baseline PCA, by scikit-learn.
 
-    Its activations have a sign: a state may lie on either side of the mean.
+    Its activations have a sign, since a state may lie on either side of the mean: of a concept that is active below zero,
+    the state holds -u_k, not u_k (see `side_directions`).
 
     Parameters
     ----------
@@ -115,6 +116,7 @@ class PCA(_Baseline):
 
     label = "PCA"
     learned = ("components_", "mean_")
+    signed = True
 
     def __init__(self, n_concepts: int = 20, random_state: int = 0) -> None:
         self.n_concepts, self.random_state = n_concepts, random_state

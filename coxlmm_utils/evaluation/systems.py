@@ -23,6 +23,7 @@ NAMES = {  # in the order of tables; the first five are Table 1's columns
     "semi_nmf": "Semi-NMF",
     "gt_captions": "GT-captions",
     "pca": "PCA",
+    "pca_released": "PCA, words of +u only",
     "kmeans": "K-Means",
     "rnd_words_gaussian": "Rnd-Words, any direction",
     "rnd_words_vocabulary": "Rnd-Words, any word",
@@ -37,19 +38,24 @@ class System:
 
     name: str  # a key of `NAMES`
     seed: int  # of the dictionary, and of random words
-    words: list[Words]  # of each concept
-    activations: np.ndarray  # (test pictures, concepts)
+    words: list[Words]  # of each concept; of a signed dictionary of each side, see `Dictionary.side_directions`
+    activations: np.ndarray  # (test pictures, concepts or sides)
 
     def explanations(self, n_concepts: int = 3) -> list[list[tuple[str, ...]]]:
-        """Per picture the words of its most active concepts, the largest magnitude first (paper section 3.5).
+        """Per picture the words of its most active concepts, the largest activation first.
 
-        Only concepts that are active at all; a picture without any has one empty explanation, ``[()]`` (ours; the paper
-        does not say)."""
-        order = np.argsort(-np.abs(self.activations), axis=1, kind="stable")[:, :n_concepts]
+        A signed concept speaks with the words of the side that is active (ours). Only concepts that are active at all;
+        a picture without any has one empty explanation, ``[()]`` (ours; the paper does not say)."""
+        order = np.argsort(-self.activations, axis=1, kind="stable")[:, :n_concepts]
         active = np.take_along_axis(self.activations, order, axis=1) != 0  # (pictures, n_concepts)
         return [
             [self.words[k].kept for k in concepts[mask]] or [()] for concepts, mask in zip(order, active, strict=True)
         ]
+
+    def union_words(self, n_concepts: int = 3) -> list[tuple[str, ...]]:
+        """Per picture the words of its most active concepts as one list, each word once (ours)."""
+        lists = self.explanations(n_concepts)
+        return [tuple(dict.fromkeys(word for words in concepts for word in words)) for concepts in lists]
 
 
 def make_systems(
@@ -71,7 +77,10 @@ def make_systems(
     noise, noise_test = _of_noise(lmm, states), _of_noise(lmm, test_states)
     n = dictionary.n_concepts
     systems = [builder.system("simple", seeds[0], Simple(n), states, test_states)]
-    systems.append(builder.system("pca", seeds[0], PCA(n), states, test_states))
+    pca = PCA(n)
+    systems.append(builder.system("pca", seeds[0], pca, states, test_states))
+    # the released code sorts signed scores, and reads no words of -u
+    systems.append(System("pca_released", seeds[0], systems[-1].words[:n], pca.transform(test_states.Z)))
     for seed in tqdm(seeds, desc="dictionaries", unit="seeds"):
         seeded, on_noise = (dictionary.clone(random_state=seed, verbose=False) for _ in range(2))
         semi_nmf = builder.system("semi_nmf", seed, seeded, states, test_states)
@@ -93,8 +102,8 @@ class _SystemBuilder:
         """A dictionary of some states, applied to others."""
         dictionary.fit(states.Z)
         options = dict(n_kept=self.lmm.words_kept, word_filter=self.word_filter)
-        words = ground_words(self.lmm, dictionary.components_, self.layer, **options)
-        return System(name, seed, words, dictionary.transform(test_states.Z))
+        words = ground_words(self.lmm, dictionary.side_directions(), self.layer, **options)
+        return System(name, seed, words, dictionary.side_activations(dictionary.transform(test_states.Z)))
 
     def random(self, system: System, name: str) -> System:
         """The same concepts with random words."""

@@ -35,6 +35,19 @@ def test_shapes_and_types(Z, method):
     assert dictionary.activations_.any(axis=0).all()  # all concepts are used
 
 
+def test_only_a_signed_method_has_two_sides_and_each_side_says_how_active_it_is(Z, method):
+    dictionary = method(K).fit(Z)
+    U, V = dictionary.components_, dictionary.activations_
+    assert dictionary.signed == (V < 0).any() == (method.__name__ == "PCA")
+    directions, activations = dictionary.side_directions(), dictionary.side_activations(V)
+    if not dictionary.signed:
+        assert np.array_equal(directions, U) and np.array_equal(activations, V)
+        return
+    assert np.array_equal(directions, [*U, *-U]) and activations.min() == 0
+    assert np.array_equal(activations[:, :K] - activations[:, K:], V)
+    assert activations @ directions == pytest.approx(V @ U, abs=1e-5)
+
+
 def test_fit_returns_the_dictionary_itself(Z, method):
     dictionary = method(K)
     assert isinstance(dictionary, Dictionary) and dictionary.fit(Z) is dictionary

@@ -24,8 +24,8 @@ from tests.evaluation.test_judges import bert_by_hand, clip_by_hand, tiny_judges
 module = import_module("coxlmm_utils.evaluation.evaluate")  # its room has a function of that name
 
 DOG, BUS, SNOW, NONE = WORDS = (("dog", "brown"), ("bus", "dog"), ("snow", "park", "small"), ())
-ACTIVATIONS = np.array([[3, 1, 0, 0], [0, 2, 1, 3], [0, 0, 0, 0], [-4, 3, 2, 1], [0, 0, 1, 0], [0, 0, 2, 3]], float)
-SAID = [[DOG, BUS], [NONE, BUS, SNOW], [()], [DOG, BUS, SNOW], [SNOW], [NONE, SNOW]]  # by magnitude, three at most
+ACTIVATIONS = np.array([[3, 1, 0, 0], [0, 2, 1, 3], [0, 0, 0, 0], [4, 3, 2, 1], [0, 0, 1, 0], [0, 0, 2, 3]], float)
+SAID = [[DOG, BUS], [NONE, BUS, SNOW], [()], [DOG, BUS, SNOW], [SNOW], [NONE, SNOW]]  # three at most
 REFERENCES = [
     ("a grey dog", "a small dog in the park"),
     ("the grey snow", "a red bus"),

@@ -55,7 +55,7 @@ def made(llava, states, dictionary) -> dict[tuple[str, int], System]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         systems = make_systems(llava, *states, dictionary, SEEDS, FILTER)
-    assert len(systems) == 2 + 6 * len(SEEDS)
+    assert len(systems) == 3 + 6 * len(SEEDS)
     return {(system.name, system.seed): system for system in systems}
 
 
@@ -63,9 +63,9 @@ def made(llava, states, dictionary) -> dict[tuple[str, int], System]:
 
 
 def test_the_most_active_concepts_speak_first():
-    activations = np.array([[0.1, 0.4, 0.2, 0.3], [0, 2, 0, 2], [1, -3, 0, 2], [0, 0, 0, 0]])
+    activations = np.array([[0.1, 0.4, 0.2, 0.3], [0, 2, 0, 2], [1, 3, 0, 2], [0, 0, 0, 0]])
     words = with_words(("dog", "brown"), ("bus",), ("snow",), ())
-    system = System("pca", 0, words, activations)
+    system = System("semi_nmf", 0, words, activations)
     dog, bus, snow, none = (concept.kept for concept in words)
     assert system.explanations() == [[bus, none, snow], [bus, none], [bus, none, dog], [()]]
     assert system.explanations(1) == [[bus], [bus], [bus], [()]]
@@ -76,13 +76,34 @@ def test_a_concept_without_words_says_nothing_in_its_place():
     assert system.explanations() == [[(), ("bus",)], [()]]
 
 
+def test_a_signed_concept_speaks_with_the_side_that_is_active_and_by_the_released_rule_with_the_other():
+    scores = np.array([[1, -3], [2, 1]])  # (pictures, concepts)
+    axes = PCA(2)  # fitting has no part in this
+    plus, minus = with_words(("snow",), ("day",)), with_words(("beach",), ("night",))
+    active = System("pca", 0, [*plus, *minus], axes.side_activations(scores))
+    assert active.explanations() == [[("night",), ("snow",)], [("snow",), ("day",)]]
+    released = System("pca_released", 0, plus, scores)
+    assert released.explanations() == [[("snow",), ("day",)], [("snow",), ("day",)]]
+
+
+def test_the_words_of_several_concepts_become_one_list_without_repeats():
+    words = with_words(("dog", "brown"), ("bus", "dog"), (), ("snow",))
+    system = System("kmeans", 0, words, np.array([[3, 4, 2, 1], [0, 0, 1, 2], [0, 0, 0, 0]]))
+    assert system.union_words() == [("bus", "dog", "brown"), ("snow",), ()]
+    assert system.union_words(1) == [("bus", "dog"), ("snow",), ()]
+    assert system.union_words(4)[0] == ("bus", "dog", "brown", "snow")
+
+
 # What they are
 
 
 def test_each_system_by_name_and_seed(made):
-    seeded = [name for name in NAMES if name not in ("simple", "pca", "gt_captions")]
-    assert set(made) == {("simple", 0), ("pca", 0)} | {(name, seed) for name in seeded for seed in SEEDS}
-    assert all(system.activations.shape == (6, K) and len(system.words) == K for system in made.values())
+    once = {("simple", 0), ("pca", 0), ("pca_released", 0)}
+    seeded = [name for name in NAMES if name not in ("simple", "pca", "pca_released", "gt_captions")]
+    assert set(made) == once | {(name, seed) for name in seeded for seed in SEEDS}
+    for name, seed in made:
+        n_sides = 2 * K if name == "pca" else K
+        assert made[name, seed].activations.shape == (6, n_sides) and len(made[name, seed].words) == n_sides
     assert set(OURS) < set(RANDOM) < set(NAMES)
 
 
@@ -97,8 +118,13 @@ def test_dictionaries_are_learned_from_the_one_and_applied_to_the_other(llava, s
     }
     learned = dictionaries[name].fit(states[0].Z)
     system = made[name, seed if name in ("semi_nmf", "kmeans") else 0]
-    assert np.array_equal(system.activations, learned.transform(states[1].Z))
-    assert system.words == ground_words(llava, learned.components_, 2, word_filter=FILTER)
+    V, U = learned.transform(states[1].Z), learned.components_
+    if name == "pca":
+        released = made["pca_released", 0]
+        assert np.array_equal(released.activations, V) and released.words == system.words[:K]
+        V, U = np.hstack([np.maximum(V, 0), np.maximum(-V, 0)]), np.vstack([U, -U])
+    assert np.array_equal(system.activations, V)
+    assert system.words == ground_words(llava, U, 2, word_filter=FILTER)
 
 
 def test_the_given_dictionary_is_only_read(made, dictionary):
