@@ -1,16 +1,14 @@
-"""Intervals of means and shares, and paired comparisons of systems that score the same pictures."""
+"""Means and shares with their intervals."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
-RESAMPLES_AT_ONCE = 1000  # bounds the memory
+N_RESAMPLES, RESAMPLES_AT_ONCE = 10_000, 1000  # the latter bounds the memory
 Z_95 = 1.96  # of the normal distribution, for 95 % intervals
 
 
@@ -23,9 +21,11 @@ class Mean:
     value, low, high : float
         The mean, and the ends of its interval.
     n : int
-        How many values it is the mean of.
+        How many values it is the mean of: samples, or concepts of all seeds.
     n_missing : int
         How many more were NaN, and left out.
+    n_seeds : int
+        Over how many seeds the interval reaches; 1 where there is one, or nothing that a seed decides.
 
     Examples
     --------
@@ -38,6 +38,7 @@ class Mean:
     high: float
     n: int
     n_missing: int = 0
+    n_seeds: int = 1
 
     def named(self, name: str) -> dict[str, float]:
         """The mean and the ends of its interval for a row of a table: `name`, `name`_low and `name`_high."""
@@ -87,6 +88,72 @@ def bootstrap_mean(
     return Mean(float(there.mean()), *ends, n=len(there), n_missing=len(values) - len(there))
 
 
+def nested_bootstrap(
+    values: Sequence[Sequence[float]] | np.ndarray, crossed: bool = False, level: float = 0.95, seed: int = 0
+) -> Mean:
+    """The mean of scores of several seeds, with seeds as the outer level of its bootstrap interval (ours).
+
+    The values of one seed have its dictionary in common and may not be pooled with those of others. So each resample
+    draws seeds, and then values of each drawn seed. Of S seeds it draws S - 1 (Rao and Wu 1988), else the variance of
+    their mean would come out too small by the factor 1 - 1 / S. With few seeds the interval is still too narrow: by
+    simulation, that of five seeds holds the true mean in 85 % of the cases where seeds are all that differs, in 94 %
+    where samples differ most.
+
+    Parameters
+    ----------
+    values : sequence of array, or numpy.ndarray
+        The values of each seed, as many as there are; NaN where there is none. Each seed has the same weight.
+    crossed : bool, default False
+        Whether all seeds scored the same samples, in the same order: (seeds, samples). Then samples are drawn once for
+        all seeds of a resample, and one that lacks a score of any seed is left out.
+    level, seed
+        See `bootstrap_mean`, which is what this is of a single seed.
+
+    Returns
+    -------
+    Mean
+
+    Raises
+    ------
+    ValueError
+        If there are too few values, or they are no finite numbers, or `crossed` and not as many of each seed.
+    """
+    rows = [_numbers(row, "the values of a seed") for row in values]
+    _check_level(level)
+    if crossed and len({len(row) for row in rows}) > 1:
+        raise ValueError(f"the seeds scored {[len(row) for row in rows]} samples: give the same ones of each.")
+    missing = [np.isnan(row) for row in rows]
+    if crossed:
+        missing = [np.any(missing, axis=0)] * len(rows)  # a sample counts with all seeds or with none
+    kept = [row[~mask] for row, mask in zip(rows, missing) if not mask.all()]
+    counted = slice(1) if crossed else slice(None)  # of crossed seeds the samples are counted once
+    n, n_missing = sum(map(len, kept[counted])), int(sum(mask.sum() for mask in missing[counted]))
+    if len(kept) < 2:
+        return replace(bootstrap_mean(kept[0] if kept else [], level=level, seed=seed), n_missing=n_missing)
+    rng, draw = np.random.default_rng(seed), _draw_crossed if crossed else _draw_nested
+    means = np.concatenate([draw(kept, rng, RESAMPLES_AT_ONCE) for _ in range(N_RESAMPLES // RESAMPLES_AT_ONCE)])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Mean(float(np.mean([row.mean() for row in kept])), float(low), float(high), n, n_missing, len(kept))
+
+
+def _draw_nested(rows: list[np.ndarray], rng: np.random.Generator, n: int) -> np.ndarray:
+    """Means of n resamples of seeds less one, and of each one's values anew at every draw: (n,)."""
+    means, n_drawn = np.zeros(n), len(rows) - 1
+    for _ in range(n_drawn):
+        of_seeds = [row[rng.integers(len(row), size=(n, len(row)))].mean(axis=1) for row in rows]  # (seeds, n)
+        means += np.array(of_seeds)[rng.integers(len(rows), size=n), np.arange(n)] / n_drawn
+    return means
+
+
+def _draw_crossed(rows: list[np.ndarray], rng: np.random.Generator, n: int) -> np.ndarray:
+    """Means of n resamples of seeds less one, and of samples, the same ones for all of a resample's seeds: (n,)."""
+    rows = np.array(rows)
+    n_seeds, n_samples = rows.shape
+    weights = rng.multinomial(n_seeds - 1, np.full(n_seeds, 1 / n_seeds), size=n) / (n_seeds - 1)  # (n, seeds)
+    samples = rng.integers(n_samples, size=(n, n_samples))
+    return np.take_along_axis(weights @ rows, samples, axis=1).mean(axis=1)
+
+
 def share_of(holds: Sequence[float] | np.ndarray, level: float = 0.95) -> Mean:
     """How often something holds, with the exact interval of a share, Clopper and Pearson's (1934).
 
@@ -122,99 +189,6 @@ def share_of(holds: Sequence[float] | np.ndarray, level: float = 0.95) -> Mean:
     return Mean(float(there.mean()), *ends, n=len(there), n_missing=len(holds) - len(there))
 
 
-def compare(
-    scores: Mapping[str, Sequence[float] | np.ndarray],
-    ours: str,
-    n_resamples: int = 10_000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Compare one system with each other one, picture by picture (ours).
-
-    Both systems score the same pictures, so the tests are paired, and corrected for how many comparisons there are.
-    The paper's own test (arXiv 2406.08074, appendix D) takes the two lists of scores for independent; it is given too.
-
-    Parameters
-    ----------
-    scores : mapping of str to array
-        (pictures,) for each system, the same pictures in the same order; NaN where a picture has no score. A pair of
-        systems is compared on the pictures that both have a score for.
-    ours : str
-        The system that the others are compared with.
-    n_resamples, level, seed
-        Of the interval; see `bootstrap_mean`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each other system, which is its index:
-
-        - n, n_missing: pictures compared on, and left out;
-        - difference, low, high: mean of ours minus the other, and its bootstrap interval;
-        - p_paired_t, p_paired_t_holm: paired t-test, as it is and after Holm's correction over the rows;
-        - p_wilcoxon, p_wilcoxon_holm: Wilcoxon's signed-rank test, which does not ask for normal differences;
-        - p_independent_t_paper: the paper's two-sided independent t-test (Student's, equal variances), uncorrected.
-
-        Where all scores are the same, every p is 1.
-
-    Raises
-    ------
-    ValueError
-        If `ours` is missing or alone, the lists are of different lengths or not of finite numbers, or a pair has
-        fewer than two pictures in common.
-    """
-    scores = {name: _numbers(values, f"the scores of {name!r}") for name, values in scores.items()}
-    _check_systems(scores, ours)
-    rows = {}
-    for name, other in scores.items():
-        if name != ours:
-            first, second = _in_common(scores[ours], other, f"{ours!r} and {name!r}")
-            mean = bootstrap_mean(first - second, n_resamples, level, seed)
-            counts = {"n": mean.n, "n_missing": len(other) - mean.n}
-            rows[name] = counts | {"difference": mean.value, "low": mean.low, "high": mean.high}
-            rows[name] |= _p_values(first, second)
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("other")
-    for test in ("p_wilcoxon", "p_paired_t"):
-        table.insert(table.columns.get_loc(test) + 1, f"{test}_holm", holm(table[test]))
-    return table
-
-
-def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Correct p-values for how many there are, by Holm's step-down method (1979).
-
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none gets smaller than the one before it, and
-    none exceeds 1.
-
-    Parameters
-    ----------
-    p_values : sequence of float or numpy.ndarray
-        (tests,).
-
-    Returns
-    -------
-    numpy.ndarray
-        (tests,), in the same order.
-    """
-    p_values = np.asarray(p_values, dtype=float)
-    order = np.argsort(p_values)
-    multiplied = p_values[order] * np.arange(len(order), 0, -1)
-    corrected = np.empty_like(multiplied)
-    corrected[order] = np.minimum(np.maximum.accumulate(multiplied), 1)
-    return corrected
-
-
-def _p_values(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Two-sided, of three tests on the same pictures; scores that are all the same tell no difference."""
-    same = np.array_equal(first, second)  # there the tests divide by zero
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of differences that are all one number: p is 0
-        return {
-            "p_paired_t": 1.0 if same else float(stats.ttest_rel(first, second).pvalue),
-            "p_wilcoxon": 1.0 if same else float(stats.wilcoxon(first - second).pvalue),
-            "p_independent_t_paper": 1.0 if same else float(stats.ttest_ind(first, second).pvalue),
-        }
-
-
 def _numbers(values: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
     """Scores as float64 (n,), NaN among them or not."""
     values = np.asarray(values, dtype=float)
@@ -229,36 +203,8 @@ def _check_level(level: float) -> None:
         raise ValueError(f"level={level} is no share of intervals: give one between 0 and 1, such as 0.95.")
 
 
-def _check_systems(scores: Mapping[str, np.ndarray], ours: str) -> None:
-    """Refuse what cannot be compared picture by picture."""
-    if ours not in scores:
-        raise ValueError(f"there are no scores of {ours!r}: choose one of {', '.join(map(repr, scores))}.")
-    if len(scores) < 2:
-        raise ValueError(f"there are scores of {ours!r} only: give those of another system to compare it with.")
-    lengths = {name: len(values) for name, values in scores.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"the systems were scored on different numbers of pictures, {lengths}: give the same ones.")
-
-
-def _in_common(first: np.ndarray, second: np.ndarray, who: str) -> tuple[np.ndarray, np.ndarray]:
-    """The scores of the pictures that both have one for: (n,) each."""
-    both = ~np.isnan(first) & ~np.isnan(second)  # (pictures,)
-    if both.sum() < 2:
-        raise ValueError(f"{who} have {both.sum()} scored pictures in common: a comparison takes at least two.")
-    return first[both], second[both]
-
-
 def wilson_interval(k: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval of a share of which k of n cases were seen (Wilson 1927); 0 to 1 where n is 0.
-
-    Parameters
-    ----------
-    k, n : numpy.ndarray
-
-    Returns
-    -------
-    low, high : numpy.ndarray
-    """
+    """Low and high ends of the 95 % interval of a share, seen in k of n cases (Wilson 1927); 0 to 1 where n is 0."""
     k, n = np.asarray(k, dtype=float), np.asarray(n, dtype=float)
     weight = n + Z_95**2
     centre = (k + Z_95**2 / 2) / weight

@@ -1,16 +1,12 @@
-"""Means with intervals, and comparisons of systems; expected values are worked out by hand."""
+"""Means with intervals; expected values are worked out by hand."""
 
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import t as student
 
-from coxlmm_utils.statistics import Mean, bootstrap_mean, compare, holm, share_of
-
-SCORES = {"ours": [0.5, 0.7, 0.9, 0.8], "words": [0.4, 0.5, 0.6, 0.4], "noise": [0.5, 0.8, 0.8, 0.8]}
-TESTS = ["p_paired_t", "p_wilcoxon", "p_independent_t_paper"]
+from coxlmm_utils.statistics import Mean, bootstrap_mean, nested_bootstrap, share_of
 
 
 def test_a_mean_as_text():
@@ -100,83 +96,63 @@ def test_no_share_without_true_or_false(holds, level, message):
         share_of(holds, level)
 
 
-def test_holm_by_hand():
-    """0.005 x 4, 0.01 x 3, 0.03 x 2, and 0.04 x 1, which may not be less than the one before it."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.7]).tolist() == [1, 1]
-    assert holm([0.2]).tolist() == [0.2]
+SEEDS = np.array([0.200, 0.124, 0.200])  # of a dictionary's overlap, as dog's were
 
 
-def test_a_comparison_by_hand():
-    """Differences 0.1, 0.2, 0.3, 0.4: mean 0.25, variance 0.05 / 3; all of one sign, as 2 of 16 signings are."""
-    row = compare(SCORES, "ours").loc["words"]
-    assert row[["n", "n_missing"]].tolist() == [4, 0]
-    assert row["difference"] == pytest.approx(0.25) and 0.1 <= row["low"] < 0.2 < 0.3 < row["high"] <= 0.4
-    assert row["p_paired_t"] == pytest.approx(2 * student.sf(0.25 / np.sqrt(0.05 / 3 / 4), 3))
-    assert row["p_wilcoxon"] == pytest.approx(2 / 16)
-    spread = np.var(SCORES["ours"], ddof=1) + np.var(SCORES["words"], ddof=1)
-    assert row["p_independent_t_paper"] == pytest.approx(2 * student.sf(0.25 / np.sqrt(spread / 4), 6))
+def test_an_interval_over_seeds_holds_the_seeds_that_a_pooled_one_leaves_out():
+    values = SEEDS[:, None] + np.random.default_rng(0).normal(0, 0.01, (3, 20))
+    means = values.mean(axis=1)
+    nested, pooled = nested_bootstrap(values), bootstrap_mean(values.ravel())
+    assert nested.value == pytest.approx(pooled.value) and (nested.n, nested.n_seeds) == (60, 3)
+    assert nested.low <= means.min() and nested.high >= means.max()
+    assert not ((pooled.low < means) & (means < pooled.high)).any()
 
 
-def test_one_row_for_each_other_system_corrected_over_the_rows():
-    table = compare(SCORES, "ours")
-    assert table.index.tolist() == ["words", "noise"] and table.index.name == "other"
-    assert table.loc["noise", "difference"] == pytest.approx(0)
-    for test in ("p_paired_t", "p_wilcoxon"):
-        assert table[f"{test}_holm"].tolist() == holm(table[test]).tolist() != table[test].tolist()
-    assert table.columns.tolist()[-5:] == [
-        "p_paired_t",
-        "p_paired_t_holm",
-        "p_wilcoxon",
-        "p_wilcoxon_holm",
-        "p_independent_t_paper",
-    ]
+def test_two_seeds_without_spread_within_by_hand():
+    """One of two seeds is drawn: a resample's mean is that of either."""
+    assert nested_bootstrap([[1, 1, 1], [2, 2]]) == Mean(1.5, 1, 2, 5, 0, 2)
 
 
-def test_the_difference_is_ours_minus_the_other():
-    assert compare(SCORES, "words", 50).loc["ours", "difference"] == pytest.approx(-0.25)
+@pytest.mark.parametrize("crossed", [False, True])
+def test_the_variance_over_seeds_is_that_of_their_mean(crossed):
+    """Of seeds alone: s^2 / S, where drawing all S of them would give (1 - 1 / S) of it."""
+    seeds = np.random.default_rng(0).standard_normal(40)
+    result = nested_bootstrap(np.repeat(seeds[:, None], 3, axis=1), crossed)
+    assert (result.high - result.low) / 2 == pytest.approx(1.96 * seeds.std(ddof=1) / np.sqrt(40), rel=0.03)
 
 
-def test_the_options_of_the_interval_are_passed_on():
-    result = compare(SCORES, "ours", 60, 0.8, 3).loc["words", ["low", "high"]].tolist()
-    mean = bootstrap_mean(np.subtract(SCORES["ours"], SCORES["words"]), 60, 0.8, 3)
-    assert result == [mean.low, mean.high]
+def test_samples_that_all_seeds_share_are_no_independent_ones():
+    """What differs between samples stays when seeds are averaged over, unless each seed has samples of its own."""
+    samples = np.random.default_rng(0).standard_normal(400)
+    shared, own = (nested_bootstrap(np.tile(samples, (4, 1)), crossed) for crossed in (True, False))
+    assert shared.high - shared.low == pytest.approx(2 * 1.96 * samples.std() / 20, rel=0.05)
+    assert own.high - own.low == pytest.approx((shared.high - shared.low) / np.sqrt(3), rel=0.05)
+    assert (shared.n, own.n) == (400, 1600)
 
 
-def test_pictures_without_a_score_are_left_out_pair_by_pair():
+@pytest.mark.parametrize("crossed", [False, True])
+def test_a_single_seed_is_a_plain_bootstrap(crossed):
+    values = [0.1, 0.5, np.nan, 0.7]
+    assert nested_bootstrap([values], crossed) == bootstrap_mean(values)
+    assert nested_bootstrap(np.array([values]), crossed, 0.5, 3) == bootstrap_mean(values, level=0.5, seed=3)
+
+
+def test_missing_values_of_seeds():
     nan = np.nan
-    holes = {"ours": [nan, 5, 0, 1, 2], "a": [7, nan, 0, 0, 0], "b": [9, 1, 0, 0, 0]}
-    table = compare(holes, "ours", 50)
-    assert table["n"].tolist() == [3, 4] and table["n_missing"].tolist() == [2, 1]
-    assert table["difference"].tolist() == pytest.approx([3 / 3, 7 / 4])
-
-
-@pytest.mark.parametrize("n", [2, 80])
-@pytest.mark.parametrize("ours, other, p", [("zero", "same", 1), ("zero", "half", 0)])
-def test_equal_scores_neither_fail_nor_warn(n, ours, other, p):
-    scores = {"zero": np.zeros(n), "same": np.zeros(n), "half": np.full(n, 0.5)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        row = compare(scores, ours, 50).loc[other]
-    assert row[["p_paired_t", "p_independent_t_paper"]].tolist() == [p, p]
-    assert 0 <= row["p_wilcoxon"] <= 1 and row["low"] == row["high"] == row["difference"]
-
-
-def test_the_same_scores_in_all_pictures_of_a_varied_list_tell_no_difference():
-    row = compare({"ours": [0.1, 0.5, 0.7], "other": [0.1, 0.5, 0.7]}, "ours", 50).loc["other"]
-    assert row[TESTS].tolist() == [1, 1, 1]
+    assert nested_bootstrap([[1, nan, 1], [nan, nan, nan], [3, 3]]) == Mean(2, 1, 3, n=4, n_missing=4, n_seeds=2)
+    assert nested_bootstrap([[1, nan, 1], [3, 3, 3]], crossed=True) == Mean(2, 1, 3, n=2, n_missing=1, n_seeds=2)
+    assert nested_bootstrap([[nan], [1, 2]]) == replace(bootstrap_mean([1, 2]), n_missing=1)
 
 
 @pytest.mark.parametrize(
-    "scores, message",
+    "values, crossed, message",
     [
-        ({"a": [1, 2]}, "no scores of 'ours': choose one of 'a'"),
-        ({"ours": [1, 2]}, "scores of 'ours' only"),
-        ({"ours": [1, 2], "a": [1, 2, 3]}, "different numbers of pictures, {'ours': 2, 'a': 3}"),
-        ({"ours": [1, np.nan, 2], "a": [np.nan, 1, 2]}, "'ours' and 'a' have 1 scored pictures in common"),
-        ({"ours": [1, 2], "a": [1, np.inf]}, "the scores of 'a' are no list of finite numbers"),
+        ([], False, "at least two values, but 0 of 0"),
+        ([[np.nan, 1], [1, np.nan]], True, "at least two values"),
+        ([[1, 2], [1, 2, 3]], True, r"the seeds scored \[2, 3\] samples"),
+        ([[1, 2], [1, np.inf]], False, "values of a seed are no list of finite numbers"),
     ],
 )
-def test_what_cannot_be_compared(scores, message):
+def test_what_has_no_interval_over_seeds(values, crossed, message):
     with pytest.raises(ValueError, match=message):
-        compare(scores, "ours", 50)
+        nested_bootstrap(values, crossed)

@@ -12,9 +12,10 @@ from ..concepts import WordFilter, overlaps
 from ..dictionaries import SemiNMF
 from ..extraction import States, require_same
 from ..models import LMM
-from ..statistics import Mean, bootstrap_mean, compare
+from ..statistics import Mean, bootstrap_mean
 from .bertscore import BertJudge
 from .clipscore import ClipJudge
+from .comparison import compare
 from .judges import PictureScorer
 from .systems import NAMES, System, make_systems
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..files import atomic_write
-from ..statistics import Mean, holm
+from ..statistics import Mean
+from .comparison import holm
 from .evaluate import METRICS, Evaluation
 from .paper import TABLE1, TABLE1_SYSTEMS, TABLE2, TABLE2_SYSTEMS
 from .systems import NAMES, OURS

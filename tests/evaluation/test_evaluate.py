@@ -13,11 +13,12 @@ from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.concepts.word_filter import WordFilter
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.evaluation.clipscore import words_as_text
+from coxlmm_utils.evaluation.comparison import compare
 from coxlmm_utils.evaluation.evaluate import Evaluation, evaluate
 from coxlmm_utils.evaluation.systems import NAMES, System
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.sources import load_images
-from coxlmm_utils.statistics import bootstrap_mean, compare
+from coxlmm_utils.statistics import bootstrap_mean
 from tests.conftest import in_memory
 from tests.evaluation.test_judges import bert_by_hand, clip_by_hand, tiny_judges
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from coxlmm_utils.evaluation.comparison import compare, holm
 from coxlmm_utils.evaluation.evaluate import Evaluation
 from coxlmm_utils.evaluation.systems import NAMES
 from coxlmm_utils.evaluation.tables import (
@@ -19,7 +20,7 @@ from coxlmm_utils.evaluation.tables import (
     table1,
     table2,
 )
-from coxlmm_utils.statistics import bootstrap_mean, compare, holm
+from coxlmm_utils.statistics import bootstrap_mean
 
 pytestmark = pytest.mark.filterwarnings("ignore:indexing past lexsort depth")
 
