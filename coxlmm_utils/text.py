@@ -29,6 +29,14 @@ WORD_STARTS = (" ", "\u2581", "\u0120")  # a space, and what SentencePiece and b
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 
+# Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Hiragana, Han. Katakana are apart: a run of them
+# is a word, and stands among the others without a space. Marks of vowels and tones belong to the letter before them.
+_SPACELESS = (
+    "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u309f\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+_MARKS = "\u0300-\u036f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b6-\u17d3\u3099\u309a"
+
 
 def words_in(text: str) -> list[str]:
     """The words of a text in order, in lower case; "t-shirt" and "dog's" are one word each (ours)."""
@@ -38,12 +46,14 @@ def words_in(text: str) -> list[str]:
 def whole_word(*spellings: str) -> re.Pattern[str]:
     """A pattern that finds any of the spellings as a whole word, whatever the case (ours).
 
-    The paper asks for the token in the caption; the released code takes any substring ("cat" in "cattle").
+    The paper asks for the token in the caption; the released code takes any substring ("cat" in "cattle"). Where a
+    script has no spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) it cannot be seen where a word ends: there, any
+    place counts, also inside a longer word. A word in Katakana or Latin letters among them must be whole.
 
     Parameters
     ----------
     *spellings : str
-        Such as "dog", "dogs"; a spelling may have several words ("hot dog").
+        Such as "dog", "dogs"; a spelling may have several words ("hot dog"), with any white space between them.
 
     Returns
     -------
@@ -57,8 +67,21 @@ def whole_word(*spellings: str) -> re.Pattern[str]:
     """
     if not spellings or not all(spelling.strip() for spelling in spellings):
         raise ValueError(f"give at least one spelling to look for and no blank ones, not {spellings}")
-    choices = "|".join(re.escape(spelling.strip()) for spelling in spellings)
-    return re.compile(rf"(?<!\w)(?:{choices})(?!\w)", re.IGNORECASE)
+    return re.compile("|".join(map(_whole, spellings)), re.IGNORECASE)
+
+
+def _whole(spelling: str) -> str:
+    """The pattern of one spelling: no letter of its kind comes before or after it."""
+    words = spelling.split()
+    before, after = (_same_kind(letter) for letter in (words[0][0], words[-1][-1]))
+    return rf"(?<!{before})" + r"\s+".join(map(re.escape, words)) + rf"(?![{_MARKS}]|{after})"
+
+
+def _same_kind(letter: str) -> str:
+    """The letters that would make a longer word beside a letter, as a class of characters."""
+    if re.match(f"[{_SPACELESS}]", letter):
+        return r"[^\s\S]"  # none
+    return f"[{_KATAKANA}]" if re.match(f"[{_KATAKANA}]", letter) else rf"[^\W{_SPACELESS}{_KATAKANA}]"
 
 
 def quoted(words: Sequence[str]) -> str:

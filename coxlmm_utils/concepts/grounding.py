@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..models import LMM, Layer
+from ..models import LMM, Layer, token_text
 from .word_filter import WordFilter
 
 
@@ -62,7 +62,7 @@ def ground_words(
     best = logits.topk(min(n_decoded, logits.shape[1]), dim=1).indices.cpu()  # (concepts, n_decoded)
     grounded = []
     for ids in best:
-        decoded = [lmm.tokenizer.decode([token]) for token in ids.tolist()]
+        decoded = [token_text(lmm, token) for token in ids.tolist()]
         kept, dropped = word_filter.split(decoded)
         grounded.append(Words(tuple(kept[:n_kept]), tuple(dropped)))
     return grounded

@@ -15,8 +15,7 @@ from tqdm.auto import tqdm
 
 from ..concepts import ConceptBank, figures
 from ..images import CaptionedImages, as_rgb, open_picture
-from ..models import LMM, GeneratedCaption, decode, find_token, generate_captions, last_logits
-from ..text import whole_word
+from ..models import LMM, GeneratedCaption, decode, end_of_token, find_token, generate_captions, last_logits
 
 
 @dataclass(frozen=True)
@@ -234,18 +233,11 @@ def next_words(lmm: LMM, explanation: Explanation, n: int = 5) -> list[tuple[str
         If the model is not the bank's (names both).
     """
     explanation.bank.check_model(lmm)
-    ids = explanation.ids[: _end_of_token(lmm, explanation)]
+    ids = explanation.ids[: end_of_token(lmm, explanation.ids, explanation.bank.spellings)]
     batch = lmm.inputs([explanation.picture], explanation.bank.prompt, continuations=[ids])
     probabilities = last_logits(lmm, batch, 1)[0, 0].float().softmax(dim=0)  # (vocabulary,)
     best = probabilities.topk(min(n, len(probabilities)))
     return [(_as_next(lmm, ids, token), p) for token, p in zip(best.indices.tolist(), best.values.tolist())]
-
-
-def _end_of_token(lmm: LMM, explanation: Explanation) -> int:
-    """How many tokens the caption has up to the end of the explained word, which may be of several pieces."""
-    match = whole_word(*explanation.bank.spellings).search(explanation.caption)
-    ids = explanation.ids
-    return next(n for n in range(1, len(ids) + 1) if len(decode(lmm, ids[:n])) >= match.end())
 
 
 def _as_next(lmm: LMM, ids: Sequence[int], token: int) -> str:

@@ -1,23 +1,21 @@
 """Any image-text model of transformers: load it, find its parts, let it generate, read and change its residual stream.
 
-`LMM` (lmm, loading, structure) is the model; captioning and hooks run it and keep its states; image_tokens
-and attention know which inputs are the picture; out_of_domain warns of pictures that the bundled model does not know.
+`LMM` (lmm, loading, structure) is the model; captioning and hooks run it and keep its states; caption_tokens
+finds words among tokens; image_tokens and attention know which inputs are the picture; out_of_domain warns of pictures
+that the bundled model does not know.
 """
 
 from .attention import attention_knockout, eager_attention
+from .caption_tokens import decode, encode, end_of_token, find_token, token_text, vocabulary
 from .captioning import (
     POSITIONS,
     GeneratedCaption,
-    decode,
-    encode,
-    find_token,
     generate_batch,
     generate_captions,
     last_logits,
     state_of,
     teacher_forced_batch,
     teacher_forced_states,
-    vocabulary,
 )
 from .hooks import add, capture, hook
 from .image_tokens import Box, image_grid, image_tokens, seen_box
@@ -40,6 +38,7 @@ __all__ = [
     "decode",
     "eager_attention",
     "encode",
+    "end_of_token",
     "find_token",
     "generate_batch",
     "generate_captions",
@@ -53,6 +52,7 @@ __all__ = [
     "state_of",
     "teacher_forced_batch",
     "teacher_forced_states",
+    "token_text",
     "vision_features",
     "vocabulary",
 ]

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature, StoppingCriteria
 
-from ..text import whole_word
+from .caption_tokens import decode
 from .hooks import capture
 from .lmm import LMM, Layer
 
@@ -254,46 +254,3 @@ def _without_ending(lmm: LMM, ids: list[int]) -> list[int]:
     ends = {settings.pad_token_id, lmm.tokenizer.pad_token_id, lmm.tokenizer.eos_token_id}
     ends |= set(settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id])
     return next((ids[:i] for i, token in enumerate(ids) if token in ends), ids)
-
-
-def decode(lmm: LMM, ids: Sequence[int]) -> str:
-    """Token ids as text, without special tokens."""
-    return lmm.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
-def vocabulary(lmm: LMM) -> list[str]:
-    """Every token as text, in the order of ids."""
-    return [lmm.tokenizer.decode([token]) for token in range(len(lmm.tokenizer))]
-
-
-def encode(lmm: LMM, text: str) -> list[int]:
-    """The token ids of a text; tokenizing a generated caption need not give its own ids back."""
-    return lmm.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-def find_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str], finished: bool = True) -> int | None:
-    """The step at which the target word first begins (its first piece, if it has several), or None.
-
-    Any of its spellings counts, as a whole word, in any case. While the caption is not finished, a word at its very end
-    does not count: it may still grow.
-
-    Parameters
-    ----------
-    ids : sequence of int
-        The caption's tokens.
-    spellings : sequence of str
-    finished : bool, default True
-
-    Returns
-    -------
-    int or None
-    """
-    # The word is sought in the decoded text, not its pieces among the ids: a word has different pieces at different
-    # places (with a mark of its start, in parts, in bytes), and they also begin longer words ("car" in "cart").
-    text = decode(lmm, ids)
-    match = whole_word(*spellings).search(text)
-    if match is None or (match.end() == len(text) and not finished):
-        return None
-    # Texts of tokens do not add up to the text (spaces, bytes of one letter), so each beginning is decoded as a whole:
-    # the step is the first after which the text reaches beyond the word's start.
-    return next(step for step in range(len(ids)) if len(decode(lmm, ids[: step + 1])) > match.start())

@@ -12,6 +12,7 @@ from torch import nn
 from coxlmm_utils.concepts.grounding import Words, ground_pictures, ground_words
 from coxlmm_utils.concepts.word_filter import WordFilter
 from coxlmm_utils.models.lmm import LMM
+from tests.models.test_caption_tokens import byte_fallback
 
 VOCABULARY = ["dog", " Brown", "the", "sand", "##", "beach"]
 
@@ -29,7 +30,7 @@ def lmm() -> LMM:
     unembedding = nn.Linear(6, 6, bias=False)
     unembedding.weight.data = torch.eye(6)
     model = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32)
-    tokenizer = SimpleNamespace(decode=lambda ids: VOCABULARY[ids[0]])
+    tokenizer = SimpleNamespace(decode=lambda ids: VOCABULARY[ids[0]], convert_ids_to_tokens=VOCABULARY.__getitem__)
     return LMM("eye", model, SimpleNamespace(tokenizer=tokenizer), nn.ModuleList(), Swapping(), unembedding, "", "")
 
 
@@ -77,3 +78,17 @@ def test_pictures_are_those_of_largest_magnitude_and_earlier_ones_of_equals():
     assert ground_pictures(activations, 3).tolist() == [[2, 1, 3], [3, 0, 1]]
     assert ground_pictures(activations, 9).shape == (2, 4)
     assert ground_pictures(activations).tolist() == [[2, 1, 3, 0], [3, 0, 1, 2]]
+
+
+def test_whole_words_are_told_from_pieces_by_the_tokens_themselves():
+    """Llama's tokenizer drops the mark of a word's start when it decodes one token."""
+    pieces = ["▁dog", "board", "▁snow", "s", "▁skate"]
+    tokenizer = byte_fallback(["dog", "snow", "skate"]).tokenizer
+    best = tokenizer.convert_tokens_to_ids(pieces)
+    logits = torch.zeros(1, len(tokenizer))
+    logits[0, best] = torch.arange(9.0, 4, -1)
+    model = SimpleNamespace(tokenizer=tokenizer, unembed=lambda vectors, layer, norm: logits)
+    assert not any(tokenizer.decode([token]).startswith(" ") for token in best)
+    [words] = ground_words(model, np.zeros((1, 4)), 3, n_decoded=5, word_filter=WordFilter(whole_words_only=True))
+    assert words.kept == ("dog", "snow", "skate")
+    assert words.dropped == (("board", "piece of a word"), ("s", "piece of a word"))

@@ -16,7 +16,8 @@ from coxlmm_utils.dictionaries.baselines import PCA, KMeans
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.explanation.concept_maps import PatchMap, patch_map
 from coxlmm_utils.explanation.explain import Explanation, explain
-from coxlmm_utils.models.captioning import find_token, generate_captions
+from coxlmm_utils.models.caption_tokens import find_token
+from coxlmm_utils.models.captioning import generate_captions
 from coxlmm_utils.models.image_tokens import image_grid
 from coxlmm_utils.models.lmm import LMM
 from coxlmm_utils.models.loading import load_lmm

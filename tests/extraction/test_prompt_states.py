@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from coxlmm_utils.extraction.prompt_states import prompt_states
-from coxlmm_utils.models.captioning import encode
+from coxlmm_utils.models.caption_tokens import encode
 from tests.conftest import in_memory
 
 PROMPTS = ("grey dog", "a", "red cat on a")

@@ -16,7 +16,7 @@ from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions
 from coxlmm_utils.statistics import wilson_interval
 from coxlmm_utils.text import whole_word
 from tests.conftest import in_memory
-from tests.models.test_captioning import byte_level, sentence_piece
+from tests.models.test_caption_tokens import byte_level, sentence_piece
 
 COLUMNS = ["mentioned", "sampled", "said", "both", "expected", "low", "high", "enough", "pieces"]
 

@@ -151,6 +151,7 @@ def test_a_caption_without_the_target_is_refused(llava, states):
 
 def test_every_spelling_of_a_token_counts():
     texts = ["dog", " dog", "\u2581Dog", "dogs", "\u0120cat", "do", "g"]
-    tokenizer = type("Tokenizer", (), {"__len__": lambda _: 7, "decode": lambda _, ids: texts[ids[0]]})()
+    methods = {"decode": lambda _, ids: texts[ids[0]], "convert_ids_to_tokens": lambda _, token: texts[token]}
+    tokenizer = type("Tokenizer", (), {"__len__": lambda _: 7, **methods})()
     lmm = SimpleNamespace(tokenizer=tokenizer)
     assert token_ids(lmm, [["Dog"], ["cat", "dogs"], [], ["horse"]]) == [[0, 1, 2], [3, 4], [], []]

@@ -19,7 +19,7 @@ from coxlmm_utils.faithfulness.visual_dependence import (
     visual_dependence,
     words_before,
 )
-from coxlmm_utils.models.captioning import encode
+from coxlmm_utils.models.caption_tokens import encode
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 
 

@@ -103,3 +103,5 @@ def test_candidates_are_what_the_filter_lets_pass_each_once():
 class Tokens(list):
     def decode(self, ids: list[int]) -> str:
         return self[ids[0]]
+
+    convert_ids_to_tokens = list.__getitem__

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
-from coxlmm_utils.models.captioning import decode, find_token, generate_captions, teacher_forced_states
+from coxlmm_utils.models.caption_tokens import decode
+from coxlmm_utils.models.captioning import generate_captions, teacher_forced_states
 from tests.conftest import MAX_NEW_TOKENS
 from tests.tiny_lmms import N_LAYERS, WIDTH
 
@@ -88,86 +85,3 @@ def test_the_prompt_matters_and_no_layer_is_needed(llava, pictures):
     usual = generate_captions(llava, pictures[:3], max_new_tokens=3)
     assert [caption.caption for caption in other] != [caption.caption for caption in usual]
     assert all(caption.states == {} for caption in other)
-
-
-# Finding the token
-
-
-def _lmm(tokenizer: Tokenizer) -> SimpleNamespace:
-    return SimpleNamespace(tokenizer=PreTrainedTokenizerFast(tokenizer_object=tokenizer))
-
-
-def byte_level() -> SimpleNamespace:
-    """As GPT-2's: a piece begins with the space before it; "snowboard" is two pieces, "é" two bytes."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = ["dog", "cart", "car", "snow", "board", "dogs", "Dog", "hot"]
-    pieces, merges = list(letters), []
-    for word in [*("Ġ" + word for word in words), *words]:
-        for end in range(2, len(word) + 1):
-            if word[:end] not in pieces:
-                pieces.append(word[:end])
-                merges.append((word[: end - 1], word[end - 1]))
-    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return _lmm(tokenizer)
-
-
-def sentence_piece() -> SimpleNamespace:
-    """As LLaVA's: the mark of a word's start may be a piece of its own."""
-    pieces = ["<unk>", "▁", "▁a", "dog", "▁dog", "▁dogs", "car", "t", "▁Dog", "▁snow", "board", "s", "."]
-    scores = [(piece, -2.0 - (piece == "▁dog") * 3) for piece in pieces]  # "▁", "dog" win over "▁dog"
-    scores += [(letter, -9.0) for letter in "abcdefghijklmnopqru,"]
-    tokenizer = Tokenizer(models.Unigram(scores, unk_id=0))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    return _lmm(tokenizer)
-
-
-@pytest.mark.parametrize("lmm", [byte_level(), sentence_piece()], ids=["byte-level", "sentencepiece"])
-@pytest.mark.parametrize(
-    "caption, spellings, before, piece",
-    [
-        ("a dog", ["dog"], "a", "dog"),
-        ("dog a", ["dog"], "", "dog"),
-        ("a cart", ["car"], None, None),
-        ("a cart a car", ["car"], "a cart a", "car"),
-        ("a dogs", ["dog"], None, None),
-        ("a dogs dog", ["dog", "dogs"], "a", "dogs"),
-        ("a dog dog", ["dog"], "a", "dog"),  # the first occurrence
-        ("a Dog, a dog.", ["dog"], "a", "Dog"),
-        ("a dog", ["DOG"], "a", "dog"),
-        ("a snowboard.", ["snowboard"], "a", "snow"),  # its first piece
-        ("a snowboard", ["snow"], None, None),
-        ("a dog board", ["dog board"], "a", "dog"),
-        ("a board", ["dog"], None, None),
-    ],
-)
-def test_the_token_is_found_as_a_whole_word(lmm, caption, spellings, before, piece):
-    ids = lmm.tokenizer.encode(caption, add_special_tokens=False)
-    assert decode(lmm, ids) == caption
-    step = find_token(lmm, ids, spellings)
-    if before is None:
-        assert step is None
-    else:
-        assert decode(lmm, ids[:step]).strip() == before
-        assert decode(lmm, ids[step : step + 1]).strip() == piece
-
-
-def test_pieces_are_what_these_tokenizers_are_for():
-    def pieces(lmm, text):
-        return lmm.tokenizer.convert_ids_to_tokens(lmm.tokenizer.encode(text, add_special_tokens=False))
-
-    assert pieces(byte_level(), "a dog snowboard é") == ["a", "Ġdog", "Ġsnow", "board", "Ġ", "Ã", "©"]
-    assert pieces(sentence_piece(), "a dog") == ["▁a", "▁", "dog"]
-
-
-def test_letters_of_several_bytes_do_not_shift_the_token():
-    lmm = byte_level()
-    ids = lmm.tokenizer.encode("é 🐕 dog")
-    assert decode(lmm, ids[find_token(lmm, ids, ["dog"]) :]) == " dog"
-
-
-def test_special_tokens_in_a_caption_do_not_count(llava):
-    ids = llava.tokenizer.convert_tokens_to_ids(["<s>", "red", "<pad>", "dog"])
-    assert find_token(llava, ids, ["dog"]) == 3
