@@ -32,9 +32,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "notebooks: executes notebooks; uses the normal cache of drawn pages")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several workers (`-n 2`): what takes longest comes first, and what shares fixtures goes to one worker."""
+
+    def group(item: pytest.Item) -> str:
+        if item.path.parent.name == "browser":  # all of it shares one JupyterLab
+            return "browser"
+        return item.nodeid if item.get_closest_marker("notebooks") else str(item.path)
+
+    items.sort(key=lambda item: item.get_closest_marker("notebooks") is None and group(item) != "browser")  # stable
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    """One for all workers: each has a folder of its own below that of the session."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache.mkdir(exist_ok=True)
+    return cache
 
 
 @pytest.fixture(autouse=True)
