@@ -4,7 +4,7 @@ from . import ablation_figures, agreement_figures, visual_dependence_figures
 from .ablation import add_concepts, curves, remove_concepts
 from .ablation_summary import ablation_summary, areas
 from .agreement import agreement, agreement_over
-from .answers import Answers, by_concept
+from .answers import Answers, bank_key, by_concept
 from .trust_card import MIN_AUC, TrustCard, trust_card
 from .visual_dependence import (
     ORIGINAL,
@@ -32,6 +32,7 @@ __all__ = [
     "agreement_figures",
     "agreement_over",
     "areas",
+    "bank_key",
     "by_concept",
     "candidate_words",
     "curves",

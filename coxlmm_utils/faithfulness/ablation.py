@@ -1,8 +1,7 @@
 """Does the model use a concept: ablate it in the state, or put it back, and see which words change (ours).
 
-The paper (arXiv 2406.08074) reads concepts and changes nothing. A state z is patched with
-z + reconstruct(v') - reconstruct(v): the residual, which the dictionary does not reconstruct, stays as it is, and v' =
-v changes nothing.
+A state z is patched with z + reconstruct(v') - reconstruct(v): the residual, which the dictionary does not reconstruct,
+stays as it is, and v' = v changes nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from ..concepts import ConceptBank
 from ..dictionaries import concept_change, random_changes
 from ..extraction import States, require_same
 from ..models import LMM
-from .edited_forward import Effects, TeacherForcedCaption, effects, token_ids
+from .answers import bank_key
+from .edited_forward import Effects, TeacherForcedCaption, can_branch, effects, token_ids
 
-MEASURES = ("own", "others", "own_later", "others_later", "own_mentions", "others_mentions", "target", "rest")
+MEASURES = ("own_step", "others_step", "own_later", "others_later", "own_mentions", "others_mentions", "target", "rest")
 
 
 def remove_concepts(
@@ -59,13 +59,16 @@ def remove_concepts(
     -------
     pandas.DataFrame
         Two rows for each sample and concept removed: edit "concept", and "random", the mean over the controls. Columns
-        sample (picture id), concept, activation, edit, and changes in log-probability, in nats; see `Effects`:
+        sample (picture id), concept, activation, edit, bank (its key), and changes in log-probability, in nats; see
+        `Effects`:
 
-        - own: of the words that ground the concept; NaN if there are none
-        - others: of the words of each other concept active on the sample, without those that the two share; the mean
-          over those concepts, NaN if there are none
-        - own_later, others_later: the same without the step that the patched state itself predicts
-        - own_mentions, others_mentions: the same of how often the words are expected
+        - own_step: of the words that ground the concept, at the step that the patched state itself predicts; NaN if
+          there are none
+        - own_later: the mean over the later steps
+        - own_mentions: of how often they are expected
+        - others_step, others_later, others_mentions: how far the words of the other concepts active on the sample
+          move, without those that the two share: the mean magnitude over these concepts and the steps, so that rises
+          and falls do not cancel; NaN if there are none
         - target, rest: of the target word, and of the caption's words after it
 
     Raises
@@ -131,13 +134,14 @@ def curves(
         A row for each sample, curve, order and number of concepts.
     """
     _check(lmm, bank, states, controls=controls)
-    rows = []
+    rows, branching = [], can_branch(lmm, TeacherForcedCaption.of(lmm, states, 0), bank.layer)
     for row, V, active in _samples(bank, states):
         rng = np.random.default_rng([seed, row])
         orders = [active, *(rng.permutation(active).tolist() for _ in range(controls))]
         paths = np.concatenate([_path(order, V) for order in orders])  # (points, concepts)
         changes = concept_change(bank.dictionary, np.broadcast_to(V, paths.shape), paths)
-        effect = effects(lmm, TeacherForcedCaption.of(lmm, states, row), bank.layer, changes, [], batch_size)
+        forced = TeacherForcedCaption.of(lmm, states, row)
+        effect = effects(lmm, forced, bank.layer, changes, [], batch_size, branching)
         by_order = zip(effect.target.chunk(len(orders)), effect.rest.chunk(len(orders)))
         for number, (target, rest) in enumerate(by_order):
             order = {"order": "random", "draw": number - 1} if number else {"order": "activation", "draw": 0}
@@ -152,7 +156,11 @@ def _edited(
     """The table of `remove_concepts`, for any scale."""
     _check(lmm, bank, states, concepts=concepts, controls=controls)
     grounded = token_ids(lmm, [words.kept for words in bank.words])
-    rows = []
+    rows, key, branching = (
+        [],
+        bank_key(bank.activations),
+        can_branch(lmm, TeacherForcedCaption.of(lmm, states, 0), bank.layer),
+    )
     for row, V, active in _samples(bank, states):
         changes, words = [], []
         for concept in active[:concepts]:
@@ -161,12 +169,12 @@ def _edited(
             changes += [change, random_changes(change[0], controls, rng)]
             words.append(_own_and_others(grounded, concept, active))
         forced = TeacherForcedCaption.of(lmm, states, row)
-        effect = effects(lmm, forced, bank.layer, torch.cat(changes), sum(words, []), batch_size)
+        effect = effects(lmm, forced, bank.layer, torch.cat(changes), sum(words, []), batch_size, branching)
         for concept, measures in zip(active, _by_concept(effect, words)):  # (1 + controls, measures)
-            sample = {"sample": states.images.ids[row], "concept": concept, "activation": V[concept]}
+            sample = {"sample": states.images.ids[row], "concept": concept, "activation": V[concept], "bank": key}
             for edit, values in (("concept", measures[0]), ("random", measures[1:].mean(dim=0))):
                 rows.append(sample | {"edit": edit} | dict(zip(MEASURES, values.tolist())))
-    return pd.DataFrame(rows, columns=["sample", "concept", "activation", "edit", *MEASURES])
+    return pd.DataFrame(rows, columns=["sample", "concept", "activation", "bank", "edit", *MEASURES])
 
 
 def _scaled(V: np.ndarray, concept: int, scale: float) -> np.ndarray:
@@ -188,9 +196,11 @@ def _by_concept(effect: Effects, words: Sequence[list]) -> Iterator[Tensor]:
     for number, sets in enumerate(words):
         rows, columns = slice(number * size, (number + 1) * size), slice(column, column + len(sets))
         measures = []
-        for values in (effect.words, effect.later, effect.mentions):  # (1 + controls, sets)
+        # Steps apart; magnitudes before any mean, or the rises and falls of others' words would cancel.
+        mentions = effect.mentions[..., None]
+        for values in (effect.words[..., :1], effect.words[..., 1:], mentions):  # (changes, sets, steps)
             values = values[rows, columns]
-            measures += [values[:, 0], values[:, 1:].mean(dim=1)]
+            measures += [values[:, 0].mean(dim=-1), values[:, 1:].abs().mean(dim=(1, 2))]
         yield torch.stack([*measures, effect.target[rows], effect.rest[rows]], dim=1)
         column += len(sets)
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ..plots import ACCENT, BLUE, GREY, INK, QUIET, band, interval_dots, new_figure, row_labels, style_axes
 from ..statistics import bootstrap_mean
-from .ablation_summary import AblationSummary
+from .ablation_summary import WHERE, AblationSummary
 
 EFFECTS = {  # colour, marker and label of each
     "own": (ACCENT, "o", "its own words"),
@@ -71,4 +71,4 @@ def _title(summary: AblationSummary) -> str:
     """How many concepts have an effect of their own."""
     excluded = f" ({summary.n_excluded} not tested)" if summary.n_excluded else ""
     n, of = summary.concepts["significant"].sum(), len(summary.concepts)
-    return f"{n} of {of} concepts lower their own words beyond both controls{excluded}"
+    return f"{n} of {of} concepts lower their own words {WHERE[summary.measure]} beyond both controls{excluded}"

@@ -19,10 +19,10 @@ from scipy.stats import rankdata
 from ..concepts import ConceptBank
 from ..dictionaries import match
 from ..statistics import Mean, bootstrap_mean
-from .answers import Answers, by_concept
+from .answers import Answers, bank_key, by_concept
 from .word_scorers import ClipWords, ReferenceWords
 
-N_NEAREST = 15  # of the scorer's words, as many as the paper decodes per concept
+N_NEAREST = 15  # of the scorer's words, as many as a bank decodes per concept
 N_PERMUTATIONS = 10_000
 MIN_ABOVE = 0.9  # share of the other concepts whose words a concept's own are nearer than, for the trust card
 MEASURES = ("rank", "shared")
@@ -52,6 +52,8 @@ class Agreement:
         take concepts for independent.
     n_excluded : int
         Concepts with NaN: in no mean, and their words are not among others' words.
+    bank_key : str
+        Of the bank; see `bank_key`.
     """
 
     concepts: pd.DataFrame
@@ -64,6 +66,7 @@ class Agreement:
     shared_chance: float
     p: float
     n_excluded: int
+    bank_key: str
 
     def answers(self, bank: ConceptBank) -> Answers:
         """Do its words fit its pictures? For the trust card."""
@@ -122,7 +125,8 @@ def agreement(
     means = {name: bootstrap_mean(concepts[name], level=level, seed=seed) for name in columns}
     concepts["above"] = _above(pairs["rank"], scored).reindex(concepts.index)
     chance, p = min(1, n_nearest / len(scorer.words)), _p(pairs["rank"], seed)
-    return Agreement(concepts, **means, shared_chance=chance, p=p, n_excluded=len(own) - len(scored))
+    n_excluded, key = len(own) - len(scored), bank_key(bank.activations)
+    return Agreement(concepts, **means, shared_chance=chance, p=p, n_excluded=n_excluded, bank_key=key)
 
 
 def agreement_over(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -24,13 +25,23 @@ class Answers:
         object.__setattr__(self, "holds", np.where(np.isnan(values), np.nan, np.asarray(self.holds, dtype=float)))
 
 
+def bank_key(activations: np.ndarray) -> str:
+    """What a result remembers its bank by: a digest of the activations of the samples that it was learned from.
+
+    Parameters
+    ----------
+    activations : numpy.ndarray
+        (samples, concepts), a bank's `activations`.
+
+    Returns
+    -------
+    str
+    """
+    return sha256(np.ascontiguousarray(activations, dtype=np.float32).tobytes()).hexdigest()[:12]
+
+
 def by_concept(bank, table: pd.DataFrame, *columns: str) -> list[np.ndarray]:
     """Columns of a table that is indexed by concept, (concepts,) each; NaN where a concept has no row."""
-    if not set(table.index) <= set(range(len(bank))):
-        raise ValueError(
-            f"this result is of concepts up to {max(table.index)}, but the bank has {len(bank)}: "
-            "give what was measured of this bank."
-        )
     return [table[name].astype(float).reindex(range(len(bank))).to_numpy() for name in columns]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..extraction import States
-from ..models import LMM, Layer, add, find_token, last_logits, state_of, vocabulary
+from ..models import LMM, Layer, find_token, hook, last_logits, state_of, vocabulary
 from ..text import WORD_STARTS
 
 
@@ -44,22 +45,20 @@ class Effects:
     Let p_t be the model's distribution at step t, S a set of tokens, s the step that the patched state itself predicts,
     T the step after the caption's last token, w_t the caption's tokens and w_k the target's first piece:
 
-        words       mean over t = s .. T of  log sum_{w in S} p_t(w)
-        later       the same over t = s + 1 .. T
+        words       log sum_{w in S} p_t(w),  for each step t = s .. T
         mentions    log sum_{t = s .. T} sum_{w in S} p_t(w)
         target      log p_k(w_k)
         rest        sum over t > k of  log p_t(w_t)
 
-    `words` counts every step alike, also those where the words hardly fit: it shows that they are promoted. `later`
-    leaves out the step s, at which words read from a direction fall by construction when it is removed. `mentions` is
-    ruled by the steps where the words are likely: it shows that they are expected, but hardly moves where the forced
-    words before make them certain. `target` is exactly 0 where the patched state comes after it, as at position "own".
-    `words`, `later` and `mentions` are (changes, sets), NaN without tokens or steps; `target` and `rest` are
-    (changes,).
+    The first step of `words` is the state's own, at which words read from a direction fall by construction when it is
+    removed; the later ones are predicted from later states. One mean over both says neither, so they stay apart.
+    `mentions` is ruled by the steps where the words are likely: it shows that they are expected, but hardly moves where
+    the forced words before make them certain. `target` is exactly 0 where the patched state comes after it, as at
+    position "own". `words` is (changes, sets, steps), `mentions` (changes, sets), NaN without tokens; `target` and
+    `rest` are (changes,).
     """
 
     words: Tensor
-    later: Tensor
     mentions: Tensor
     target: Tensor
     rest: Tensor
@@ -73,10 +72,12 @@ def effects(
     changes: Tensor,
     words: Sequence[Sequence[int]],
     batch_size: int = 32,
+    branching: bool = False,
 ) -> Effects:
     """Patch the state `forced.state` at one layer, once with each change, and compare the caption's log-probabilities.
 
     Later states change only through the model's own later blocks; after the last block a change reaches one step.
+    `branching` runs all up to the layer once for all changes; see `can_branch`.
     """
     if changes.dim() != 2 or changes.shape[1] != lmm.width:
         raise ValueError(f"changes of shape {tuple(changes.shape)} do not fit {lmm.name}: give (n, {lmm.width}).")
@@ -89,10 +90,34 @@ def effects(
     for part in changes.split(batch_size - 1):
         # The first row stays unpatched: batches of different sizes round differently, so each has its own reference.
         part = torch.cat([torch.zeros_like(part[:1]), part])  # (1 + changes, width)
-        with add(lmm, layer, part, torch.full((len(part),), position)):
-            logits = last_logits(lmm, _repeated(single, len(part)), len(forced.ids) + 1)
+        with hook(lmm, layer, partial(_patched, changes=part, position=position)):
+            logits = last_logits(lmm, single if branching else _repeated(single, len(part)), len(forced.ids) + 1)
         differences.append([values[1:] - values[:1] for values in _measures(logits, forced, words)])
     return Effects(*(torch.cat(values) for values in zip(*differences)))
+
+
+@torch.inference_mode()
+def can_branch(lmm: LMM, forced: TeacherForcedCaption, layer: Layer) -> bool:
+    """Whether the model can go on with several rows from a layer on where it had one before: tried out on one caption.
+
+    What comes before the patched layer is the same for all changes, the picture's own pass among it. Most models take
+    more rows later, since masks and positions of one row stand for all; those with inputs at later layers need not.
+    """
+    single = lmm.inputs([forced.picture], forced.prompt, continuations=[forced.ids])
+    plain = last_logits(lmm, single, 1)  # (1, 1, vocabulary)
+    try:
+        with hook(lmm, layer, lambda stream: stream.repeat(3, 1, 1)):
+            rows = last_logits(lmm, single, 1)
+    except (RuntimeError, ValueError, IndexError):
+        return False
+    return len(rows) == 3 and bool((rows - plain).abs().max() <= 0.05 * plain.std())  # the rest is rounding
+
+
+def _patched(stream: Tensor, changes: Tensor, position: int) -> Tensor:
+    """The stream, (1 or rows, positions, width), with each row's change added at one position: (rows, ...)."""
+    stream = stream.repeat(len(changes) // len(stream), 1, 1)
+    stream[:, position] += changes.to(stream.device, stream.dtype)
+    return stream
 
 
 def token_ids(lmm: LMM, words: Sequence[Sequence[str]]) -> list[list[int]]:
@@ -122,6 +147,5 @@ def _measures(logits: Tensor, forced: TeacherForcedCaption, words: Sequence[Sequ
     ids = torch.tensor(forced.ids, device=log_p.device).expand(len(log_p), -1)  # (rows, tokens)
     caption = log_p[:, :-1].gather(2, ids[..., None])[..., 0].double()  # (rows, tokens)
     sets = torch.stack(sets, dim=1) if sets else caption.new_empty(len(caption), 0, reached.shape[1])
-    of_sets = sets.mean(dim=2), sets[..., 1:].mean(dim=2), sets.logsumexp(dim=2)
-    measures = *of_sets, caption[:, forced.step], caption[:, forced.step + 1 :].sum(dim=1)
+    measures = sets, sets.logsumexp(dim=2), caption[:, forced.step], caption[:, forced.step + 1 :].sum(dim=1)
     return tuple(values.cpu() for values in measures)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from . import trust_card_figure
 from .ablation_summary import ablation_answers
 from .agreement import MIN_ABOVE
-from .answers import Answers, mean_text
+from .answers import Answers, bank_key, mean_text
 
 MIN_AUC = 0.9  # of a recovered factor value
 MIN_COSINE = 0.9  # of a stable concept with its partner in other dictionaries
@@ -33,7 +33,7 @@ QUESTIONS = {
     "ablation": (
         "causal",
         "Does it push its own words?",
-        "removing it lowers them, from that step on, more than a random direction does and than it moves others' words",
+        "removing it lowers them more than a random direction does and than others' words move, by the strictest of three measures",
         "remove_concepts",
     ),
     "selectivity": (
@@ -175,10 +175,16 @@ def trust_card(bank, recovery=None, visual=None, ablation=None, selectivity=None
     Raises
     ------
     ValueError
-        If `visual` is of another bank, or another result of concepts that this bank has not.
+        If a result is of another bank (names it).
     """
     results = {"recovery": recovery, "visual": visual, "selectivity": selectivity, "agreement": agreement}
-    answers = {name: result.answers(bank) for name, result in results.items() if result is not None}
+    given = {name: result for name, result in results.items() if result is not None}
+    keys = {name: {result.bank_key} for name, result in given.items()}
+    keys |= {} if ablation is None else {"ablation": set(ablation["bank"])}
+    for name, of in keys.items():
+        if of != {bank_key(bank.activations)}:
+            raise ValueError(f"{name} is of another bank than this card: give what was measured of {bank!r}.")
+    answers = {name: result.answers(bank) for name, result in given.items()}
     if ablation is not None:
         answers["ablation"] = ablation_answers(bank, ablation)
     if "stability" in bank.measures:
@@ -193,10 +199,12 @@ def _facts(bank) -> dict[str, str]:
     """What a bank was learned from, in words."""
     active = bank.activations != 0  # (samples, concepts)
     n_never, n_wordless = int((~active.any(axis=0)).sum()), sum(not words.kept for words in bank.words)
+    error = getattr(bank.dictionary, "reconstruction_error_", None)  # a saved dictionary does not keep it
+    residual = "unknown of a saved bank" if error is None else f"{error:.0%} of the states' norm is not reconstructed"
     return {
         "model": f"{bank.provenance['model']['name']}, {bank.where}",
         "samples": f"{len(bank.ids):,} from {bank.provenance['data']['source'] or 'pictures in memory'}",
         "method": f"{bank.method}, {len(bank)} concepts, {active.sum(axis=1).mean():.1f} active per sample",
-        "residual": f"{bank.dictionary.reconstruction_error_:.0%} of the states' norm is not reconstructed",
+        "residual": residual,
         "unusable": f"{n_never} never active, {n_wordless} without words",
     }

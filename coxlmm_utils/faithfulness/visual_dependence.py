@@ -18,7 +18,7 @@ from ..extraction import States, require_same, reread
 from ..images import CaptionedImages, blank_images, blurred_images, masked_images, noise_images
 from ..models import LMM, attention_knockout, decode, find_token, state_of
 from ..statistics import Mean, bootstrap_mean
-from .answers import Answers, mean_text
+from .answers import Answers, bank_key, mean_text
 
 ORIGINAL = "original"
 PERTURBATIONS = {
@@ -73,10 +73,13 @@ class VisualDependence:
                 rows.append((k, str(self.bank.words[k]), condition, *map(float, values)))
         return pd.DataFrame(rows, columns=["concept", "words", "condition", "kept", "weighted_jaccard", "correlation"])
 
+    @property
+    def bank_key(self) -> str:
+        """Of the bank; see `answers.bank_key`."""
+        return bank_key(self.bank.activations)
+
     def answers(self, bank: ConceptBank) -> Answers:
         """Does it come from the picture? For the trust card."""
-        if not np.array_equal(self.bank.concepts, bank.concepts):
-            raise ValueError("visual is of another bank: give what `visual_dependence` measured of this one.")
         holds = [verdict == "from the picture" for verdict in self.verdicts("blank")]
         values = weighted_jaccard(self.activations[ORIGINAL], self.activations["blank"])
         return Answers(values, holds, f"blank picture: {mean_text(values)} of an activation stays as it was")
@@ -209,7 +212,7 @@ def words_without_picture(
     -------
     pandas.DataFrame
         A row for each condition and sample: condition, sample (its id), clipscore and bertscore (means over its
-        concepts, as in the paper's section 4), and same_words: of the words of its concepts with the picture, the share
+        concepts), and same_words: of the words of its concepts with the picture, the share
         that stays; NaN where there are none.
     """
     scorer = PictureScorer(images.with_ids(dependence.ids), clip, bert)

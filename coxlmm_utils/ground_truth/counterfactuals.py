@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..concepts import ConceptBank
 from ..extraction import extract
-from ..faithfulness import Answers, by_concept
+from ..faithfulness import Answers, bank_key, by_concept
 from ..images import CaptionedImages
 from ..models import LMM
 from ..picturebook import allowed_values, factors_of, page
@@ -109,6 +109,7 @@ class Selectivity:
     # the share if the matched values are permuted over the concepts: its mean over all permutations
     chance: float
     n_unmatched: int  # concepts without a value: in no share
+    bank_key: str
 
     def answers(self, bank: ConceptBank) -> Answers:
         """Does its own factor move it most? For the trust card."""
@@ -189,7 +190,8 @@ def selectivity(
     tops = [_top(names, effects[:, :, k].mean(0)) for k in matched]
     chance = np.mean([[top == own for own in owns] for top in tops])
     shares = (share_of(table[name], level) for name in ("largest", "significant"))
-    return Selectivity(by, table, *shares, float(chance), len(values) - len(matched))
+    n_unmatched, key = len(values) - len(matched), bank_key(changes.bank.activations)
+    return Selectivity(by, table, *shares, float(chance), n_unmatched, key)
 
 
 def _kind(bank: ConceptBank, numbers: Sequence[int]) -> str:

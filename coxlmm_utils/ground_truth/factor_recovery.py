@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..faithfulness import MIN_AUC, Answers, by_concept
+from ..faithfulness import MIN_AUC, Answers, bank_key, by_concept
 from ..picturebook import Factors
 from ..statistics import Mean
 from .factor_matching import Matching, Value, aucs, checked_rows, match_values, scorable_labels
@@ -53,6 +53,8 @@ class FactorRecovery:
     draws : numpy.ndarray
         (resamples, concepts): AUCs on resampled held-out pages.
     held_out_pages : tuple of Factors
+    bank_key : str
+        Of the bank whose activations the values were matched on; see `faithfulness.bank_key`.
     level : float
         Of the intervals.
     seed : int
@@ -66,6 +68,7 @@ class FactorRecovery:
     n_excluded: int
     draws: np.ndarray
     held_out_pages: tuple[Factors, ...]
+    bank_key: str
     level: float
     seed: int
 
@@ -148,7 +151,8 @@ def score_against_factors(
     auc, tested = table["auc"].to_numpy(dtype=float), tuple(held_out_pages)
     means = (_mean(measure(auc[None])[0], measure(draws), len(tested), level) for measure in MEASURES.values())
     n_excluded = int(np.isnan(auc).sum())
-    return FactorRecovery(table, *means, len(matching.names), n_excluded, draws, tested, level, seed)
+    key, n_values = bank_key(activations), len(matching.names)
+    return FactorRecovery(table, *means, n_values, n_excluded, draws, tested, key, level, seed)
 
 
 def _row(matching: Matching, k: int, held_out: np.ndarray, labels: dict[Value, np.ndarray]) -> dict:

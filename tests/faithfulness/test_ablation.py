@@ -13,8 +13,9 @@ from coxlmm_utils import ConceptBank, SemiNMF, extract, join_states, load_lmm
 from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.dictionaries.base import concept_change, random_changes
 from coxlmm_utils.dictionaries.baselines import PCA
-from coxlmm_utils.faithfulness.ablation import MEASURES, add_concepts, curves, remove_concepts
-from coxlmm_utils.faithfulness.edited_forward import TeacherForcedCaption, effects, token_ids
+from coxlmm_utils.faithfulness.ablation import MEASURES, _by_concept, add_concepts, curves, remove_concepts
+from coxlmm_utils.faithfulness.answers import bank_key
+from coxlmm_utils.faithfulness.edited_forward import Effects, TeacherForcedCaption, effects, token_ids
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.picturebook.page import page
 
@@ -71,7 +72,8 @@ def test_there_are_two_rows_for_each_sample_and_its_most_active_concepts(llava, 
         for edit in ("concept", "random")
     ]
     assert list(removed[["sample", "concept", "edit"]].itertuples(index=False, name=None)) == expected
-    assert list(removed.columns) == ["sample", "concept", "activation", "edit", *MEASURES]
+    assert list(removed.columns) == ["sample", "concept", "activation", "bank", "edit", *MEASURES]
+    assert set(removed["bank"]) == {bank_key(worded.activations)}
     fewer = remove_concepts(llava, worded, states, concepts=1)
     first = removed.groupby(["sample", "edit"], sort=False).head(1).reset_index(drop=True)
     pd.testing.assert_frame_equal(fewer, first, atol=1e-4)
@@ -88,13 +90,24 @@ def test_a_removal_is_measured_by_the_concepts_own_words_and_the_others(llava, w
     own = removed[(removed["sample"] == states.images.ids[row]) & (removed["concept"] == 0)].set_index("edit")
     assert own["activation"].tolist() == pytest.approx([V[0]] * 2)
     for edit, rows in (("concept", slice(0, 1)), ("random", slice(1, 3))):
+        step, later = result.words[rows, :, 0], result.words[rows, :, 1:]
         expected = [
-            *(result.words[rows, 0].mean(), result.words[rows, 1:].mean()),
-            *(result.later[rows, 0].mean(), result.later[rows, 1:].mean()),
-            *(result.mentions[rows, 0].mean(), result.mentions[rows, 1:].mean()),
+            *(step[:, 0].mean(), step[:, 1:].abs().mean()),
+            *(later[:, 0].mean(), later[:, 1:].abs().mean()),
+            *(result.mentions[rows, 0].mean(), result.mentions[rows, 1:].abs().mean()),
             *(result.target[rows].mean(), result.rest[rows].mean()),
         ]
         assert own.loc[edit, list(MEASURES)].tolist() == pytest.approx([float(x) for x in expected], abs=1e-4)
+
+
+def test_rises_and_falls_of_others_words_do_not_cancel():
+    words = torch.tensor([[[-1.0, 0.5], [2.0, 0.1], [-2.0, -0.1]]] * 2)  # (changes, sets, steps)
+    effect = Effects(words, torch.tensor([[-1.0, 3.0, -3.0]] * 2), torch.zeros(2), torch.zeros(2))
+    [measures] = _by_concept(effect, [[[1], [2], [3]]])
+    named = dict(zip(MEASURES, measures[0].tolist()))
+    assert (named["own_step"], named["others_step"]) == (-1, 2)
+    assert (named["own_later"], named["others_later"]) == pytest.approx((0.5, 0.1))
+    assert (named["own_mentions"], named["others_mentions"]) == (-1, 3)
 
 
 def test_the_seed_decides_the_random_directions_only(llava, worded, states, removed):
@@ -119,7 +132,7 @@ def test_a_concept_without_words_has_no_effect_on_them(llava, worded, states):
     bare = replace(worded, words=[Words((), ()), *worded.words[1:]])
     table = remove_concepts(llava, bare, states)
     without = table["concept"] == 0
-    assert table.loc[without, "own"].isna().all() and table.loc[~without, "own"].notna().all()
+    assert table.loc[without, "own_step"].isna().all() and table.loc[~without, "own_step"].notna().all()
     assert table["rest"].notna().all()
 
 
@@ -220,6 +233,7 @@ def test_a_concept_of_the_picture_book_promotes_its_words():
         captions=states.captions[:12],
     )
     table = remove_concepts(lmm, bank, few, concepts=2, controls=1)
-    means = table.groupby("edit")["own"].mean()
-    assert means["concept"] < means["random"] - 0.1
+    step, later = (table.groupby("edit")[name].mean() for name in ("own_step", "own_later"))
+    assert step["concept"] < step["random"] - 1
+    assert abs(later["concept"] - later["random"]) < 0.1  # later words are predicted from later states
     assert table["target"].abs().max() < 1e-4  # what was said before cannot change

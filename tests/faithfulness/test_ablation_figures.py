@@ -68,7 +68,7 @@ def test_a_concept_that_is_not_significant_is_hollow(summary, bank):
 def test_the_title_counts(summary, bank):
     figure = ablation_effects(summary, bank)
     title = figure.legends[0].get_title().get_text()
-    assert title == "1 of 5 concepts lower their own words beyond both controls"
+    assert title == "1 of 5 concepts lower their own words at the state's own step beyond both controls"
     assert figure.axes[0].get_title(loc="left") == "“$\\frac$”, layer 4, its own position (ours)"
     excluded = ablation_effects(replace(summary, n_excluded=2), bank).legends[0].get_title().get_text()
     assert excluded.endswith("(2 not tested)")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from coxlmm_utils.extraction.extract import extract
-from coxlmm_utils.faithfulness.edited_forward import TeacherForcedCaption, effects, token_ids
+from coxlmm_utils.faithfulness.edited_forward import TeacherForcedCaption, can_branch, effects, token_ids
 from coxlmm_utils.models.captioning import last_logits, teacher_forced_states
 from coxlmm_utils.models.hooks import add, capture
 from coxlmm_utils.models.loading import load_lmm
@@ -18,6 +18,7 @@ from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH
 
 STEP, N = 2, 6  # of the target, and tokens of the caption
 SETS = [[20], [21, 22, 23], []]
+BY_WHOLE_PASSES = ("Mllama", "Qwen3-VL")  # pictures enter at later layers, too
 
 
 def forced_on(lmm, picture, state=STEP) -> TeacherForcedCaption:
@@ -55,7 +56,8 @@ def test_after_the_last_block_it_is_the_unembedding_of_the_changed_state(family,
     for place, change in enumerate(changes):
         moved = by_hand(lmm, forced, states[layer][STEP] + change, layer) - before
         assert result.target[place].item() == pytest.approx(moved[forced.ids[STEP]].item(), abs=1e-4)
-        assert moved[20].item() / (N + 1 - STEP) == pytest.approx(result.words[place, 0].item(), abs=1e-4)
+        assert moved[20].item() == pytest.approx(result.words[place, 0, 0].item(), abs=1e-4)
+    assert result.words[:, 0, 1:].abs().max() < 1e-6  # later steps come from later states
     assert result.target.abs().max() > 0.1
     assert result.rest.abs().max() < 1e-6
 
@@ -78,16 +80,12 @@ def test_the_measures_are_those_of_every_step_from_the_change_on(llava, pictures
     for number, ids in enumerate(SETS[:2]):
         before, after = (p[STEP + 1 :, ids].sum(1) for p in (plain, edited))
         assert len(before) == N - STEP
-        logs = sum((after[i].log() - before[i].log()).item() for i in range(len(before)))
-        assert result.words[0, number].item() == pytest.approx(logs / len(before), abs=1e-5)
-        later = logs - (after[0].log() - before[0].log()).item()
-        assert result.later[0, number].item() == pytest.approx(later / (len(before) - 1), abs=1e-5)
+        assert result.words[0, number].tolist() == pytest.approx((after.log() - before.log()).tolist(), abs=1e-5)
         expected = (after.sum().log() - before.sum().log()).item()
         assert result.mentions[0, number].item() == pytest.approx(expected, abs=1e-5)
     ratios = [(edited[i, forced.ids[i]] / plain[i, forced.ids[i]]).log().item() for i in range(N)]
     assert result.rest[0].item() == pytest.approx(sum(ratios[STEP + 1 :]), abs=1e-5)
-    for values in (result.words, result.later, result.mentions):
-        assert values[:, 2].isnan().all()
+    assert result.words[:, 2].isnan().all() and result.mentions[:, 2].isnan().all()
 
 
 def test_the_size_of_batches_does_not_matter(llava, pictures):
@@ -101,7 +99,23 @@ def test_the_size_of_batches_does_not_matter(llava, pictures):
 
 def test_without_sets_there_is_the_caption_still(llava, pictures):
     result = effects(llava, forced_on(llava, pictures[0]), 2, some_changes(), [])
-    assert result.words.shape == result.mentions.shape == (3, 0) and result.rest.shape == (3,)
+    assert result.words.shape[:2] == result.mentions.shape == (3, 0) and result.rest.shape == (3,)
+
+
+@pytest.mark.parametrize("layer", [0, 2, "norm"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_that_branch_at_the_layer_are_those_of_whole_passes(family, layer, tmp_path, pictures):
+    lmm = load_lmm(FAMILIES[family](tmp_path / "lmm"), device="cpu")
+    forced, changes = forced_on(lmm, pictures[1]), some_changes()
+    if not can_branch(lmm, forced, layer):
+        assert family in BY_WHOLE_PASSES
+        return
+    branched, whole = (
+        effects(lmm, forced, layer, changes, SETS[:2], branching=branching) for branching in (True, False)
+    )
+    for name in ("words", "mentions", "target", "rest"):
+        torch.testing.assert_close(getattr(branched, name), getattr(whole, name), atol=1e-4, rtol=1e-3)
+    assert whole.words[:, :, 0].abs().max() > 1e-2
 
 
 def test_only_one_position_of_each_row_is_changed(llava, pictures):

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
+from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.faithfulness.agreement import Agreement
-from coxlmm_utils.faithfulness.answers import Answers, by_concept
+from coxlmm_utils.faithfulness.answers import Answers, bank_key, by_concept
 from coxlmm_utils.faithfulness.trust_card import MIN_COSINE
 from coxlmm_utils.faithfulness.visual_dependence import ORIGINAL, VisualDependence
 from coxlmm_utils.statistics import Mean
@@ -31,15 +31,16 @@ class Result:
 
     table: pd.DataFrame
     finding: str
+    bank_key: str
 
     def answers(self, bank):
         values, holds = by_concept(bank, self.table, "value", "holds")
         return Answers(values, holds, self.finding)
 
 
-def recovery(aucs=(0.95, 0.7, NAN)):
+def recovery(bank, aucs=(0.95, 0.7, NAN)):
     table = pd.DataFrame({"value": aucs, "holds": [auc > 0.9 for auc in aucs]})
-    return Result(table, "1 [0, 2] of 23 factor values recovered")
+    return Result(table, "1 [0, 2] of 23 factor values recovered", bank_key(bank.activations))
 
 
 def visual(bank):
@@ -47,44 +48,43 @@ def visual(bank):
     return VisualDependence(bank, ["a", "b"], [], {ORIGINAL: original, "blank": original * [0.25, 0.9, 1]}, ())
 
 
-def ablation(numbers=(0, 1)):
-    """Ten samples each: the first concept lowers its own words, the second others' as much; neither is felt later."""
+def ablation(bank):
+    """Ten samples each: both concepts lower their own words at once and as mentions, the first also later."""
     rows = [
         {
             "sample": f"s{n}",
             "concept": k,
             "edit": edit,
-            "own": own if edit == "concept" else 0.0,
-            "others": others,
-            "own_later": 0.1,
-            "others_later": 0,
+            "own_step": step if edit == "concept" else 0.0,
+            "own_later": later if edit == "concept" else 0.0,
         }
-        for k, (own, others) in zip(numbers, ((-0.5, 0.1), (-0.2, 0.4)))
+        for k, (step, later) in enumerate(((-0.5, -0.1), (-0.2, 0.1)))
         for edit in ("concept", "random")
         for n in range(10)
     ]
-    table = pd.DataFrame(rows)
-    return table.assign(own_mentions=table["own"], others_mentions=0.0, target=0.0, rest=0.0)
+    table = pd.DataFrame(rows).assign(bank=bank_key(bank.activations), others_step=0.1, others_later=0.05)
+    return table.assign(own_mentions=table["own_step"], others_mentions=0.1, target=0.0, rest=0.0)
 
 
-def selectivity():
-    return Result(pd.DataFrame({"value": [0.8, 0.1], "holds": [1, 0]}), "by chance 0.5 of 2")
+def selectivity(bank):
+    table = pd.DataFrame({"value": [0.8, 0.1], "holds": [1, 0]})
+    return Result(table, "by chance 0.5 of 2", bank_key(bank.activations))
 
 
-def agreement():
+def agreement(bank):
     table = pd.DataFrame({"rank": [0.9, 0.5, NAN], "above": [1.0, 0.4, NAN]})
     means = dict.fromkeys(("rank_margin", "shared", "shared_others", "shared_margin"), Mean(0, 0, 0, 2))
     means |= {"rank": Mean(0.7, 0.6, 0.8, 2), "rank_others": Mean(0.5, 0.4, 0.6, 2)}
-    return Agreement(table, **means, shared_chance=0.5, p=1.0, n_excluded=1)
+    return Agreement(table, **means, shared_chance=0.5, p=1.0, n_excluded=1, bank_key=bank_key(bank.activations))
+
+
+RESULTS = dict(recovery=recovery, visual=visual, ablation=ablation, selectivity=selectivity, agreement=agreement)
 
 
 @pytest.fixture
 def card(bank):
     bank = replace(bank, measures={"stability": np.array([MIN_COSINE, 0.5, NAN])})
-    results = dict(
-        recovery=recovery(), visual=visual(bank), ablation=ablation(), selectivity=selectivity(), agreement=agreement()
-    )
-    return bank.trust_card(**results)
+    return bank.trust_card(**{name: result(bank) for name, result in RESULTS.items()})
 
 
 ANSWERS = {
@@ -108,15 +108,16 @@ def test_numbers_stand_behind_the_answers(card):
     table = card.table
     assert table["recovered"].tolist()[:2] == [0.95, 0.7]
     assert table["visual"].tolist()[:2] == pytest.approx([0.25, 0.9])
-    assert table["causal"].tolist()[:2] == [-0.5, -0.2]
+    assert table["causal"].tolist()[:2] == pytest.approx([-0.1, 0.1])  # at later steps, where fewest pass
     assert table["samples"].tolist() == [len(card.bank.ids)] * 2 + [0]
 
 
 def test_the_summary_has_intervals_and_controls(card):
     findings = card.summary["finding"]
     assert "1 [0, 2] of 23" in findings["recovered"]
+    assert findings["causal"].startswith("at later steps, the strictest of three; ")
+    assert "2 in expected mentions, 2 at the state's own step; " in findings["causal"]
     assert "-0.350 [-0.350, -0.350] nats" in findings["causal"]
-    assert "2 pass by how often the words are expected, 0 without the step" in findings["causal"]
     assert "by chance 0.5 of 2" in findings["selective"]
     assert "others' at 0.500" in findings["agrees"]
     assert "the lowest 0.50" in findings["stable"]
@@ -136,14 +137,19 @@ def test_the_bank_is_counted(card, bank):
     assert "3 concepts, 2.0 active per sample" in card.facts["method"]
 
 
-def test_what_is_of_another_bank_is_refused(bank):
-    with pytest.raises(ValueError, match="concepts up to 7, but the bank has 3"):
-        bank.trust_card(ablation=ablation([0, 7]))
-    other = replace(visual(bank), bank=replace(bank, dictionary=SemiNMF.from_components(np.eye(3), 0.1)))
-    with pytest.raises(ValueError, match="visual is of another bank"):
-        bank.trust_card(visual=other)
-    with pytest.raises(ValueError, match="concepts up to 3, but the bank has 3"):
-        bank.trust_card(recovery=recovery([0.9] * 4))
+@pytest.mark.parametrize("name", RESULTS)
+def test_what_is_of_another_bank_is_refused(bank, name):
+    other = replace(bank, activations=bank.activations[:, [1, 0, 2]])  # as many concepts, in another order
+    with pytest.raises(ValueError, match=f"^{name} is of another bank than this card: give what was measured of Con"):
+        bank.trust_card(**{name: RESULTS[name](other)})
+
+
+def test_a_result_is_of_its_bank_after_saving_and_loading(bank, tmp_path):
+    saved = replace(bank, names={})
+    saved.save_pretrained(tmp_path / "bank")
+    again = ConceptBank.from_pretrained(tmp_path / "bank")
+    card = again.trust_card(visual=visual(bank))
+    assert card.checks[1].n_evaluated == 2 and card.facts["residual"] == "unknown of a saved bank"
 
 
 def texts(figure):
