@@ -36,16 +36,18 @@ class ConceptBank(HasProvenance):
         (samples, concepts): how active each concept is on each sample that it was learned from.
     words : list of Words
         Of each concept.
+    negative_words : list of Words
+        Of each -u_k where activations have both signs, as PCA's; else none. See `words_of`.
     ids : list of str
         The samples' picture ids.
     captions : list of str
-        The samples' captions, as the LMM generated them.
+        The samples' captions, as generated.
     top : numpy.ndarray
-        (concepts, pictures): the samples that activate each concept most.
+        (concepts, pictures): the samples that activate each concept most, above zero; see `top_of`.
     thumbnails : dict of str to PIL.Image.Image
-        Those samples' pictures, by id, reduced; kept in the bank so that it can be shown anywhere.
+        Those samples' pictures, by id, reduced, so that the bank can be shown anywhere.
     provenance : dict
-        Model, layer, position, prompt, token, the dictionary's method and parameters, data, counts and versions.
+        Model, layer, position, prompt, token, the dictionary's method and parameters, data, counts, versions.
     names : dict of int to str
         What the user calls some of the concepts; `rename` gives a name.
     measures : dict of str to numpy.ndarray
@@ -65,6 +67,7 @@ class ConceptBank(HasProvenance):
     names: dict[int, str] = field(default_factory=dict)
     measures: dict[str, np.ndarray] = field(default_factory=dict)
     folder: Path | None = None
+    negative_words: list[Words] = field(default_factory=list)
 
     @classmethod
     def learn(
@@ -78,7 +81,9 @@ class ConceptBank(HasProvenance):
         word_filter: WordFilter | None = None,
         norm: bool | None = None,
     ) -> ConceptBank:
-        """Fit a dictionary to states and ground its concepts (paper sections 3.3 and 3.4, arXiv 2406.08074).
+        """Fit a dictionary to states and ground its concepts (paper, arXiv 2406.08074).
+
+        Concepts with signed activations are grounded on both sides (ours; the released code grounds u_k only).
 
         Parameters
         ----------
@@ -88,20 +93,16 @@ class ConceptBank(HasProvenance):
             Of one layer; `states.at(layer)` chooses. Those of several tokens become one Z, and the bank is shared
             (ours; see `join_states` and `token_shares`).
         dictionary : Dictionary
-            Any method, with its settings; a copy of it is fitted, so that one may serve several banks.
+            Any method, with its settings; a copy of it is fitted.
         n_decoded, n_kept : int
             How many tokens are decoded for each concept, and how many words kept at most; see `ground_words`.
-            `n_kept` defaults to the LMM's `words_kept`: all that pass the filter, as in the paper, and 5 for the
-            picture book, whose whole vocabulary is 149 tokens.
+            `n_kept` defaults to the LMM's `words_kept`: all that pass the filter, and 5 for the picture book, whose
+            whole vocabulary is 149 tokens.
         n_pictures : int
             Pictures for each concept: the paper's N_MAS.
         word_filter : WordFilter, optional
         norm : bool, optional
             Final norm before the unembedding or not; default: where the layer needs it.
-
-        Returns
-        -------
-        ConceptBank
 
         Raises
         ------
@@ -113,22 +114,15 @@ class ConceptBank(HasProvenance):
         layer = states.layer
         dictionary = dictionary.clone().fit(states.Z)
         n_kept, word_filter = n_kept or lmm.words_kept, word_filter or WordFilter()
-        words = ground_words(lmm, dictionary.components_, layer, n_decoded, n_kept, word_filter, norm)
-        top = ground_pictures(dictionary.activations_, n_pictures)
+        words = ground_words(lmm, dictionary.side_directions(), layer, n_decoded, n_kept, word_filter, norm)
+        top = ground_pictures(dictionary.side_activations(dictionary.activations_), n_pictures)  # (sides, n_pictures)
         thumbnails = {states.images.ids[row]: _thumbnail(states.images.picture(row)) for row in np.unique(top)}
         grounding = {"n_decoded": n_decoded, "n_kept": n_kept, "norm": norm, "filter": word_filter.settings()}
         method = {"method": type(dictionary).__name__, **dictionary.get_params()}
-        settings = {"layer": layer, "dictionary": method, "grounding": grounding}
-        return cls(
-            dictionary,
-            dictionary.activations_,
-            words,
-            list(states.images.ids),
-            states.captions,
-            top,
-            thumbnails,
-            {**states.provenance, **settings},
-        )
+        provenance = {**states.provenance, "layer": layer, "dictionary": method, "grounding": grounding}
+        V, n = dictionary.activations_, len(dictionary.components_)
+        bank = cls(dictionary, V, words[:n], list(states.images.ids), states.captions, top[:n], thumbnails, provenance)
+        return replace(bank, negative_words=words[n:])
 
     def __len__(self) -> int:
         return len(self.words)
@@ -164,12 +158,30 @@ class ConceptBank(HasProvenance):
         return self.dictionary.components_
 
     def project(self, Z) -> np.ndarray:
-        """Activations of new states: (samples, width) to (samples, concepts) (paper section 3.5)."""
+        """Activations of new states: (samples, width) to (samples, concepts) (paper)."""
         return self.dictionary.transform(Z)
 
-    def pictures(self, concept: int) -> list[Image.Image]:
-        """The pictures that activate a concept most, of either sign, most active first; none that does not at all."""
-        return [self.thumbnails[self.ids[row]] for row in self.top[concept] if self.activations[row, concept]]
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The signs that activations have, each with words and pictures of its own: (1,), of PCA (1, -1) (ours)."""
+        return (1, -1) if self.dictionary.signed else (1,)
+
+    def words_of(self, concept: int, activation: float = 1.0) -> Words:
+        """The words of a concept where its activation has this sign: those of u_k, or below zero of -u_k (ours)."""
+        return self.negative_words[concept] if activation < 0 else self.words[concept]
+
+    def top_of(self, concept: int, activation: float = 1.0) -> list[int]:
+        """The samples that activate a concept most with this sign, most active first; none that does not (ours)."""
+        values, rows = self.activations[:, concept], self.top[concept]  # (samples,), (pictures,)
+        if activation < 0:
+            values = -values
+            [rows] = ground_pictures(values[:, None].clip(min=0), len(rows))
+        return [int(row) for row in rows if values[row] > 0]
+
+    def pictures(self, concept: int, activation: float = 1.0) -> list[Image.Image]:
+        """The pictures of `top_of`, as far as the bank keeps them: of banks of older versions not all of side -u_k."""
+        ids = [self.ids[row] for row in self.top_of(concept, activation)]
+        return [self.thumbnails[id] for id in ids if id in self.thumbnails]
 
     def check_model(self, lmm: LMM) -> None:
         """Refuse a model that the bank was not learned on."""
@@ -179,10 +191,12 @@ class ConceptBank(HasProvenance):
         """All concepts with their pictures and words, as the paper's Figs 4 and 7; see `figures.gallery`."""
         return figures.gallery(self, concepts, n_words)
 
-    def title(self, concept: int) -> str:
-        """What a concept is called: its user's name, else its first three words, else "concept k" (ours)."""
-        words = self.words[concept].kept[:N_WORDS]
-        return self.names.get(concept) or ", ".join(words) or f"concept {concept}"
+    def title(self, concept: int, activation: float = 1.0) -> str:
+        """What a concept is called where it has this sign: its user's name, else its first words, else "concept k"."""
+        opposite = "opposite of " if activation < 0 else ""
+        if concept in self.names:
+            return opposite + self.names[concept]
+        return ", ".join(self.words_of(concept, activation).kept[:N_WORDS]) or f"{opposite}concept {concept}"
 
     def label(self, concept: int, n_words: int = N_WORDS) -> str:
         """Its name, else its first words, with its number behind: the label of a figure's row (ours)."""
@@ -233,11 +247,11 @@ class ConceptBank(HasProvenance):
 
         return trust_card(self, recovery, visual, ablation, selectivity, agreement)
 
-    def to_html(self, path: str | Path, images: CaptionedImages | None = None) -> None:
-        """Write the concepts as one page that opens anywhere, without Python or a network; `images` as in `browse`."""
+    def to_html(self, path: str | Path, images: CaptionedImages | None = None, card=None) -> None:
+        """Write the concepts as one page that opens anywhere; see `widgets.to_html`."""
         from ..widgets import to_html
 
-        to_html(self, path, images)
+        to_html(self, path, images, card)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save as safetensors, json and PNG, whole or not at all.

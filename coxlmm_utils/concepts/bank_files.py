@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+import warnings
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -79,6 +80,7 @@ def _write(bank, folder: Path) -> None:
         "format": FORMAT,
         "coxlmm_utils": __version__,
         "words": [asdict(words) for words in bank.words],
+        **({"negative_words": [asdict(words) for words in bank.negative_words]} if bank.negative_words else {}),
         "ids": bank.ids,
         "captions": bank.captions,
         "pictures": files,
@@ -96,10 +98,17 @@ def _read(folder: Path) -> dict:
         raise ValueError(f"its format is {record['format']}, not {FORMAT}")
     tensors = load_file(folder / "bank.safetensors")
     provenance = record["provenance"]
+    dictionary = _rebuilt(provenance["dictionary"], tensors)
+    if dictionary.signed and "negative_words" not in record:
+        record["negative_words"] = [asdict(Words((), ()))] * len(record["words"])
+        warnings.warn(
+            f"the bank in {folder} has no words of the sides below zero, since it is of an older version: learn it again to have them"
+        )
     return {
-        "dictionary": _rebuilt(provenance["dictionary"], tensors),
+        "dictionary": dictionary,
         "activations": tensors["activations"],
-        "words": [Words(tuple(words["kept"]), tuple(map(tuple, words["dropped"]))) for words in record["words"]],
+        "words": [_words(words) for words in record["words"]],
+        "negative_words": [_words(words) for words in record.get("negative_words", [])],
         "ids": record["ids"],
         "captions": record["captions"],
         "top": tensors["top"],
@@ -107,6 +116,11 @@ def _read(folder: Path) -> dict:
         "provenance": provenance,
         "measures": {key.removeprefix(MEASURE): tensors[key] for key in tensors if key.startswith(MEASURE)},
     }
+
+
+def _words(record: dict) -> Words:
+    """A concept's words, from json."""
+    return Words(tuple(record["kept"]), tuple(map(tuple, record["dropped"])))
 
 
 def _learned(dictionary: Dictionary) -> dict[str, np.ndarray]:

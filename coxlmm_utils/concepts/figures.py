@@ -24,11 +24,14 @@ CONCEPT_SIDE = 1.7  # the same, for one concept
 EXPLAINING_SIDE = 1.0  # the same, beside the bars
 EXPLAINED_SIDE = 3.2  # of the picture that is explained
 BARS = 2.0  # width of the bars
+SIGNED = "  ·  each concept above zero (+) and below (−)"
 MIN_ROOM = 0.8  # for words beside a concept's name; with less they are left out
 
 
 def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Figure:
     """Concepts with their most activating pictures and their words: the paper's Figs 4 and 7.
+
+    A concept whose activations have both signs has a card for each: above zero at the left, below at the right (ours).
 
     Parameters
     ----------
@@ -44,9 +47,10 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     """
     if concepts is None:
         concepts = np.argsort(-np.abs(bank.activations).sum(0), kind="stable").tolist()
+    cards = [(number, sign) for number in concepts for sign in bank.sides]
     n_pictures = bank.top.shape[1]
-    n_columns = min(2, len(concepts))
-    n_rows = -(-len(concepts) // n_columns)
+    n_columns = min(2, len(cards))
+    n_rows = -(-len(cards) // n_columns)
     width, height = _card_size(n_pictures, SIDE)
     figure = new_figure(n_columns * (width + MARGIN) + MARGIN, n_rows * (height + MARGIN) + 2 * LINE + MARGIN)
     top = figure.get_figheight() - MARGIN
@@ -55,21 +59,23 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     title = f"“{bank.token}”: {share} concepts{method}"
     inside = figure.get_figwidth() - 2 * MARGIN
     put_line(figure, MARGIN, top - LINE / 2, [title], inside, size=13, weight="bold")
-    samples = f"{bank.where}  ·  {len(bank.ids):,} samples"
+    samples = f"{bank.where}  ·  {len(bank.ids):,} samples" + SIGNED * bank.dictionary.signed
     put_line(figure, MARGIN, top - LINE * 1.4, [samples], inside, color=QUIET)
-    for index, concept in enumerate(concepts):
+    for index, card in enumerate(cards):
         row, column = divmod(index, n_columns)
         bottom = top - 2 * LINE - (row + 1) * (height + MARGIN) + MARGIN
-        _card(figure, MARGIN + column * (width + MARGIN), bottom, bank, concept, n_words, n_pictures, SIDE)
+        _card(figure, MARGIN + column * (width + MARGIN), bottom, bank, card, n_words, n_pictures, SIDE)
     return figure
 
 
 def concept(bank, number: int, n_words: int = 5) -> Figure:
-    """One concept, large: the paper's Fig 2."""
+    """One concept, large, with a card for each of its sides: the paper's Fig 2."""
     n_pictures = bank.top.shape[1]
     width, height = _card_size(n_pictures, CONCEPT_SIDE)
-    figure = new_figure(width + 2 * MARGIN, height + 2 * MARGIN)
-    _card(figure, MARGIN, MARGIN, bank, number, n_words, n_pictures, CONCEPT_SIDE)
+    step = height + MARGIN
+    figure = new_figure(width + 2 * MARGIN, len(bank.sides) * step + MARGIN)
+    for row, sign in enumerate(reversed(bank.sides)):
+        _card(figure, MARGIN, MARGIN + row * step, bank, (number, sign), n_words, n_pictures, CONCEPT_SIDE)
     return figure
 
 
@@ -91,18 +97,13 @@ def explanation(explained, n: int = 3) -> Figure:
     bars_left = EXPLAINED_SIDE + 3 * MARGIN
     put_line(figure, bars_left, head - LINE / 2, heading, BARS + MARGIN + width, weight="bold")
     for row, number in enumerate(top):
-        bottom = head - LINE - (row + 1) * step + MARGIN
-        _bar(figure, bars_left, bottom + height / 2, bank, number, explained.relative[number])
-        _card(figure, cards_left, bottom, bank, number, 5, n_pictures, EXPLAINING_SIDE)
+        bottom, relative = head - LINE - (row + 1) * step + MARGIN, float(explained.relative[number])
+        _bar(figure, bars_left, bottom + height / 2, bank, number, relative)
+        _card(figure, cards_left, bottom, bank, (number, relative), 5, n_pictures, EXPLAINING_SIDE)
     if top:
-        style = dict(color=QUIET, fontsize=9, va="top")
-        put_text(
-            figure,
-            bars_left,
-            head - LINE - len(top) * step + MARGIN / 2,
-            "bars: activation / largest",
-            **style,
-        )
+        below = head - LINE - len(top) * step + MARGIN / 2
+        key = f"bars: activation / largest; {explained.share_text(n)}"
+        put_text(figure, bars_left, below, key, color=QUIET, fontsize=9, va="top")
     return figure
 
 
@@ -126,26 +127,36 @@ def _card_size(n_pictures: int, side: float) -> tuple[float, float]:
 
 
 def _card(
-    figure: Figure, left: float, bottom: float, bank, number: int, n_words: int, n_pictures: int, side: float
+    figure: Figure,
+    left: float,
+    bottom: float,
+    bank,
+    of: tuple[int, float],
+    n_words: int,
+    n_pictures: int,
+    side: float,
 ) -> None:
-    """A concept's number and words above a strip of its pictures."""
-    width, height = _card_size(n_pictures, side)
+    """The number and words above a strip of pictures, of a concept and of the side that an activation is on."""
+    (number, activation), (width, height) = of, _card_size(n_pictures, side)
+    mark = "" if not bank.dictionary.signed else "−" if activation < 0 else "+"
     put_box(figure, left, bottom, width, height, PANEL)
     left, middle = left + MARGIN, bottom + height - MARGIN / 2 - LINE / 2
-    put_text(figure, left, middle, f"{number}", color=ACCENT, fontsize=11, weight="bold", va="center")
-    _heading(figure, left + 0.35, middle, bank, number, n_words, width - 2 * MARGIN - 0.35)
-    pictures = bank.pictures(number)[:n_pictures]
+    put_text(figure, left, middle, f"{number}{mark}", color=ACCENT, fontsize=11, weight="bold", va="center")
+    _heading(figure, left + 0.35, middle, bank, of, n_words, width - 2 * MARGIN - 0.35)
+    pictures = bank.pictures(*of)[:n_pictures]
     for column, picture in enumerate(pictures):
         put_picture(figure, left + column * (side + GAP), bottom + MARGIN, side, picture)
     if not pictures:
         put_text(figure, left, bottom + MARGIN, "no picture activates it", color=QUIET, style="italic", fontsize=11)
 
 
-def _heading(figure: Figure, left: float, middle: float, bank, number: int, n_words: int, room: float) -> None:
+def _heading(
+    figure: Figure, left: float, middle: float, bank, of: tuple[int, float], n_words: int, room: float
+) -> None:
     """A concept's words, after the name that its user gave it, as far as there is room."""
-    words, style = list(bank.words[number].kept[:n_words]), {}
-    if number in bank.names:
-        name = put_line(figure, left, middle, [bank.names[number]], room, weight="bold")
+    words, style = list(bank.words_of(*of).kept[:n_words]), {}
+    if of[0] in bank.names:
+        name = put_line(figure, left, middle, [bank.title(*of)], room, weight="bold")
         taken = name.get_window_extent().width / figure.dpi + MARGIN
         left, room, style = left + taken, room - taken, {"color": QUIET}
         if room < MIN_ROOM:
@@ -158,9 +169,9 @@ def _heading(figure: Figure, left: float, middle: float, bank, number: int, n_wo
 def _bar(figure: Figure, left: float, middle: float, bank, number: int, value: float) -> None:
     """One relative activation, from -1 to 1: a bar as long as its magnitude, with its concept and value."""
     room = BARS - 0.45  # beside it stands the value
-    put_line(figure, left, middle + 0.23, bank.title(number).split(", "), BARS, size=10)
+    put_line(figure, left, middle + 0.23, bank.title(number, value).split(", "), BARS, size=10)
     put_box(figure, left, middle - 0.11, room, 0.22, PANEL)
-    put_box(figure, left, middle - 0.11, room * abs(float(value)), 0.22, ACCENT if value > 0 else NEGATIVE)
+    put_box(figure, left, middle - 0.11, room * abs(value), 0.22, ACCENT if value > 0 else NEGATIVE)
     put_text(figure, left + room + 0.07, middle, f"{value:.2f}", color=INK, fontsize=10, va="center")
 
 

@@ -34,7 +34,8 @@ def ground_words(
 ) -> list[Words]:
     """The words of highest probability in W_U u_k, for each concept.
 
-    Paper section 3.4 (arXiv 2406.08074): decode the 15 most probable tokens, and keep those that are words.
+    As the paper (arXiv 2406.08074) and the first release of its code: decode the most probable tokens (15, that code's
+    default), and keep those that are words.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def ground_words(
     n_decoded : int
         How many tokens are decoded.
     n_kept : int, optional
-        At most so many words are kept. Default: all that pass the filter, as in the paper.
+        At most so many words are kept. Default: all that pass the filter, as in that code.
     word_filter : WordFilter, optional
         Default: `WordFilter()`.
     norm : bool, optional
@@ -69,12 +70,13 @@ def ground_words(
 
 
 def ground_pictures(activations: np.ndarray, n_pictures: int = 5) -> np.ndarray:
-    """The samples that activate each concept most: the paper's X_{k,MAS} (section 3.4, arXiv 2406.08074).
+    """The samples that activate each concept most: the paper's X_{k,MAS} (arXiv 2406.08074).
 
     Parameters
     ----------
     activations : numpy.ndarray
-        (samples, concepts).
+        (samples, concepts). Those of one side where they have both signs (see `Dictionary.side_activations`): pictures
+        of the largest magnitude, which the paper asks for, would be of both sides.
     n_pictures : int
         The paper's N_MAS; 5 in its figures.
 

@@ -110,7 +110,7 @@ def token_shares(bank) -> pd.DataFrame:
 def words_mentioned(words: Sequence[Words], top: np.ndarray, references: Sequence[Sequence[str]]) -> np.ndarray:
     """Do the two groundings agree: the share of a concept's words that its pictures' references mention (ours).
 
-    It asks what the paper's CLIPScore of the grounding asks (section 4), and needs no judge, but knows no synonyms.
+    It asks what the paper's CLIPScore of the grounding asks (its Fig 3), and needs no judge, but knows no synonyms.
 
     Parameters
     ----------
@@ -138,13 +138,13 @@ def words_mentioned(words: Sequence[Words], top: np.ndarray, references: Sequenc
 def overlaps(words: Sequence[Words]) -> np.ndarray:
     """The share of its words that a concept has in common with another, on average over the others.
 
-    Paper, section 4: ``1 / (K - 1) * sum over l != k of |T_l and T_k| / |T_k|``, where T_k are the unique words of
+    Paper: ``1 / (K - 1) * sum over l != k of |T_l and T_k| / |T_k|``, where T_k are the unique words of
     concept k. The mean over concepts is the dictionary's overlap; lower is better.
 
     Parameters
     ----------
     words : sequence of Words
-        Of all concepts.
+        Of all concepts; of a signed dictionary of all sides, each of which counts as one.
 
     Returns
     -------

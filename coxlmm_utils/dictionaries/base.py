@@ -36,8 +36,8 @@ class Dictionary(ABC):
     activations_ : ndarray of float32, shape (samples, concepts)
         ``transform(Z)`` of the states that it was fitted to.
     reconstruction_error_ : float
-        ``||Z - reconstruct(V)||_F / ||Z||_F`` of the same states, or 0 if all are zero: the error of the paper's Fig
-        11.
+        ``||Z - reconstruct(V)||_F / ||Z||_F`` of the same states, or 0 if all are zero (ours; how the error of the
+        paper's Fig 11 is scaled is not known).
     """
 
     label: str

@@ -23,7 +23,7 @@ def random_words(
     word_filter: WordFilter | None = None,
     seed: int = 0,
 ) -> list[Words]:
-    """As many random words for each concept as it has: the paper's baseline Rnd-Words (section 4, arXiv 2406.08074).
+    """As many random words for each concept as it has: the paper's baseline Rnd-Words (arXiv 2406.08074).
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def make_systems(
 ) -> list[System]:
     """All systems but the ground truth: learned from states, and applied to those of test pictures.
 
-    Paper section 4 (arXiv 2406.08074). Rnd-Words are as many random words as each concept of Semi-NMF has; besides the
+    As the paper (arXiv 2406.08074). Rnd-Words are as many random words as each concept of Semi-NMF has; besides the
     paper's, words of any direction and any words of the vocabulary (ours; see `random_words`). Noise-Imgs learns from
     noise in the place of the pictures, also of the test pictures, with the true pictures' captions read (as we take
     it; no code of it was released). Words are found as `ConceptBank.learn` finds them.

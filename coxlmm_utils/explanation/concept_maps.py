@@ -31,7 +31,8 @@ class PatchMap:
     way : {"projection", "gradient"}
     values : numpy.ndarray
         float32 (rows, columns). Of a projection activations, >= 0 but for PCA's; of a gradient what making an image
-        token longer would add to the activation behind the caption's token, of either sign, to first order.
+        token longer would add to the activation behind the caption's token, of either sign, to first order. Of a
+        concept whose activation is below zero in the explanation, both are negated: they speak for side -u_k.
     picture : PIL.Image.Image
         The picture that was explained.
     box : tuple of float
@@ -71,7 +72,7 @@ def overlay(values: np.ndarray, picture: Image.Image, box: Box, side: int = 448)
 
 @torch.inference_mode(mode=False)  # gradients are to be had wherever it is called
 def patch_map(lmm: LMM, explanation: Explanation, concept: int, way: str = "projection") -> PatchMap:
-    """Where in the explained picture a concept is seen (ours; the paper maps nothing).
+    """Where in the explained picture a concept is seen (ours; how the saliency maps of the paper's appendix are made, we do not know).
 
     The picture, the prompt and the caption as it was written, up to the explained token, go through the model once,
     so that the state behind the token is the explanation's.
@@ -119,6 +120,8 @@ def patch_map(lmm: LMM, explanation: Explanation, concept: int, way: str = "proj
     else:
         position = batch["input_ids"].shape[1] - len(ids) - 1 + state_of(explanation.step, bank.position)
         values = _gradients(lmm, bank, batch, position, concept)[of_image.cpu()]
+    if explanation.activations[concept] < 0:
+        values = -values
     box = seen_box(lmm, explanation.picture.size)
     return PatchMap(concept, way, values.reshape(grid).astype(np.float32), explanation.picture, box)
 

@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..concepts import ConceptBank, figures
+from ..concepts import ConceptBank, Words, figures
 from ..images import CaptionedImages, as_rgb, open_picture
 from ..models import LMM, GeneratedCaption, decode, end_of_token, find_token, generate_captions, last_logits
+
+COLUMNS = ("activation", "relative", "share", "words")  # of a table, after the concept's number
 
 
 @dataclass(frozen=True)
@@ -53,26 +55,52 @@ class Explanation:
         return self.activations / largest if largest > 0 else np.zeros_like(self.activations)
 
     def top(self, n: int = 3) -> list[int]:
-        """The n concepts of largest magnitude, largest first (paper section 3.5); none whose activation is zero."""
+        """The n concepts of largest magnitude, largest first (paper); none whose activation is zero."""
         order = np.argsort(-np.abs(self.activations), kind="stable")[:n]
         return [int(concept) for concept in order if self.activations[concept] != 0]
 
+    def title(self, concept: int) -> str:
+        """What a concept is called on the side that is active here; see `ConceptBank.title`."""
+        return self.bank.title(concept, self.activations[concept])
+
+    def words(self, concept: int) -> Words:
+        """A concept's words on the side that is active here; see `ConceptBank.words_of`."""
+        return self.bank.words_of(concept, self.activations[concept])
+
+    @property
+    def shares(self) -> np.ndarray:
+        """What part of all activation each concept has, ``|v_k| / sum_l |v_l|``: (concepts,); zeros if none is active.
+
+        A share of the activation, not of the state's variance; for K-Means and Simple, whose activations are all much
+        alike, it is never far from 1 / K (ours).
+        """
+        magnitudes = np.abs(self.activations).astype(float)
+        return magnitudes / (magnitudes.sum() or 1.0)
+
+    def share_text(self, n: int = 3) -> str:
+        """How much of the activation the n most active concepts hold, and of how many active ones, as text (ours)."""
+        top, n_active = self.top(n), int((self.activations != 0).sum())
+        if not top:
+            return "no concept is active"
+        hold = "hold" if len(top) > 1 else "holds"
+        return f"{len(top)} of {n_active} active concepts {hold} {self.shares[top].sum():.0%} of the activation"
+
     def table(self, n: int = 3) -> pd.DataFrame:
-        """The n most active concepts: number, activation, relative activation, words."""
-        rows = [(k, self.activations[k], self.relative[k], str(self.bank.words[k])) for k in self.top(n)]
-        return pd.DataFrame(rows, columns=["concept", "activation", "relative", "words"])
+        """The n most active concepts: number, activation, relative activation, share of all activation, words."""
+        rows = [(k, self.activations[k], self.relative[k], self.shares[k], str(self.words(k))) for k in self.top(n)]
+        return pd.DataFrame(rows, columns=["concept", *COLUMNS])
 
     def figure(self, n: int = 3) -> Figure:
         """The paper's Fig 5: the picture, its top concepts as bars, and each one's words and pictures."""
         return figures.explanation(self, n)
 
     def __repr__(self) -> str:
-        words = "; ".join(f"{self.relative[k]:.2f} {self.bank.words[k]}" for k in self.top())
-        return f"Explanation of {self.bank.token!r} in {self.caption!r}: {words}"
+        words = "; ".join(f"{self.relative[k]:.2f} {self.words(k)}" for k in self.top())
+        return f"Explanation of {self.bank.token!r} in {self.caption!r}: {words} ({self.share_text()})"
 
 
 def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str | Path) -> Explanation:
-    """Caption a picture and explain the bank's token in the caption (paper section 3.5, arXiv 2406.08074).
+    """Caption a picture and explain the bank's token in the caption (paper, arXiv 2406.08074).
 
     Parameters
     ----------
@@ -108,7 +136,7 @@ def explain(lmm: LMM, bank: ConceptBank, picture: Image.Image | np.ndarray | str
 def explanation_of(
     lmm: LMM, bank: ConceptBank, picture: Image.Image, generated: GeneratedCaption
 ) -> Explanation | None:
-    """The explanation of a generated caption, None if it lacks the token (paper section 3.5, arXiv 2406.08074).
+    """The explanation of a generated caption, None if it lacks the token (paper, arXiv 2406.08074).
 
     Parameters
     ----------
@@ -148,8 +176,8 @@ def explain_many(
     Returns
     -------
     pandas.DataFrame
-        One row per picture: id, caption, and for r = 1 .. n_concepts concept_r, activation_r, relative_r, words_r;
-        empty where the caption does not have the token or fewer concepts are active. A picture that cannot be read
+        One row per picture: id, caption, and for r = 1 .. n_concepts concept_r, activation_r, relative_r, share_r,
+        words_r, see `Explanation.table`; empty where the caption does not have the token or fewer concepts are active. A picture that cannot be read
         has its reason in `problem`. `to_csv` writes it.
 
     Raises
@@ -165,7 +193,7 @@ def explain_many(
             rows += _batch_rows(lmm, bank, batch, n_concepts)
             bar.update(len(batch))
     columns = ["id", "caption", "problem"]
-    columns += [f"{name}_{r + 1}" for r in range(n_concepts) for name in ("concept", "activation", "relative", "words")]
+    columns += [f"{name}_{r + 1}" for r in range(n_concepts) for name in ("concept", *COLUMNS)]
     table = pd.DataFrame(rows, columns=columns)
     return table.astype({f"concept_{r + 1}": "Int64" for r in range(n_concepts)})
 

@@ -1,7 +1,4 @@
-"""Concept patch maps beside other explanations of the same token: attention, gradient x input, occlusion (ours).
-
-The paper (arXiv 2406.08074) compares concepts with other concepts only, and leaves this open.
-"""
+"""Concept patch maps beside other explanations of the same token: attention, gradient x input, occlusion (ours)."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ FOOT = 0.3  # of a row: the scores
 KEY = 0.4  # of the line below all
 HIT, MISSED = "●", "○"
 KEYS = (
-    "yellow: speaks for it, blue: against",
+    "yellow: speaks for it, blue: against; hints only: where the object is known, no map finds it reliably (notebook 07)",
     f"yellow: speaks for it, blue: against; outlined: the object; {HIT} the strongest cell lies on it, {MISSED} it does "
     "not; IoU: overlap with it, 0 to 1",
 )
@@ -115,7 +112,7 @@ def maps_figure(
         mask = masks[row] if masks is not None else None
         panels = [_panel(figure, column, bottom) for column in range(columns)]
         _show(panels[0], explanation.picture, mask, "the picture")
-        title = f"“{explanation.caption}” · concept {concept}: {explanation.bank.title(concept)}"
+        title = f"“{explanation.caption}” · concept {concept}: {explanation.title(concept)}"
         panels[0].text(0, 1.21, title, transform=panels[0].transAxes, fontsize=10.5, color=INK, parse_math=False)
         for axes, (name, label) in zip(panels[1:], MAPS.items()):
             _show(axes, overlay(own_maps[name], explanation.picture, box), mask, label)

@@ -16,8 +16,8 @@ from .html import Thumbnails
 class BankView:
     """The cards of a bank as widgets."""
 
-    def __init__(self, bank, images: CaptionedImages | None, on_open: Callable[[int], None]):
-        self.bank, self.thumbnails = bank, Thumbnails(bank, images)
+    def __init__(self, bank, images: CaptionedImages | None, on_open: Callable[[int], None], trust=None):
+        self.bank, self.thumbnails, self.trust = bank, Thumbnails(bank, images), trust
         self.cards = make_cards(bank, self.thumbnails)
         self._searched = [""] * len(bank)
         self.texts = [widgets.HTML(card_text_html(card)) for card in self.cards]
@@ -43,7 +43,7 @@ class BankView:
 
     def details(self, number: int) -> str:
         """All that is known of one concept, as HTML."""
-        return details_html(concept_details(self.bank, self.thumbnails, self.cards, number))
+        return details_html(concept_details(self.bank, self.thumbnails, self.cards, number, self.trust))
 
     def _box(self, number: int) -> widgets.VBox:
         """A card: pictures, text and button, of which only the text ever changes."""

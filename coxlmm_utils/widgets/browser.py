@@ -15,12 +15,15 @@ from .bank_view import BankView, OpenedPanel
 from .cards import orders
 from .comparison import compare_banks, comparison_html
 from .html import render, style
+from .trust import card_of, check_cards, trust_html
 
 ALONE = ("no other bank", -1)  # in the dropdown of banks to compare with
 
 
 def browse(
-    banks: ConceptBank | str | Path | Sequence[ConceptBank | str | Path], images: CaptionedImages | None = None
+    banks: ConceptBank | str | Path | Sequence[ConceptBank | str | Path],
+    images: CaptionedImages | None = None,
+    card=None,
 ) -> Browser:
     """Browse concepts in a notebook.
 
@@ -30,6 +33,8 @@ def browse(
         A path is a folder of a saved bank, or one whose folders are saved banks.
     images : CaptionedImages, optional
         Where the pictures are that are not in the banks. Default: where they came from.
+    card : TrustCard or sequence of TrustCard, optional
+        Of the banks, or of some: what was measured of a bank's concepts is shown above them, and in each one's details.
 
     Returns
     -------
@@ -41,16 +46,17 @@ def browse(
     FileNotFoundError
         If a folder holds no bank.
     ValueError
-        If there is no bank at all, or a saved one is damaged.
+        If there is no bank at all, a saved one is damaged, or a trust card is of none of them.
     """
-    return Browser(BankCollection(banks), images)
+    collection = BankCollection(banks)
+    return Browser(collection, images, check_cards(card, collection.banks))
 
 
 class Browser(widgets.VBox):
     """Concepts as cards; see `browse`."""
 
-    def __init__(self, collection: BankCollection, images: CaptionedImages | None):
-        self.collection, self.images = collection, images
+    def __init__(self, collection: BankCollection, images: CaptionedImages | None, trust_cards: Sequence = ()):
+        self.collection, self.images, self.trust_cards = collection, images, trust_cards
         self.views: dict[int, BankView] = {}
         self.number = self.opened = None  # of the bank, and of the concept, that are shown
         self._setting = False
@@ -93,7 +99,8 @@ class Browser(widgets.VBox):
     def _view(self, number: int) -> BankView:
         """A bank as widgets, made when it is first shown."""
         if number not in self.views:
-            self.views[number] = BankView(self.collection.banks[number], self.images, self._open)
+            bank = self.collection.banks[number]
+            self.views[number] = BankView(bank, self.images, self._open, card_of(bank, self.trust_cards))
         return self.views[number]
 
     def _on(self, update):
@@ -129,7 +136,8 @@ class Browser(widgets.VBox):
             _offer(self.order, orders(self.view.bank), self.order.value)
             _offer(self.other, [ALONE, *others], self.other.value)
         with self._busy("making the cards"):
-            self.head.value = render("browser_head.html", bank=self.view.bank)
+            trust = trust_html(self.view.trust)
+            self.head.value = render("browser_head.html", bank=self.view.bank, trust=trust)
         self._show()
 
     def _show(self) -> None:

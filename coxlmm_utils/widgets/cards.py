@@ -25,6 +25,14 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Side:
+    """The words and pictures of a concept where its activation has one sign."""
+
+    words: tuple[str, ...]
+    pictures: tuple[Shown, ...]  # the most activating first
+
+
+@dataclass(frozen=True)
 class Card:
     """What is known of one concept at a glance."""
 
@@ -37,6 +45,12 @@ class Card:
     total: float  # sum of magnitudes over samples
     measures: dict[str, float]  # by their displayed names; only those that were measured
     pictures: tuple[Shown, ...]  # the most activating first
+    below: Side | None  # where its activation is below zero; None if it never is, as with all methods but PCA
+
+    @property
+    def searched(self) -> list[str]:
+        """The texts that a search looks into."""
+        return [self.name, *self.words, *(self.below.words if self.below else ())]
 
 
 def make_cards(bank, thumbnails: Thumbnails) -> list[Card]:
@@ -47,19 +61,26 @@ def make_cards(bank, thumbnails: Thumbnails) -> list[Card]:
 
 def make_card(bank, thumbnails: Thumbnails, number: int, often: float, strongly: float) -> Card:
     """The card of one concept, from how often and how strongly it is active."""
-    rows = [int(row) for row in bank.top[number][:N_PICTURES] if bank.activations[row, number] != 0]
+    side, *below = (make_side(bank, thumbnails, number, sign) for sign in bank.sides)
     measures = {measure_label(name): float(bank.measures[name][number]) for name in measured(bank)}
     return Card(
         number,
         bank.title(number),
         bank.names.get(number, ""),
-        bank.words[number].kept,
+        side.words,
         often,
         strongly,
         often * strongly * len(bank.ids),
         {label: value for label, value in measures.items() if not np.isnan(value)},
-        tuple(show(bank, thumbnails, row, number) for row in rows),
+        side.pictures,
+        *(below or [None]),
     )
+
+
+def make_side(bank, thumbnails: Thumbnails, number: int, sign: int) -> Side:
+    """One side of a concept."""
+    rows = bank.top_of(number, sign)[:N_PICTURES]
+    return Side(bank.words_of(number, sign).kept, tuple(show(bank, thumbnails, row, number) for row in rows))
 
 
 def show(bank, thumbnails: Thumbnails, row: int, number: int) -> Shown:
@@ -103,7 +124,8 @@ def terms_of(text: str) -> list[str]:
 def matching(cards: Sequence[Card], text: str) -> list[Card]:
     """The cards with all parts of a text in their words or name, whatever the case; all cards if the text is blank."""
     terms = terms_of(text)
-    return [card for card in cards if all(any(term in text for text in _searched(card)) for term in terms)]
+    texts = [[said.casefold() for said in card.searched] for card in cards]
+    return [card for card, said in zip(cards, texts) if all(any(term in one for one in said) for term in terms)]
 
 
 def card_pictures_html(card: Card) -> str:
@@ -114,10 +136,5 @@ def card_pictures_html(card: Card) -> str:
 def card_text_html(card: Card, text: str = "") -> str:
     """Number, name, words and measures of a card as HTML."""
     terms = terms_of(text)
-    marked = {word for word in card.words if any(term in word.casefold() for term in terms)}
+    marked = {word for word in card.searched if any(term in word.casefold() for term in terms)}
     return render("card_text.html", card=card, marked=marked)
-
-
-def _searched(card: Card) -> list[str]:
-    """The texts that a search looks into."""
-    return [card.name.casefold(), *(word.casefold() for word in card.words)]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics.pairwise import cosine_similarity
 
-from .cards import Card, Shown, show
+from .cards import N_PICTURES, Card, Shown, show
 from .html import Thumbnails, render
+from .trust import Answer, answers_of
 
 N_MORE = 12
 N_STRIP = 7
@@ -31,7 +32,7 @@ class ConceptDetails:
     """All that is known of one concept."""
 
     card: Card
-    more: tuple[Shown, ...]  # the most activating pictures after the card's
+    more: tuple[tuple[Shown, ...], ...]  # the most activating pictures after the card's: above zero, then below
     histogram: Histogram | None  # none of a concept that is active on no sample
     n_samples: int
     dropped: tuple[tuple[str, str], ...]  # words that the filter dropped, each with the reason
@@ -40,26 +41,33 @@ class ConceptDetails:
     # pictures at equal steps through the samples that it is active on, from low to high activation
     strip: tuple[Shown, ...]
     note: str  # why only the bank's own pictures are shown, if so
+    answers: tuple[Answer, ...]  # of the trust card, if there is one
 
 
-def concept_details(bank, thumbnails: Thumbnails, cards: Sequence[Card], number: int) -> ConceptDetails:
+def concept_details(bank, thumbnails: Thumbnails, cards: Sequence[Card], number: int, trust=None) -> ConceptDetails:
     """All that is known of one concept."""
     values = bank.activations[:, number]  # (samples,)
     rising = np.flatnonzero(values)[np.argsort(values[values != 0], kind="stable")]
     shown = [int(row) for row in rising if thumbnails.can_look_for(int(row))]
-    on_card = {shown.thumb.id for shown in cards[number].pictures}
-    strongest = sorted(shown, key=lambda row: -abs(values[row]))[: N_MORE + len(on_card)]
-    more = [row for row in strongest if bank.ids[row] not in on_card][:N_MORE]
+    more = [_more(bank, shown, number, sign) for sign in bank.sides]
     return ConceptDetails(
         cards[number],
-        tuple(show(bank, thumbnails, row, number) for row in more),
+        tuple(tuple(show(bank, thumbnails, row, number) for row in rows) for rows in more),
         histogram_of(values),
         len(values),
-        bank.words[number].dropped,
+        tuple(pair for sign in bank.sides for pair in bank.words_of(number, sign).dropped),
         tuple((cards[k], cosine) for k, cosine in nearest(bank.concepts, number)),
         tuple(show(bank, thumbnails, row, number) for row in at_steps(shown, N_STRIP)),
         thumbnails.note,
+        answers_of(trust, number),
     )
+
+
+def _more(bank, rows: Sequence[int], number: int, sign: int) -> list[int]:
+    """Of some samples the most active ones of one side, after those on the card."""
+    on_card, values = bank.top_of(number, sign)[:N_PICTURES], sign * bank.activations[:, number]
+    rest = [row for row in rows if values[row] > 0 and row not in on_card]
+    return sorted(rest, key=lambda row: -values[row])[:N_MORE]
 
 
 def histogram_of(values: np.ndarray, n_bins: int = N_BINS) -> Histogram | None:

@@ -196,7 +196,7 @@ class Explainer(widgets.VBox):
         self._extra_controls.layout.display = None if explained else "none"
         concepts = shown_concepts(explained, self._explained(self._before)) if explained else []
         chosen = self.concept.value
-        self.concept.options = [(f"{k}: {explained.bank.title(k)}", k) for k in concepts]
+        self.concept.options = [(f"{k}: {explained.title(k)}", k) for k in concepts]
         self.concept.value = chosen if chosen in concepts else next(iter(concepts), None)
         self._show()
 

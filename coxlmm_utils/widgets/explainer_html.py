@@ -14,6 +14,7 @@ N_BARS = 5  # concepts
 N_PICTURES = 4  # per concept
 N_WORDS = 5
 SIDE = 360  # pixels of the longer side of the explained picture
+HINT = "A hint only: in the picture book, where the object is known, no map finds it reliably (notebook 07)."
 WAYS = {
     "projection": (
         "by projection",
@@ -50,9 +51,8 @@ def bars(explained: Explanation, thumbnails: Thumbnails, before: Explanation | N
 
 
 def _bar(explained: Explanation, thumbnails: Thumbnails, before: Explanation | None, concept: int) -> Bar:
-    bank = explained.bank
-    rows = [row for row in bank.top[concept] if bank.activations[row, concept]][:N_PICTURES]
-    words, title = bank.words[concept].kept[:N_WORDS], bank.title(concept)
+    rows = explained.bank.top_of(concept, explained.activations[concept])[:N_PICTURES]
+    words, title = explained.words(concept).kept[:N_WORDS], explained.title(concept)
     others = (
         tuple(word for word in words if word not in title.split(", ")) if words else ("no words left by the filter",)
     )
@@ -78,7 +78,8 @@ def answer_page(
         bars=bars(explained, thumbnails, before),
         changed=before is not None,
         remarks=[sentence(remark) for remark in remarks],
-        map=_map(map, explained.bank.title(map.concept)) if map else None,
+        share=sentence(explained.share_text(N_BARS)),
+        map=_map(map, explained.title(map.concept)) if map else None,
         following=None if following is None else [(word, p, percent(p)) for word, p in following],
     )
 
@@ -128,4 +129,4 @@ def _map(map: PatchMap, title: str) -> dict[str, str]:
     way, legend = WAYS[map.way]
     if map.way == "projection" and map.values.min() < 0:
         legend += " Blue: its opposite."
-    return {"picture": data_uri(map.overlay(SIDE), SIDE), "title": title, "way": way, "legend": legend}
+    return {"picture": data_uri(map.overlay(SIDE), SIDE), "title": title, "way": way, "legend": f"{legend} {HINT}"}

@@ -11,11 +11,12 @@ from ..images import CaptionedImages
 from .cards import card_pictures_html, card_text_html, in_order, make_cards, orders
 from .concept_details import concept_details
 from .html import Thumbnails, render, style
+from .trust import card_of, check_cards, trust_html
 
 SIDE = 120  # pixels of a picture's longer side: 24 pictures of each of 20 concepts stay under 5 MB
 
 
-def to_html(bank, path: str | Path, images: CaptionedImages | None = None) -> None:
+def to_html(bank, path: str | Path, images: CaptionedImages | None = None, card=None) -> None:
     """Write the concepts of a bank as one page, whole or not at all.
 
     It needs neither Python nor a network: pictures, style and the few lines of script are inside, and the page forbids
@@ -28,26 +29,35 @@ def to_html(bank, path: str | Path, images: CaptionedImages | None = None) -> No
         Such as "gallery.html".
     images : CaptionedImages, optional
         Where the pictures are that are not in the bank; see `Thumbnails`.
+    card : TrustCard, optional
+        What was measured of the bank's concepts; see `browse`.
+
+    Raises
+    ------
+    ValueError
+        If the trust card is of another bank.
     """
-    text = page_html(bank, images)
+    text = page_html(bank, images, card)
     atomic_write(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
-def page_html(bank, images: CaptionedImages | None = None) -> str:
+def page_html(bank, images: CaptionedImages | None = None, card=None) -> str:
     """The page that `to_html` writes."""
+    trust = card_of(bank, check_cards(card, [bank]))
     thumbnails = Thumbnails(bank, images, SIDE)
     cards = make_cards(bank, thumbnails)
-    ranks = {order: {card.number: rank for rank, card in enumerate(in_order(cards, order))} for order in orders(bank)}
+    ranks = {order: {shown.number: rank for rank, shown in enumerate(in_order(cards, order))} for order in orders(bank)}
     concepts = [
         {
-            "card": card,
-            "pictures": card_pictures_html(card),
-            "text": card_text_html(card),
-            "details": concept_details(bank, thumbnails, cards, card.number),
-            "ranks": " ".join(str(ranks[order][card.number]) for order in ranks),
+            "card": shown,
+            "pictures": card_pictures_html(shown),
+            "text": card_text_html(shown),
+            "details": concept_details(bank, thumbnails, cards, shown.number, trust),
+            "ranks": " ".join(str(ranks[order][shown.number]) for order in ranks),
         }
-        for card in in_order(cards, orders(bank)[0])
+        for shown in in_order(cards, orders(bank)[0])
     ]
     script = render("page.js")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return render("page.html", bank=bank, concepts=concepts, orders=list(ranks), style=style(), allowed=allowed)
+    parts = {"orders": list(ranks), "style": style(), "allowed": allowed, "trust": trust_html(trust)}
+    return render("page.html", bank=bank, concepts=concepts, **parts)

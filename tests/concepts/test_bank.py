@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from coxlmm_utils._version import __version__
 from coxlmm_utils.concepts.bank import THUMBNAIL_SIDE, ConceptBank
-from coxlmm_utils.concepts.grounding import ground_pictures, ground_words
+from coxlmm_utils.concepts.grounding import Words, ground_pictures, ground_words
 from coxlmm_utils.concepts.word_filter import WordFilter
 from coxlmm_utils.dictionaries.baselines import METHODS, PCA, KMeans, RandomDictionary, Simple
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
@@ -107,12 +107,31 @@ def test_any_method_makes_a_bank(llava, states, bank, method):
     assert repr(other) == repr(bank).replace("3 concepts", f"2 {method.label} concepts")
 
 
-def test_pictures_of_a_signed_concept_are_those_of_largest_magnitude(bank):
+def test_a_signed_bank_is_grounded_on_both_sides(llava, states, bank):
+    signed = ConceptBank.learn(llava, states, PCA(3))
+    U, V = signed.concepts, signed.activations
+    assert signed.sides == (1, -1) and bank.sides == (1,) and bank.negative_words == []
+    assert signed.words == ground_words(llava, U, 2) and signed.negative_words == ground_words(llava, -U, 2)
+    assert signed.words_of(1, 0.5) == signed.words[1] != signed.words_of(1, -0.5) == signed.negative_words[1]
+    for k in range(3):
+        assert signed.top_of(k) == [row for row in np.argsort(-V[:, k])[:5] if V[row, k] > 0]
+        assert signed.top_of(k, -2.0) == [row for row in np.argsort(V[:, k])[:5] if V[row, k] < 0]
+        assert len(signed.pictures(k, -1)) == len(signed.top_of(k, -1)) > 0  # they are kept, too
+    assert bank.pictures(0, -1) == []
+
+
+def test_a_side_has_its_own_pictures_and_name(bank):
     activations = np.zeros_like(bank.activations)
-    activations[:3, 1] = [1, -3, 2]
-    thumbnails = dict(zip(bank.ids, "abc"))
-    signed = replace(bank, activations=activations, top=ground_pictures(activations, 4), thumbnails=thumbnails)
-    assert signed.pictures(1) == ["b", "c", "a"] and signed.pictures(0) == []
+    activations[:4, 1] = [1, -3, 2, -1]
+    thumbnails, top = dict(zip(bank.ids, "abcd")), ground_pictures(activations.clip(min=0), 4)
+    sides = [
+        [Words(words, ()) for words in own] for own in ([("snow",), ("day", "sun"), ()], [("beach",), ("night",), ()])
+    ]
+    signed = replace(bank, activations=activations, top=top, thumbnails=thumbnails, words=sides[0], names={0: "cold"})
+    signed = replace(signed, negative_words=sides[1])
+    assert (signed.pictures(1), signed.pictures(1, -0.1), signed.pictures(0, -1)) == (["c", "a"], ["b", "d"], [])
+    assert [signed.title(k) for k in range(3)] == ["cold", "day, sun", "concept 2"]
+    assert [signed.title(k, -1) for k in range(3)] == ["opposite of cold", "night", "opposite of concept 2"]
 
 
 def test_one_setting_serves_two_banks(llava, states):
@@ -207,6 +226,25 @@ def test_a_bank_is_saved_as_its_dictionarys_attributes(llava, states, saved, tmp
     assert (tensors["lam_"].shape, tensors["lam_"].dtype, tensors["lam_"]) == ((), np.float64, 1.0)
     ConceptBank.learn(llava, states, PCA(2)).save_pretrained(tmp_path / "pca")
     assert load_file(tmp_path / "pca" / "bank.safetensors").keys() == {"activations", "top", "components_", "mean_"}
+
+
+def test_both_sides_are_saved_and_a_signed_bank_without_them_still_loads(llava, states, saved, tmp_path):
+    assert "negative_words" not in json.loads((saved / "bank.json").read_text())
+    signed, folder = ConceptBank.learn(llava, states, PCA(2)), tmp_path / "pca"
+    signed.save_pretrained(folder)
+    loaded = ConceptBank.from_pretrained(folder)
+    assert loaded.words == signed.words and loaded.negative_words == signed.negative_words
+    # as banks were written before: pictures of largest magnitude, words of u_k only
+    record, tensors = json.loads((folder / "bank.json").read_text()), load_file(folder / "bank.safetensors")
+    del record["negative_words"]
+    (folder / "bank.json").write_text(json.dumps(record))
+    save_file(tensors | {"top": np.ascontiguousarray(ground_pictures(signed.activations))}, folder / "bank.safetensors")
+    with pytest.warns(UserWarning, match="no words of the sides below zero.*: learn it again"):
+        old = ConceptBank.from_pretrained(folder)
+    assert old.words == signed.words and old.words_of(0, -1) == Words((), ())
+    assert old.title(0, -1) == "opposite of concept 0" and isinstance(old.gallery(), Figure)
+    for k, sign in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        assert all(sign * old.activations[row, k] > 0 for row in old.top_of(k, sign))
 
 
 def test_a_bank_that_could_not_be_loaded_is_not_saved(llava, states, tmp_path):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from coxlmm_utils import figures
 from coxlmm_utils.concepts.grounding import Words, ground_pictures
-from coxlmm_utils.dictionaries.baselines import KMeans
+from coxlmm_utils.dictionaries.baselines import PCA, KMeans
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.explanation.explain import Explanation
 from coxlmm_utils.picturebook.page import page
@@ -45,6 +45,7 @@ def odd(bank):
         dictionary=SemiNMF.from_components(np.eye(K)),
         activations=activations,
         words=[Words(WORDS[k % len(WORDS)], ()) for k in range(K)],
+        negative_words=[Words(WORDS[-k % len(WORDS)], ()) for k in range(K)],
         ids=ids,
         top=ground_pictures(activations),
         thumbnails={id: Image.linear_gradient("L").resize(SIZES[row % 5]) for row, id in enumerate(ids)},
@@ -93,11 +94,38 @@ def test_a_gallery_names_a_method_that_is_not_the_papers(odd):
     assert "“grey”: 1 of 16 concepts (K-Means)" in texts(figure)
 
 
-def test_concepts_of_signed_activations_are_in_order_of_magnitude(odd):
+@pytest.fixture
+def signed(odd):
+    """Of three concepts with activations of both signs, and of others that are never active."""
     activations = np.zeros_like(odd.activations)
     activations[:2, 4:7] = [[1, -3, 2], [-1, -3, -3]]
-    figure = replace(odd, activations=activations).gallery()
-    assert [int(text) for text in texts(figure) if text.isdigit()][:4] == [5, 6, 4, 0]
+    top, minus = ground_pictures(activations.clip(min=0)), [Words((f"minus {k}",), ()) for k in range(K)]
+    return replace(odd, dictionary=PCA(K), activations=activations, top=top, negative_words=minus)
+
+
+def test_signed_concepts_have_a_card_for_each_side_in_order_of_magnitude(signed):
+    figure = signed.gallery()
+    check_layout(figure)
+    numbers = [text for text in texts(figure) if text[:-1].isdigit() and text[-1] in "+−"]
+    assert numbers[:8] == ["5+", "5−", "6+", "6−", "4+", "4−", "0+", "0−"] and len(numbers) == 2 * K
+    assert f"minus {K - 1}" in texts(figure) and any("above zero (+) and below (−)" in text for text in texts(figure))
+    assert len(figure.axes) == 6  # a picture each of 4+, 4-, 6+ and 6-, two of 5-
+    large = figures.concept(signed, 4)
+    check_layout(large)
+    assert {"4+", "4−", "minus 4"} <= set(texts(large)) and len(large.axes) == 2
+
+
+def test_an_explanation_shows_the_side_that_is_active(signed):
+    figure = explained(signed, 0, 0, 0, 0, 2, -4).figure()
+    check_layout(figure)
+    assert {"5−", "4+", "minus 5"} <= set(texts(figure)) and "minus 4" not in texts(figure)
+    assert texts(figure).count("minus 5") == 2  # over its bar and on its card
+    assert len(figure.axes) == 1 + 1 + 2
+
+
+def test_an_explanation_says_how_much_of_the_activation_is_shown(odd):
+    figure = explained(odd, 5, 4, 0, 1, 1, 1).figure(2)
+    assert "bars: activation / largest; 2 of 5 active concepts hold 75% of the activation" in texts(figure)
 
 
 @pytest.mark.parametrize("concepts", [[3], [4, 1, 2]])
@@ -138,10 +166,11 @@ def test_an_explanation_shows_caption_bars_and_concepts(odd, size, caption, acti
     titles = [text.get_text() for text in figure.texts if text.get_fontsize() == 10][::2]  # each before its value
     assert len(titles) == len(order)
     for k, title in zip(order, titles):
-        assert title == odd.title(k) or title.endswith(" …") and odd.title(k).startswith(title[:-2])
+        name = odd.title(k, active[k])
+        assert title == name or title.endswith(" …") and name.startswith(title[:-2])
     values = [f"{active[k] / max(np.abs(active)):.2f}" for k in order]
     assert [text for text in shown if text.lstrip("-")[:2] in ("0.", "1.")] == values
-    assert len(figure.axes) == 1 + 4 * sum(k != 2 for k in order)
+    assert len(figure.axes) == 1 + 4 * sum(k != 2 and active[k] > 0 for k in order)
 
 
 def test_bars_are_as_long_as_their_values(odd):

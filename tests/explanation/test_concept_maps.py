@@ -120,7 +120,8 @@ def test_a_gradient_is_what_scaling_an_image_token_does(double, pictures, method
     dictionary = DICTIONARIES[method](Z)
     explained = explained_by(double, dictionary, pictures)
     concept = int(np.abs(explained.activations).argmax())
-    values = patch_map(double, explained, concept, "gradient").values.ravel()
+    side = np.sign(explained.activations[concept])  # the map is of the side that is active
+    values = side * patch_map(double, explained, concept, "gradient").values.ravel()
     for token in (int(np.abs(values).argmax()), 0, 7):
         states = [state_when(double, explained, token, factor) for factor in (1.01, 0.99)]
         after, before = (dictionary.transform(state)[0, concept] for state in states)

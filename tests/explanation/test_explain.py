@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from coxlmm_utils.concepts.bank import ConceptBank
+from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.explanation.explain import Explanation, explain, explain_many
@@ -74,13 +75,26 @@ def test_relative_activations_are_in_0_1_and_reach_1(llava, pictures, bank, name
 
 
 def test_signed_activations_count_by_magnitude_and_keep_their_sign(bank):
-    explained = made(bank, 2.0, -8.0, -4.0)
+    minus = [Words((word,), ()) for word in ("night", "beach", "far")]
+    explained = made(replace(bank, negative_words=minus), 2.0, -8.0, -4.0)
     assert explained.relative.tolist() == [0.25, -1, -0.5]
     assert explained.top() == [1, 2, 0] and made(bank, -1.0, 0.0, 1.0).top() == [0, 2]
     assert explained.table(2).relative.tolist() == [-1, -0.5]
     assert explained.table(2).activation.tolist() == [-8, -4]
-    shown = f"-1.00 {bank.words[1]}; -0.50 {bank.words[2]}; 0.25 {bank.words[0]}"
+    assert explained.table().words.tolist() == ["beach", "far", str(bank.words[0])]  # of the side that is active
+    assert explained.title(1) == "beach"
+    shown = f"-1.00 beach; -0.50 far; 0.25 {bank.words[0]} (3 of 3 active concepts hold 100% of the activation)"
     assert repr(explained) == f"Explanation of 'grey' in 'all grey': {shown}"
+
+
+def test_how_much_of_the_activation_the_top_concepts_hold(bank):
+    explained = made(replace(bank, negative_words=bank.words), 2.0, -5.0, 1.0)
+    assert explained.shares.tolist() == [0.25, 0.625, 0.125] and explained.table(2).share.tolist() == [0.625, 0.25]
+    assert explained.share_text(2) == "2 of 3 active concepts hold 88% of the activation"
+    assert explained.share_text(1) == "1 of 3 active concepts holds 62% of the activation"
+    nothing = made(bank, 0.0, 0.0, 0.0)
+    assert nothing.shares.tolist() == [0, 0, 0]
+    assert nothing.share_text() == "no concept is active"
 
 
 def test_a_bank_of_signed_activations_explains(llava, pictures, states, named):
@@ -103,11 +117,13 @@ def test_the_table_of_an_explanation(bank):
         "concept": [2, 0],
         "activation": [8.0, 2.0],
         "relative": [1.0, 0.25],
+        "share": [0.8, 0.2],
         "words": [str(bank.words[2]), str(bank.words[0])],
     }
     assert made(bank, 0.0, 0.0, 0.0).table().empty
     assert repr(made(bank, 2.0, 0.0, 8.0)) == (
-        f"Explanation of 'grey' in 'all grey': 1.00 {bank.words[2]}; 0.25 {bank.words[0]}"
+        f"Explanation of 'grey' in 'all grey': 1.00 {bank.words[2]}; 0.25 {bank.words[0]} "
+        "(2 of 2 active concepts hold 100% of the activation)"
     )
     assert isinstance(made(bank, 2.0, 0.0, 8.0).figure(), Figure)
 
@@ -212,4 +228,4 @@ def test_the_table_survives_csv(table, tmp_path):
 def test_no_pictures_give_an_empty_table(llava, bank):
     table = explain_many(llava, bank, in_memory([], ()), n_concepts=1)
     assert table.empty
-    assert list(table) == ["id", "caption", "problem", "concept_1", "activation_1", "relative_1", "words_1"]
+    assert list(table) == ["id", "caption", "problem", "concept_1", "activation_1", "relative_1", "share_1", "words_1"]

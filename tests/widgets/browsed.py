@@ -10,6 +10,7 @@ import numpy as np
 
 from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.concepts.grounding import Words, ground_pictures
+from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.images.sources import load_images
 from tests.conftest import noise
@@ -56,6 +57,27 @@ def browsed_bank(bank: ConceptBank, folder: Path, seed: int = 0) -> ConceptBank:
         names={1: NASTY},
         measures={},
         folder=None,
+    )
+
+
+def signed_bank(bank: ConceptBank, folder: Path) -> ConceptBank:
+    """The same with activations of both signs: PCA's, whose concept 0 says "night" and NASTY below zero."""
+    bank = browsed_bank(bank, folder)
+    pca = PCA(K)
+    pca.components_, pca.mean_ = bank.concepts, np.zeros(WIDTH, np.float32)
+    activations = bank.activations.copy()
+    activations[::2, 0] *= -1
+    below = [Words(("night", NASTY), (("of", "function word"),)), *WORDS[1:]]
+    sides = pca.side_activations(activations)
+    shown = {bank.ids[row] for row in np.unique(ground_pictures(sides, 5))}
+    images = load_images(f"folder:{folder}")
+    return replace(
+        bank,
+        dictionary=pca,
+        activations=activations,
+        negative_words=below,
+        top=ground_pictures(sides[:, :K], 5),
+        thumbnails={id: images.picture(images.index(id)) for id in shown},
     )
 
 

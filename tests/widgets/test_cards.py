@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coxlmm_utils.concepts.grounding import ground_pictures
 from coxlmm_utils.widgets.cards import (
     card_pictures_html,
     card_text_html,
@@ -18,7 +17,7 @@ from coxlmm_utils.widgets.cards import (
     terms_of,
 )
 from coxlmm_utils.widgets.html import Thumbnails
-from tests.widgets.browsed import NASTY, Read, browsed_bank
+from tests.widgets.browsed import NASTY, Read, browsed_bank, signed_bank
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +50,18 @@ def test_a_card_tells_what_the_bank_knows(browsed, cards):
     assert cards[3].pictures == () and cards[0].measures == {}
 
 
-def test_pictures_of_signed_activations_are_those_of_largest_magnitude(browsed):
-    signed = -browsed.activations
-    other = replace(browsed, activations=signed, top=ground_pictures(signed))
-    card = make_cards(other, Thumbnails(other))[0]
-    assert card.pictures[0].activation == signed[:, 0].min() and card.strongly > 0
+def test_a_signed_card_shows_each_side_with_its_own_words(bank, cards, tmp_path):
+    signed = signed_bank(bank, tmp_path / "signed")
+    values = np.sort(signed.activations[:, 0])
+    card = make_cards(signed, Thumbnails(signed))[0]
+    assert card.words == ("beach", "sand", "Sea") and card.below.words == ("night", NASTY)
+    assert [shown.activation for shown in card.pictures] == values[::-1][:5].tolist()
+    assert [shown.activation for shown in card.below.pictures] == values[:5].tolist() and values[4] < 0
+    assert card.strongly > 0 and all(card.below is None for card in cards)
+    assert matching([card], "night") == [card] and matching([card], "snow") == []
+    seen = Read(card_text_html(card, "night"))
+    assert "0+ beach sand Sea 0− night" in seen.text and len(seen.of("img")) == 5
+    assert len(seen.of_class("cox-hit")) == 1
 
 
 def test_orders_put_the_largest_first_and_what_is_not_measured_last(browsed):

@@ -11,7 +11,7 @@ import pytest
 from coxlmm_utils.widgets.cards import make_cards
 from coxlmm_utils.widgets.concept_details import at_steps, concept_details, details_html, histogram_of, nearest
 from coxlmm_utils.widgets.html import Thumbnails
-from tests.widgets.browsed import N, Read, browsed_bank
+from tests.widgets.browsed import N, Read, browsed_bank, signed_bank
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,20 @@ def test_more_pictures_follow_those_of_the_card(browsed):
     opened, values = opened_of(browsed, 0), browsed.activations[:, 0]
     strongest = sorted(values.tolist(), reverse=True)
     assert [shown.activation for shown in opened.card.pictures] == strongest[:5]
-    assert [shown.activation for shown in opened.more] == strongest[5:17]
-    assert all(shown.thumb.uri for shown in opened.more) and opened.note == ""
+    [more] = opened.more
+    assert [shown.activation for shown in more] == strongest[5:17]
+    assert all(shown.thumb.uri for shown in more) and opened.note == ""
+
+
+def test_both_sides_of_a_signed_concept_are_opened(bank, tmp_path):
+    signed = signed_bank(bank, tmp_path / "signed")
+    opened, values = opened_of(signed, 0), np.sort(signed.activations[:, 0])
+    above, below = ([shown.activation for shown in more] for more in opened.more)
+    assert above == values[values > 0][::-1][5:17].tolist() and below == values[values < 0][5:17].tolist()
+    assert opened.strip[0].activation == values[0] and opened.strip[-1].activation == values[-1]
+    assert opened.dropped == (("the", "function word"), ("of", "function word"))
+    seen = Read(details_html(opened))
+    assert "More pictures that activate it below zero, the strongest first" in seen.text and "0− night" in seen.text
 
 
 def test_the_strip_goes_from_the_lowest_to_the_highest_activation(browsed):
@@ -95,6 +107,6 @@ def test_moved_pictures_leave_placeholders_with_their_path(bank, tmp_path):
 def test_without_a_source_only_the_banks_own_pictures_are_shown(browsed):
     data = {"data": {"source": "", "split": "all"}}
     opened = opened_of(replace(browsed, provenance={**browsed.provenance, **data}), 0)
-    assert {shown.thumb.id for shown in opened.more + opened.strip} <= browsed.thumbnails.keys()
+    assert {shown.thumb.id for shown in opened.more[0] + opened.strip} <= browsed.thumbnails.keys()
     seen = Read(details_html(opened))
     assert not seen.of_class("cox-missing") and "give them as `images`" in seen.text

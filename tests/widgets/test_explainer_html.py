@@ -132,9 +132,18 @@ def test_bars_before_the_change_are_thin_ones(bank):
 
 
 def test_a_negative_activation_has_a_bar_of_its_own_colour(bank):
-    seen = shown(explained(bank, -2.0, 1.0, 0.0))
+    activations = bank.activations.copy()
+    activations[:2, 0] = [-1, -2]
+    signed = replace(bank, negative_words=[Words(("night",), ())] * 3, activations=activations)
+    seen = shown(explained(signed, -2.0, 1.0, 0.0))
     assert seen.widths("cox-bar-now") == [100, 50] and "-1.00" in seen.text
     assert sum(attrs.get("class") == "cox-bar cox-bar-negative" for _, attrs in seen.tags) == 1
+    [bar, _] = bars(explained(signed, -2.0, 1.0, 0.0), Thumbnails(signed))
+    assert bar.title == "night" and [thumb.id for thumb in bar.pictures] == [bank.ids[1], bank.ids[0]]
+
+
+def test_an_answer_says_how_much_of_the_activation_its_bars_hold(bank):
+    assert "2 of 2 active concepts hold 100% of the activation." in shown(explained(bank, 0.0, 3.0, 1.5)).text
 
 
 def test_where_no_concept_is_active_that_is_said(bank):
@@ -146,6 +155,7 @@ def test_a_patch_map_comes_with_its_concept_and_what_it_means(bank):
     values = np.zeros((2, 3), dtype=np.float32)
     seen = shown(explained(bank, 0.0, 3.0, 1.5), map=PatchMap(1, "gradient", values, PICTURE, (0, 0, 60, 40)))
     assert "Where: meadows , by gradient times input." in seen.text and "speaks against it" in seen.text
+    assert "no map finds it reliably" in seen.text
     values[0, 0] = -1
     signed = shown(explained(bank, 1.0, 0.0, 0.0), map=PatchMap(0, "projection", values, PICTURE, (0, 0, 60, 40)))
     assert "by projection." in signed.text and "Blue: its opposite." in signed.text

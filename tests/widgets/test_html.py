@@ -39,7 +39,7 @@ def views(browsed):
         "opened": details_html(concept_details(browsed, thumbnails, cards, 1)),
         "comparison": comparison_html(compare_banks(browsed, browsed, cards, cards), NASTY, NASTY),
         "page": page_html(browsed),
-        "head": render("browser_head.html", bank=browsed),
+        "head": render("browser_head.html", bank=browsed, trust=""),
         "status": render("browser_status.html", n=0, of=4, text=NASTY),
         "named": render("browser_named.html", name=NASTY, folder=None),
         "busy": render("browser_busy.html", work=NASTY),
