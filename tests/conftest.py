@@ -8,6 +8,7 @@ many pages, use the normal cache.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ import pytest
 from PIL import Image
 
 from coxlmm_utils.concepts.bank import ConceptBank
+from coxlmm_utils.concepts.grounding import ground_pictures
 from coxlmm_utils.concepts.word_filter import WordFilter
+from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.extraction.states import States
@@ -111,3 +114,12 @@ def states(llava, pictures, token) -> States:
 @pytest.fixture(scope="session")
 def bank(llava, states) -> ConceptBank:
     return ConceptBank.learn(llava, states, SemiNMF(3, random_state=5), word_filter=WordFilter(min_length=2))
+
+
+def turned(bank: ConceptBank) -> ConceptBank:
+    """The same bank of PCA with every axis pointing the other way, so that its sides change places."""
+    pca, n_pictures = PCA(len(bank)), bank.top.shape[1]
+    pca.components_, pca.mean_ = -bank.concepts, bank.dictionary.mean_
+    top = ground_pictures((-bank.activations).clip(min=0), n_pictures)
+    sides = {"words": bank.negative_words, "negative_words": bank.words}
+    return replace(bank, dictionary=pca, activations=-bank.activations, top=top, **sides)

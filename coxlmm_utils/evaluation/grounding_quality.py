@@ -19,10 +19,13 @@ from .random_words import random_words
 
 
 def picture_scores(bank, images: CaptionedImages, clip: ClipJudge, bert: BertJudge) -> dict[str, np.ndarray]:
-    """CLIPScore and BERTScore of each concept's words with its own pictures (paper section 4, arXiv 2406.08074)."""
-    images = images.with_ids(bank.ids)
-    table = score_words_with_pictures({"": bank.words}, bank.activations, bank.top, images, clip, bert)
-    table = table.reindex(range(len(bank)))
+    """CLIPScore and BERTScore of each concept's words with its own pictures (paper's Fig 3, arXiv 2406.08074).
+
+    Of a concept whose activations have both signs the mean over its two sides (ours)."""
+    V, words = bank.dictionary.side_activations(bank.activations), bank.words + bank.negative_words
+    top = np.concatenate([bank.top, ground_pictures(V[:, len(bank) :], bank.top.shape[1])])  # (sides, pictures)
+    table = score_words_with_pictures({"": words}, V, top, images.with_ids(bank.ids), clip, bert)
+    table = table.groupby(table.index % len(bank)).mean().reindex(range(len(bank)))
     return {name: table[name].to_numpy() for name in ("clipscore", "bertscore")}
 
 

@@ -155,7 +155,7 @@ def _edited(
 ) -> pd.DataFrame:
     """The table of `remove_concepts`, for any scale."""
     _check(lmm, bank, states, concepts=concepts, controls=controls)
-    grounded = token_ids(lmm, [words.kept for words in bank.words])
+    grounded = {sign: token_ids(lmm, [bank.words_of(k, sign).kept for k in range(len(bank))]) for sign in bank.sides}
     rows, key, branching = (
         [],
         bank_key(bank.activations),
@@ -163,11 +163,12 @@ def _edited(
     )
     for row, V, active in _samples(bank, states):
         changes, words = [], []
+        spoken = [grounded[-1 if v < 0 else 1][k] for k, v in enumerate(V)]  # by the side that is active
         for concept in active[:concepts]:
             rng = np.random.default_rng([seed, row, concept])
             change = concept_change(bank.dictionary, V[None], _scaled(V, concept, scale))  # (1, width)
             changes += [change, random_changes(change[0], controls, rng)]
-            words.append(_own_and_others(grounded, concept, active))
+            words.append(_own_and_others(spoken, concept, active))
         forced = TeacherForcedCaption.of(lmm, states, row)
         effect = effects(lmm, forced, bank.layer, torch.cat(changes), sum(words, []), batch_size, branching)
         for concept, measures in zip(active, _by_concept(effect, words)):  # (1 + controls, measures)

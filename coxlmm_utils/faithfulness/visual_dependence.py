@@ -217,8 +217,11 @@ def words_without_picture(
     """
     scorer = PictureScorer(images.with_ids(dependence.ids), clip, bert)
     others = dependence.activations[ORIGINAL][_others(len(dependence.ids), seed)]
+    bank = dependence.bank
     explanations = {
-        condition: System("", 0, dependence.bank.words, V).explanations(n_concepts)
+        condition: System("", 0, bank.words + bank.negative_words, bank.dictionary.side_activations(V)).explanations(
+            n_concepts
+        )
         for condition, V in {**dependence.activations, ANOTHER: others}.items()
     }
     rows = [

@@ -11,6 +11,7 @@ import torch
 
 from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.concepts.measures import active_mean, active_share, concept_stability
+from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.evaluation.clipscore import words_as_text
 from coxlmm_utils.evaluation.grounding_quality import grounding_quality, measure
@@ -18,6 +19,7 @@ from coxlmm_utils.evaluation.judges import load_judges
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm
+from tests.conftest import turned
 
 
 def test_how_often_and_how_strongly_by_hand():
@@ -64,6 +66,17 @@ def test_scores_are_means_over_a_concepts_pictures(book):
         references = [states.images.references[int(row)] for row in bank.top[k]]
         f1 = bert.f1([", ".join(bank.words[k].kept)] * len(references), references)
         assert scores["bertscore"][k] == pytest.approx(f1.mean(), abs=1e-5)
+
+
+def test_scores_of_a_signed_concept_are_of_both_sides_each_with_its_own_words(book):
+    lmm, states, _, judges = book
+    bank = ConceptBank.learn(lmm, states, PCA(3))
+    scores = bank.measured(states.images, *judges).measures
+    flipped = turned(bank)
+    again = flipped.measured(states.images, *judges).measures
+    assert np.ptp(scores["clipscore"]) > 0.01
+    for name in ("clipscore", "bertscore"):
+        assert again[name] == pytest.approx(scores[name], abs=1e-5)  # which side is called positive does not matter
 
 
 def test_a_banks_scores_are_those_of_the_grounding_quality(book):

@@ -11,6 +11,7 @@ import torch
 
 from coxlmm_utils import ConceptBank, SemiNMF, extract, join_states, load_lmm
 from coxlmm_utils.concepts.grounding import Words
+from coxlmm_utils.concepts.word_filter import WordFilter
 from coxlmm_utils.dictionaries.base import concept_change, random_changes
 from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.faithfulness.ablation import MEASURES, _by_concept, add_concepts, curves, remove_concepts
@@ -18,6 +19,7 @@ from coxlmm_utils.faithfulness.answers import bank_key
 from coxlmm_utils.faithfulness.edited_forward import Effects, TeacherForcedCaption, effects, token_ids
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.picturebook.page import page
+from tests.conftest import turned
 
 WORDS = [("red", "dog"), ("dog", "snow"), ("blue",)]
 
@@ -55,6 +57,13 @@ def test_a_change_takes_out_one_concepts_part_and_keeps_the_remainder(bank, stat
     V = pca.transform(states.Z)
     change = concept_change(pca, V, V * [0, 1])
     np.testing.assert_allclose(change, -V[:, :1] * pca.components_[0], atol=1e-4)
+
+
+def test_a_signed_concept_is_judged_by_the_words_of_its_active_side(llava, states):
+    bank = ConceptBank.learn(llava, states, PCA(2), word_filter=WordFilter(min_length=2))
+    measured, again = (remove_concepts(llava, one, states)[list(MEASURES)] for one in (bank, turned(bank)))
+    assert measured.to_numpy() == pytest.approx(again.to_numpy(), abs=1e-4, nan_ok=True)  # whichever side is called +u
+    assert bank.words[0] != bank.negative_words[0] and measured.to_numpy().any()
 
 
 def test_random_changes_are_as_long_as_the_change(bank):
