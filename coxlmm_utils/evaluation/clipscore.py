@@ -19,13 +19,14 @@ SCALE = 2.5
 TEXT_BATCH_SIZE = 256
 
 
-def words_as_text(words: Sequence[str]) -> str:
+def words_as_text(words: Sequence[str], n_concepts: int = 1) -> str:
     """The text that stands for a concept's words: "A photo is described by the words dog, brown."
 
     Prefix and joining are the released code's, as is that no words leave the prefix and a full stop. At most ten
-    words are said, the first ones, as the paper is recalled.
+    words per concept are said, the first ones, as the paper is recalled. What is longer than the judge reads (77 tokens
+    of OpenAI's CLIP: about thirty words) is cut by its tokenizer.
     """
-    return PREFIX + ", ".join(words[:MAX_WORDS]) + "."
+    return PREFIX + ", ".join(words[: MAX_WORDS * n_concepts]) + "."
 
 
 @dataclass(frozen=True)

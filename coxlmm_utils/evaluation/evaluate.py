@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from ..concepts import WordFilter, overlaps
 from ..dictionaries import SemiNMF
 from ..extraction import States, require_same
 from ..models import LMM
-from ..statistics import Mean, bootstrap_mean
+from ..statistics import Mean, nested_bootstrap
 from .bertscore import BertJudge
 from .clipscore import ClipJudge
 from .comparison import compare
@@ -20,7 +22,10 @@ from .judges import PictureScorer
 from .systems import NAMES, System, make_systems
 
 METRICS = {"clipscore": "CLIPScore", "bertscore": "BERTScore"}
-TOP = (1, 3)  # numbers of most active concepts of a picture whose scores are averaged
+N_TOP = 3  # most active concepts of a picture
+TOP = (1, N_TOP, "union")  # the most active one's score, the mean of three, or the score of their words as one list
+Top = Literal[1, 3, "union"]
+SEEDS = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class Evaluation:
     ----------
     token : str
     scores : pandas.DataFrame
-        One row for each system, seed and test picture: system, seed, picture (its id), clipscore, clipscore_top3,
-        bertscore, bertscore_top3. NaN where there is no reference caption.
+        One row for each system, seed and test picture, the pictures always in the same order: system, seed, picture
+        (its id), clipscore, clipscore_top3, clipscore_union, and the same of bertscore. NaN without a reference caption.
     concepts : pandas.DataFrame
         One row for each system, seed and concept: system, seed, concept, words (how many), overlap (NaN of a concept
         without words).
@@ -55,28 +60,56 @@ class Evaluation:
         present = set(self.scores["system"])
         return [name for name in NAMES if name in present]
 
-    def per_picture(self, metric: str = "clipscore", top: int = 1) -> dict[str, np.ndarray]:
-        """Each system's score of each test picture, averaged over seeds."""
-        table = self.scores.pivot_table(_column(metric, top), "picture", "system", sort=False, dropna=False)
-        return {name: table[name].to_numpy() for name in self.systems}
+    def per_seed(self, metric: str = "clipscore", top: Top = 1) -> dict[str, np.ndarray]:
+        """Each system's score of each test picture at each seed, (seeds, pictures); one row where nothing is seeded."""
+        return {name: self._rows(name, _column(metric, top)) for name in self.systems}
 
-    def mean(self, system: str, metric: str = "clipscore", top: int = 1) -> Mean | None:
-        """A system's mean score with its bootstrap interval over test pictures."""
-        return _mean(self.per_picture(metric, top)[system])
+    def per_picture(self, metric: str = "clipscore", top: Top = 1) -> dict[str, np.ndarray]:
+        """Each system's score of each test picture, averaged over seeds: (pictures,)."""
+        return {name: scores.mean(axis=0) for name, scores in self.per_seed(metric, top).items()}
 
-    def seed_spread(self, system: str, metric: str = "clipscore", top: int = 1) -> float:
-        """The standard deviation of the mean score over seeds; NaN of a single one."""
-        rows = self.scores[self.scores["system"] == system]
-        return float(rows.groupby("seed")[_column(metric, top)].mean().std())
+    def mean(self, system: str, metric: str = "clipscore", top: Top = 1) -> Mean | None:
+        """A system's mean score with its interval over seeds and test pictures; see `nested_bootstrap`."""
+        key = system, metric, top
+        if key not in self._means:
+            self._means[key] = _mean(self._rows(system, _column(metric, top)), crossed=True)
+        return self._means[key]
 
     def overlap(self, system: str) -> Mean | None:
-        """A system's overlap (paper section 4), with its bootstrap interval over the concepts of all seeds."""
-        return _mean(self.concepts.loc[self.concepts["system"] == system, "overlap"].to_numpy())
+        """A system's overlap (paper section 4), with its interval over seeds and the concepts of each."""
+        return _mean(self.overlaps(system))
 
-    def compare(self, metric: str = "clipscore", top: int = 1, ours: str = "semi_nmf") -> pd.DataFrame:
-        """One system against each other one that can be compared with it, picture by picture; see `statistics.compare`."""
-        scores = self.per_picture(metric, top)
-        comparable = {name: (~np.isnan(values + scores[ours])).sum() > 1 for name, values in scores.items()}
+    def means(self, system: str) -> dict[str, Mean | None]:
+        """All mean scores of a system by name: of the most active concept, of three as one list, and the overlap."""
+        scores = {metric: self.mean(system, metric) for metric in METRICS}
+        union = {f"union_{metric}": self.mean(system, metric, "union") for metric in METRICS}
+        return scores | union | {"overlap": self.overlap(system)}
+
+    def seed_means(self, system: str, metric: str = "clipscore", top: Top = 1) -> np.ndarray:
+        """The mean score, or with the metric "overlap" the overlap, at each seed: (seeds,); NaN where there is none."""
+        rows = self.overlaps(system) if metric == "overlap" else self._rows(system, _column(metric, top))
+        return np.array([row[~np.isnan(row)].mean() if (~np.isnan(row)).any() else np.nan for row in rows])
+
+    def _rows(self, system: str, column: str) -> np.ndarray:
+        """A column of the scores of one system: (seeds, pictures)."""
+        rows = self.scores[self.scores["system"] == system]
+        return rows[column].to_numpy().reshape(rows["seed"].nunique(), -1)
+
+    def overlaps(self, system: str) -> list[np.ndarray]:
+        """The overlap of each concept, (concepts,) for each seed."""
+        rows = self.concepts[self.concepts["system"] == system]
+        return [values.to_numpy() for _, values in rows.groupby("seed", sort=False)["overlap"]]
+
+    @cached_property
+    def _means(self) -> dict[tuple, Mean | None]:
+        """Those asked for so far: tables, figures and exports ask for the same ones."""
+        return {}
+
+    def compare(self, metric: str = "clipscore", top: Top = 1, ours: str = "semi_nmf") -> pd.DataFrame:
+        """One system against each other one with scores of the same pictures; see `comparison.compare`."""
+        scores = self.per_seed(metric, top)
+        scored = {name: ~np.isnan(values).any(axis=0) for name, values in scores.items()}  # (pictures,)
+        comparable = {name: (scored[name] & scored[ours]).sum() > 1 for name in scores}
         return compare({name: values for name, values in scores.items() if comparable[name]}, ours)
 
 
@@ -87,7 +120,7 @@ def evaluate(
     clip: ClipJudge,
     bert: BertJudge,
     dictionary: SemiNMF | None = None,
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] = SEEDS,
     word_filter: WordFilter | None = None,
 ) -> Evaluation:
     """Evaluate Semi-NMF beside the paper's baselines on test pictures (paper section 4, arXiv 2406.08074).
@@ -101,7 +134,7 @@ def evaluate(
     dictionary : SemiNMF, optional
         Its settings, and the number of concepts for all. Default: the paper's, K = 20.
     seeds : sequence of int
-        Of the dictionaries and of random words; scores of a picture are averaged over them (ours; the paper has one).
+        Of the dictionaries and of random words; the outer level of all intervals (ours; the paper has one).
     word_filter : WordFilter, optional
 
     Returns
@@ -127,21 +160,33 @@ def evaluate(
 
 
 def _scores_of_systems(systems: Sequence[System], scorer: PictureScorer) -> pd.DataFrame:
-    """A row for each system and picture; scored all together, so that nothing is scored twice."""
+    """A row for each system, seed and picture."""
     explanations = [
         (system.name, system.seed, row, rank, words)
         for system in systems
-        for row, concepts in enumerate(system.explanations(max(TOP)))
+        for row, concepts in enumerate(system.explanations(N_TOP))
         for rank, words in enumerate(concepts)
     ]
-    table = pd.DataFrame(explanations, columns=["system", "seed", "picture", "rank", "words"])
-    table["clipscore"] = scorer.clip_scores(table["picture"], table["words"])
-    table["bertscore"] = scorer.bert_scores(table["picture"], table["words"])
+    table = _scored(explanations, scorer, 1)
+    unions = [
+        (system.name, system.seed, row, 0, words)
+        for system in systems
+        for row, words in enumerate(system.union_words(N_TOP))
+    ]
+    chosen = {1: table[table["rank"] < 1], N_TOP: table, "union": _scored(unions, scorer, N_TOP)}
     columns = {}
-    for top in TOP:
-        means = table[table["rank"] < top].groupby(["system", "seed", "picture"], sort=False)[list(METRICS)].mean()
+    for top, rows in chosen.items():
+        means = rows.groupby(["system", "seed", "picture"], sort=False)[list(METRICS)].mean()
         columns |= {_column(metric, top): means[metric] for metric in METRICS}
     return pd.DataFrame(columns).reset_index()
+
+
+def _scored(explanations: Sequence[tuple], scorer: PictureScorer, n_concepts: int) -> pd.DataFrame:
+    """A row for each text, with its scores; scored all together, so that nothing is scored twice."""
+    table = pd.DataFrame(explanations, columns=["system", "seed", "picture", "rank", "words"])
+    table["clipscore"] = scorer.clip_scores(table["picture"], table["words"], n_concepts)
+    table["bertscore"] = scorer.bert_scores(table["picture"], table["words"])
+    return table
 
 
 def _scores_of_references(scorer: PictureScorer) -> pd.DataFrame:
@@ -157,18 +202,19 @@ def _concepts(system: System) -> pd.DataFrame:
     return pd.DataFrame({"system": system.name, "seed": system.seed, "concept": range(len(system.words)), **columns})
 
 
-def _column(metric: str, top: int) -> str:
+def _column(metric: str, top: Top) -> str:
     """The column of a metric in `Evaluation.scores`."""
     if metric not in METRICS or top not in TOP:
         raise ValueError(
             f"there is no {metric!r} of the top {top}: choose one of {', '.join(METRICS)}, and top of {TOP}"
         )
-    return metric if top == 1 else f"{metric}_top{top}"
+    return {1: metric, "union": f"{metric}_union"}.get(top, f"{metric}_top{top}")
 
 
-def _mean(values: np.ndarray) -> Mean | None:
-    """The mean with its interval, if there are two values or more."""
-    return bootstrap_mean(values) if (~np.isnan(values)).sum() > 1 else None
+def _mean(rows: Sequence[np.ndarray], crossed: bool = False) -> Mean | None:
+    """The mean with its interval, if a seed has two values or more."""
+    enough = any((~np.isnan(row)).sum() > 1 for row in rows)
+    return nested_bootstrap(rows, crossed) if enough else None
 
 
 def _check(states: States, tested: States, seeds: Sequence[int]) -> None:

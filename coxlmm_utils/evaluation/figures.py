@@ -9,14 +9,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..plots import ACCENT, INK, PALETTE, QUIET, interval_dots, new_figure, row_labels, style_axes
-from .evaluate import METRICS, Evaluation
+from .evaluate import METRICS, Evaluation, Top
 from .systems import NAMES, OURS
 
 ROW = 0.24  # inches
 
 
-def systems_figure(evaluations: Sequence[Evaluation], top: int = 1) -> Figure:
-    """Mean CLIPScore and BERTScore of every system, a panel for each token (ours; the numbers are Table 1's)."""
+def systems_figure(evaluations: Sequence[Evaluation], top: Top = 1) -> Figure:
+    """Mean CLIPScore and BERTScore of every system, a panel for each token (ours; the numbers are Table 1's).
+
+    Small strokes are the means of single seeds, where there are several.
+    """
     systems = [name for name in NAMES if any(name in evaluation.systems for evaluation in evaluations)]
     width, height = 2.1 * len(evaluations) + 2.0, 2 * (ROW * len(systems) + 0.75)
     figure = new_figure(width, height, layout="constrained")
@@ -27,7 +30,7 @@ def systems_figure(evaluations: Sequence[Evaluation], top: int = 1) -> Figure:
     return figure
 
 
-def _panel(axes, evaluation: Evaluation, metric: str, top: int, systems: Sequence[str]) -> None:
+def _panel(axes, evaluation: Evaluation, metric: str, top: Top, systems: Sequence[str]) -> None:
     """One token's systems from top to bottom, GT-captions in their place."""
     style_axes(axes, f"{evaluation.token} · {METRICS[metric]}", "")
     row_labels(axes, [NAMES[system] + (" (ours)" if system in OURS else "") for system in systems], 9, top_first=True)
@@ -36,7 +39,11 @@ def _panel(axes, evaluation: Evaluation, metric: str, top: int, systems: Sequenc
     for row, system in enumerate(systems):
         mean = evaluation.mean(system, metric, top) if system in evaluation.systems else None
         if mean is not None:
-            interval_dots(axes, row, mean.value, mean.low, mean.high, ACCENT if system == "semi_nmf" else INK)
+            colour = ACCENT if system == "semi_nmf" else INK
+            interval_dots(axes, row, mean.value, mean.low, mean.high, colour)
+            if mean.n_seeds > 1:
+                seeds = evaluation.seed_means(system, metric, top)
+                axes.plot(seeds, [row] * len(seeds), "|", color=colour, markersize=7, alpha=0.5)
 
 
 def grounding_figure(tables: Sequence[pd.DataFrame]) -> Figure:

@@ -29,12 +29,15 @@ class PictureScorer:
     def __len__(self) -> int:
         return len(self.references)
 
-    def clip_scores(self, rows: Sequence[int], words: Sequence[tuple[str, ...]]) -> np.ndarray:
-        """CLIPScore of words with a picture (paper section 4, arXiv 2406.08074)."""
-        return self._clip(rows, [words_as_text(concept) for concept in words])
+    def clip_scores(self, rows: Sequence[int], words: Sequence[tuple[str, ...]], n_concepts: int = 1) -> np.ndarray:
+        """CLIPScore of the words of one concept, or of several as one list, with a picture (paper section 4)."""
+        return self._clip(rows, [words_as_text(concept, n_concepts) for concept in words])
 
     def bert_scores(self, rows: Sequence[int], words: Sequence[tuple[str, ...]]) -> np.ndarray:
-        """BERTScore of words, as a comma list, against a picture's references (paper section 4)."""
+        """BERTScore of words, as a comma list (ours: the paper's text is not known), against a picture's references.
+
+        The paper is recalled to have made sentences of the words by a language model first; no code of it was released.
+        """
         scores = self._bert(rows, [", ".join(concept) for concept in words], [self.references[row] for row in rows])
         wordless = [not concept and bool(self.references[row]) for row, concept in zip(rows, words)]
         scores[np.array(wordless, bool)] = WORDLESS
@@ -46,7 +49,7 @@ class PictureScorer:
         return self._mean(rows, self._clip(rows, texts))
 
     def bert_of_references(self) -> np.ndarray:
-        """GT-captions: mean BERTScore of each reference against the picture's others (ours; the paper does not say how)."""
+        """GT-captions: mean BERTScore of each reference against the picture's others (ours; how is not known)."""
         rows, indices, texts = self._all_references()
         others = [self.references[row][:i] + self.references[row][i + 1 :] for row, i in zip(rows, indices)]
         return self._mean(rows, self._bert(rows, texts, others))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..files import atomic_write
 from ..statistics import Mean
 from .comparison import holm
-from .evaluate import METRICS, Evaluation
+from .evaluate import METRICS, Evaluation, Top
 from .paper import TABLE1, TABLE1_SYSTEMS, TABLE2, TABLE2_SYSTEMS
 from .systems import NAMES, OURS
 
@@ -20,51 +21,60 @@ NOTHING = "–"
 SPACE = "\xa0"  # at which no line breaks
 
 
-def score_numbers(evaluations: Iterable[Evaluation], top: int = 1) -> pd.DataFrame:
-    """All that Table 1 shows, as numbers, for a file or another figure (ours)."""
+def score_numbers(
+    evaluations: Iterable[Evaluation], top: Top = 1, systems: Sequence[str] = tuple(NAMES)
+) -> pd.DataFrame:
+    """All that Table 1 shows, as numbers, for a file or another figure (ours).
+
+    Columns: token, metric, system, then mean, low, high (over seeds and pictures), std (over pictures, of each seed,
+    averaged), n, n_missing (pictures), n_seeds, seed_min, seed_max, seed_std (of the seeds' means).
+    """
     rows = []
     for evaluation in evaluations:
         for metric in METRICS:
-            per_picture = evaluation.per_picture(metric, top)
-            for system, scores in per_picture.items():
-                row = {"token": evaluation.token, "metric": metric, "system": system}
-                row |= _numbers(evaluation.mean(system, metric, top), pd.Series(scores))
-                rows.append(row | {"seed_std": evaluation.seed_spread(system, metric, top)})
+            for system, scores in evaluation.per_seed(metric, top).items():
+                if system in systems:
+                    row = {"token": evaluation.token, "metric": metric, "system": system}
+                    row |= _numbers(evaluation.mean(system, metric, top), scores, scores[0])
+                    rows.append(row | _seeds(evaluation.seed_means(system, metric, top)))
     return pd.DataFrame(rows)
 
 
-def overlap_numbers(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
-    """All that Table 2 shows, as numbers: token, system, mean, low, high (over concepts), std, n, n_missing (ours).
+def overlap_numbers(evaluations: Iterable[Evaluation], systems: Sequence[str] = tuple(NAMES)) -> pd.DataFrame:
+    """All that Table 2 shows, as numbers; columns as in `score_numbers`, of concepts in the place of pictures (ours).
 
     `n_missing` are the concepts that have no words left, and so no overlap.
     """
     rows = []
     for evaluation in evaluations:
-        for system, concepts in evaluation.concepts.groupby("system"):
-            row = {"token": evaluation.token, "system": system}
-            rows.append(row | _numbers(evaluation.overlap(system), concepts["overlap"]))
+        for system in evaluation.concepts["system"].unique():
+            if system in systems:
+                row, values = {"token": evaluation.token, "system": system}, evaluation.overlaps(system)
+                row |= _numbers(evaluation.overlap(system), values, np.concatenate(values))
+                rows.append(row | _seeds(evaluation.seed_means(system, "overlap")))
     return pd.DataFrame(rows)
 
 
-def table1(evaluations: Sequence[Evaluation], top: int = 1, systems: Sequence[str] = TABLE1_SYSTEMS) -> pd.DataFrame:
+def table1(evaluations: Sequence[Evaluation], top: Top = 1, systems: Sequence[str] = TABLE1_SYSTEMS) -> pd.DataFrame:
     """The paper's Table 1 for other tokens: mean ± standard deviation over pictures, and the mean's interval (ours).
 
     Parameters
     ----------
     evaluations : sequence of Evaluation
         One for each token.
-    top : {1, 3}
-        The paper's is of each picture's most active concept; 3 averages the three most active.
+    top : {1, 3, "union"}
+        The paper's is of each picture's most active concept; 3 averages the scores of the three most active; "union"
+        scores the words of the three as one list (ours).
     systems : sequence of str
         Its columns, in this order; default: the paper's. `systems.NAMES` lists all.
 
     Returns
     -------
     pandas.DataFrame
-        Text. Rows (token, metric); the best but GT-captions of each row is marked by a star.
+        Text. Rows (token, metric); the best but GT-captions of each row is marked by a star. Where there are several
+        seeds, the column says how many, and the cell what the lowest and the highest of their means are.
     """
-    numbers = score_numbers(evaluations, top)
-    numbers = numbers[numbers["system"].isin(systems)]
+    numbers = score_numbers(evaluations, top, systems)
     scored = numbers[numbers["system"] != "gt_captions"].dropna(subset="mean")
     best = set(scored.groupby(["token", "metric"])["mean"].idxmax())
     numbers["cell"] = [_cell(row, row.Index in best) for row in numbers.itertuples()]
@@ -73,9 +83,8 @@ def table1(evaluations: Sequence[Evaluation], top: int = 1, systems: Sequence[st
 
 
 def table2(evaluations: Sequence[Evaluation], systems: Sequence[str] = TABLE2_SYSTEMS) -> pd.DataFrame:
-    """The paper's Table 2 for other tokens: overlap, lower is better, with its interval over concepts (ours)."""
-    numbers = overlap_numbers(evaluations)
-    numbers = numbers[numbers["system"].isin(systems)]
+    """The paper's Table 2 for other tokens: overlap, lower is better, with an interval over seeds and concepts."""
+    numbers = overlap_numbers(evaluations, systems)
     best = set(numbers.dropna(subset="mean").groupby("token")["mean"].idxmin())
     numbers["cell"] = [_cell(row, row.Index in best, std=False) for row in numbers.itertuples()]
     return _laid_out(numbers, ["token"], systems)
@@ -98,8 +107,8 @@ def paper_table2() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("token")
 
 
-def comparisons(evaluations: Iterable[Evaluation], top: int = 1) -> pd.DataFrame:
-    """Semi-NMF against every other system on the same pictures, all tokens and metrics (ours, with the paper's test)."""
+def comparisons(evaluations: Iterable[Evaluation], top: Top = 1) -> pd.DataFrame:
+    """Semi-NMF against every other system on the same pictures, all tokens and metrics (ours)."""
     parts = {}
     for evaluation in evaluations:
         for metric in METRICS:
@@ -112,11 +121,15 @@ def comparisons(evaluations: Iterable[Evaluation], top: int = 1) -> pd.DataFrame
 
 
 def differences(compared: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
-    """What `comparisons` says, in short: Semi-NMF minus each other system, with its interval (ours)."""
+    """What `comparisons` says, in short: Semi-NMF minus each other system, with its interval (ours).
+
+    Not significant, "(n.s.)", is what the corrected paired t-test over pictures finds no difference for, and what has 0
+    in its interval, in which seeds count too.
+    """
     rows = compared.reset_index().rename(columns={"other": "system"})
     rows["cell"] = [
         f"{row.difference:+.3f} [{row.low:z.3f},{SPACE}{row.high:z.3f}]"
-        + ("" if row.p_paired_t_holm < alpha else f"{SPACE}(n.s.)")
+        + ("" if row.p_paired_t_holm < alpha and row.low * row.high > 0 else f"{SPACE}(n.s.)")
         for row in rows.itertuples()
     ]
     rows["metric"] = rows["metric"].map(METRICS)
@@ -137,24 +150,39 @@ def save_table(table: pd.DataFrame, path: str | Path, caption: str = "") -> None
     atomic_write(path.with_name(path.name + ".tex"), lambda file: file.write_text(latex, encoding="utf-8"))
 
 
-def _numbers(mean: Mean | None, values: pd.Series) -> dict:
-    """A mean as columns of a table; NaN where there are too few values for one."""
+def _numbers(mean: Mean | None, rows: Sequence[np.ndarray], counted: np.ndarray) -> dict:
+    """A mean as columns of a table, of each seed's values; NaN where there are too few for one."""
     ends = {"mean": mean.value, "low": mean.low, "high": mean.high} if mean else dict.fromkeys(ENDS, float("nan"))
-    return {**ends, "std": values.std(), "n": int(values.notna().sum()), "n_missing": int(values.isna().sum())}
+    n_missing = int(np.isnan(counted).sum())
+    std = pd.Series([pd.Series(row).std() for row in rows]).mean()
+    return {**ends, "std": std, "n": len(counted) - n_missing, "n_missing": n_missing}
+
+
+def _seeds(means: np.ndarray) -> dict:
+    """How far the means of seeds lie apart; NaN of a single one."""
+    spread = {"seed_min": means.min(), "seed_max": means.max(), "seed_std": pd.Series(means).std()}
+    return {"n_seeds": len(means)} | (spread if len(means) > 1 else dict.fromkeys(spread, float("nan")))
 
 
 def _cell(row, best: bool, std: bool = True) -> str:
-    """A mean as text: 0.610 ± 0.09* [0.598, 0.622], with a star if it is the best."""
+    """A mean as text: 0.610 ± 0.09* [0.598, 0.622] seeds 0.602–0.615, with a star if it is the best."""
     if pd.isna(row.mean):
         return NOTHING
     spread = f"{SPACE}±{SPACE}{row.std:.2f}" if std else ""
-    return f"{row.mean:z.3f}{spread}{'*' if best else ''} [{row.low:z.3f},{SPACE}{row.high:z.3f}]"
+    cell = f"{row.mean:z.3f}{spread}{'*' if best else ''} [{row.low:z.3f},{SPACE}{row.high:z.3f}]"
+    return cell + (f" seeds{SPACE}{row.seed_min:z.3f}{SPACE}to{SPACE}{row.seed_max:z.3f}" if row.n_seeds > 1 else "")
 
 
 def _laid_out(numbers: pd.DataFrame, rows: list[str], systems: Sequence[str]) -> pd.DataFrame:
     """Cells with systems as columns, under their names; ours say so."""
     table = numbers.pivot_table("cell", rows, "system", aggfunc="first", sort=False)
-    names = {name: NAMES[name] + (" (ours)" if name in OURS else "") for name in systems}
+    n_seeds = numbers.groupby("system")["n_seeds"].max() if "n_seeds" in numbers else {}
+    names = {
+        name: NAMES[name]
+        + (" (ours)" if name in OURS else "")
+        + (f", {n_seeds[name]} seeds" if n_seeds.get(name, 1) > 1 else "")
+        for name in systems
+    }
     return (
         table.reindex(columns=[name for name in systems if name in table])
         .rename(columns=names)

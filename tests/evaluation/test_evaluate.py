@@ -12,13 +12,13 @@ import pytest
 from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.concepts.word_filter import WordFilter
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
-from coxlmm_utils.evaluation.clipscore import words_as_text
+from coxlmm_utils.evaluation.clipscore import PREFIX, words_as_text
 from coxlmm_utils.evaluation.comparison import compare
 from coxlmm_utils.evaluation.evaluate import Evaluation, evaluate
 from coxlmm_utils.evaluation.systems import NAMES, System
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.sources import load_images
-from coxlmm_utils.statistics import bootstrap_mean
+from coxlmm_utils.statistics import bootstrap_mean, nested_bootstrap
 from tests.conftest import in_memory
 from tests.evaluation.test_judges import bert_by_hand, clip_by_hand, tiny_judges
 
@@ -105,6 +105,35 @@ def test_bert_score_of_the_most_active_and_of_three(evaluated, judges):
     assert item[1][0] == item[5][0] == 0 < three[1]  # the wordless concept counts as 0
 
 
+def test_scores_of_three_concepts_words_as_one_list(evaluated, judges, pictures):
+    result = evaluated(system())
+    lists = [("dog", "brown", "bus"), ("bus", "dog", "snow", "park", "small"), (), ("dog", "brown", "bus"), SNOW, SNOW]
+    lists[3] += SNOW  # a word that two concepts have is said once
+    by_hand = [clip_by_hand(judges[0], picture, words_as_text(words)) for picture, words in zip(pictures[:6], lists)]
+    assert result.per_picture("clipscore", "union")["semi_nmf"] == pytest.approx(by_hand, abs=1e-5)
+    bert = [bert_by_hand(judges[1], ", ".join(w), texts) if w and texts else 0 for w, texts in zip(lists, REFERENCES)]
+    bert[4] = np.nan  # it has no reference
+    assert result.per_picture("bertscore", "union")["semi_nmf"] == pytest.approx(bert, abs=1e-5, nan_ok=True)
+
+
+def test_words_of_several_concepts_are_all_said(evaluated, judges, pictures):
+    """At most ten of one concept, but not of three."""
+    many = [tuple(f"{letter}{number}" for number in range(6)) for letter in "abcd"]
+    result = evaluated(system(words=many))
+    said = PREFIX + ", ".join(many[0] + many[1] + many[2]) + "."
+    one = result.per_picture("clipscore", "union")["semi_nmf"][3]
+    assert one == pytest.approx(clip_by_hand(judges[0], pictures[3], said), abs=1e-5)
+    assert words_as_text(many[0] * 2) == PREFIX + ", ".join(many[0] + many[0][:4]) + "."
+
+
+def test_all_means_of_a_system_by_name(evaluated):
+    result = evaluated(system())
+    means = result.means("semi_nmf")
+    assert list(means) == ["clipscore", "bertscore", "union_clipscore", "union_bertscore", "overlap"]
+    assert means["union_clipscore"] == result.mean("semi_nmf", "clipscore", "union") != means["clipscore"]
+    assert means["overlap"] == result.overlap("semi_nmf") and result.means("gt_captions")["overlap"] is None
+
+
 def test_captions_of_the_pictures_themselves(evaluated, judges, pictures):
     result = evaluated(system())
     rows = result.scores[result.scores["system"] == "gt_captions"]
@@ -116,7 +145,8 @@ def test_captions_of_the_pictures_themselves(evaluated, judges, pictures):
     assert bert[0] == pytest.approx(np.mean([bert_by_hand(judges[1], *turn) for turn in turns]), abs=1e-5)
     assert np.isnan(clip).nonzero()[0].tolist() == [4] and np.isnan(bert).nonzero()[0].tolist() == [2, 4]
     for metric in ("clipscore", "bertscore"):
-        assert rows[metric].equals(rows[metric + "_top3"].rename(metric))
+        for column in (f"{metric}_top3", f"{metric}_union"):
+            assert rows[metric].equals(rows[column].rename(metric))
 
 
 def test_concepts_with_the_number_of_their_words_and_their_overlap(evaluated):
@@ -129,24 +159,27 @@ def test_concepts_with_the_number_of_their_words_and_their_overlap(evaluated):
     assert result.overlap("gt_captions") is None
 
 
-def test_overlap_is_over_the_concepts_of_all_seeds_and_needs_two(evaluated):
+def test_overlap_has_seeds_as_the_outer_level_and_needs_two_concepts(evaluated):
     result = evaluated(system(), system(seed=1, words=[DOG, DOG, DOG, DOG]), system("kmeans", 0, [DOG, (), (), ()]))
-    assert result.overlap("semi_nmf") == bootstrap_mean([1 / 6, 1 / 6, 0, np.nan, 1, 1, 1, 1])
+    assert result.overlap("semi_nmf") == nested_bootstrap([[1 / 6, 1 / 6, 0, np.nan], [1, 1, 1, 1]])
+    assert result.seed_means("semi_nmf", "overlap") == pytest.approx([1 / 9, 1])
     assert result.overlap("kmeans") is None
 
 
 # Seeds
 
 
-def test_scores_of_a_picture_are_averaged_over_seeds(evaluated):
+def test_scores_of_a_picture_are_averaged_over_seeds_and_seeds_are_in_the_interval(evaluated):
     single, other = system(), system(seed=1, activations=ACTIVATIONS[:, ::-1])
     alone = [evaluated(item).per_picture("clipscore")["semi_nmf"] for item in (single, other)]
     both = evaluated(single, other, system("pca"))
     assert both.per_picture()["semi_nmf"] == pytest.approx((alone[0] + alone[1]) / 2)
-    assert both.mean("semi_nmf") == bootstrap_mean((alone[0] + alone[1]) / 2)
-    assert both.seed_spread("semi_nmf") == pytest.approx(np.std([alone[0].mean(), alone[1].mean()], ddof=1))
-    assert np.isnan(both.seed_spread("pca")) and np.isnan(both.seed_spread("gt_captions"))
-    assert both.seed_spread("semi_nmf", "bertscore", 3) != both.seed_spread("semi_nmf", "bertscore") > 0
+    assert both.per_seed()["semi_nmf"] == pytest.approx(np.array(alone))
+    assert both.mean("semi_nmf") == nested_bootstrap(alone, crossed=True) and both.mean("semi_nmf").n_seeds == 2
+    assert both.seed_means("semi_nmf") == pytest.approx([alone[0].mean(), alone[1].mean()])
+    for name in ("pca", "gt_captions"):
+        assert both.mean(name).n_seeds == len(both.seed_means(name)) == 1
+        assert both.mean(name) == bootstrap_mean(both.per_picture()[name])
 
 
 def test_pictures_keep_their_places(evaluated, states):
@@ -170,9 +203,9 @@ def test_each_picture_and_each_text_is_looked_at_once(evaluated, judges, monkeyp
     monkeypatch.setattr(bert.scorer, "score", lambda *asked: compared.append(len(asked[0])) or score(*asked))
     evaluated(system(), system("simple"), system(seed=1), system("pca"), system("kmeans"))
     assert seen == [6]
-    assert read == [4, 10]  # the distinct texts of the systems, and of the captions
+    assert read == [4, 5, 10]  # the distinct texts of the systems, those of three concepts, and the captions
     pairs = sum(len({words for words in mentioned if words}) for row, mentioned in enumerate(SAID) if REFERENCES[row])
-    assert compared == [pairs, 9]  # nine captions that have another beside them
+    assert compared == [pairs, 4, 9]  # four pictures with words and captions; nine captions with another beside them
 
 
 # What is missing
@@ -202,7 +235,7 @@ def test_missing_pictures_are_counted(evaluated):
     mean = result.mean("gt_captions", "bertscore")
     assert (mean.n, mean.n_missing) == (4, 2)
     table = result.compare("bertscore", 3)
-    assert table.equals(compare(result.per_picture("bertscore", 3), "semi_nmf"))
+    assert table.equals(compare(result.per_seed("bertscore", 3), "semi_nmf"))
     assert table.loc["simple", ["n", "n_missing"]].tolist() == [5, 1]
     assert result.compare(ours="simple").index.tolist() == ["semi_nmf", "gt_captions"]
 

@@ -40,7 +40,7 @@ def intervals(axes) -> list[tuple[float, float]]:
 # Systems
 
 
-@pytest.mark.parametrize("top", [1, 3])
+@pytest.mark.parametrize("top", [1, 3, "union"])
 def test_every_system_has_its_mean_and_its_interval(top):
     single = evaluation()
     figure = drawn(systems_figure([single, evaluation("bus")], top))
@@ -50,8 +50,10 @@ def test_every_system_has_its_mean_and_its_interval(top):
         means = [single.mean(name, metric, top) for name in ORDER]
         assert [dots(axes)[place][0] for place in range(5)] == [mean.value for mean in means]
         assert intervals(axes) == [(mean.low, mean.high) for mean in means]
+    strokes = [line for line in clip.lines if line.get_marker() == "|"]  # of the seeds, of what has several
+    assert [line.get_xdata().tolist() for line in strokes] == [single.seed_means("semi_nmf", "clipscore", top).tolist()]
     assert [colour for _, colour in dots(clip).values()] == [INK, INK, ACCENT, INK, INK]
-    assert means[2].value == pytest.approx(0.55 - 0.4 + (0.1 if top == 3 else 0))
+    assert means[2].value == pytest.approx(0.55 - 0.4 + {1: 0, 3: 0.1, "union": 0.2}[top])
 
 
 def test_panels_are_titled_and_rows_named_from_top_to_bottom():

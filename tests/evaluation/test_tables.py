@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,7 @@ from coxlmm_utils.evaluation.tables import (
     table1,
     table2,
 )
-from coxlmm_utils.statistics import bootstrap_mean
+from coxlmm_utils.statistics import nested_bootstrap
 
 pytestmark = pytest.mark.filterwarnings("ignore:indexing past lexsort depth")
 
@@ -38,7 +40,7 @@ OVERLAPS = {"semi_nmf": [0.1, 0.2, NAN], "kmeans": [0.3, 0.5, 0.4], "pca": [0.1,
 
 
 def evaluation(token: str = "dog", clip: dict = SCORES, bert: dict = BERT, overlaps: dict = OVERLAPS) -> Evaluation:
-    """An evaluation with these scores, those of the top three 0.1 higher."""
+    """An evaluation with these scores, those of the top three 0.1 higher, of their words as one list 0.2."""
     parts = []
     for name in clip:
         for seed, (single, other) in enumerate(zip(np.atleast_2d(clip[name]), np.atleast_2d(bert[name]))):
@@ -47,6 +49,8 @@ def evaluation(token: str = "dog", clip: dict = SCORES, bert: dict = BERT, overl
                 "bertscore": other,
                 "clipscore_top3": single + 0.1,
                 "bertscore_top3": other + 0.1,
+                "clipscore_union": single + 0.2,
+                "bertscore_union": other + 0.2,
             }
             ids = [f"p{row}" for row in range(len(single))]
             parts.append(pd.DataFrame({"system": name, "seed": seed, "picture": ids, **columns}))
@@ -73,14 +77,22 @@ def row_of(numbers: pd.DataFrame, **wanted) -> pd.Series:
 
 def test_numbers_are_of_seeds_means_and_pictures():
     numbers = score_numbers([evaluation()])
-    row, expected = row_of(numbers, metric="clipscore", system="semi_nmf"), [0.5, 0.7, 0.5, 0.5]
-    mean = bootstrap_mean(expected)
+    row = row_of(numbers, metric="clipscore", system="semi_nmf")
+    mean = nested_bootstrap(SCORES["semi_nmf"], crossed=True)
     assert row[["mean", "low", "high"]].tolist() == pytest.approx([mean.value, mean.low, mean.high])
-    assert row["std"] == pytest.approx(np.std(expected, ddof=1)) and row["token"] == "dog"
-    assert row["seed_std"] == pytest.approx(0) and np.isnan(
-        row_of(numbers, metric="bertscore", system="simple").seed_std
-    )
+    assert row["std"] == pytest.approx(np.std(SCORES["semi_nmf"], axis=1, ddof=1).mean()) and row["token"] == "dog"
     assert row_of(score_numbers([evaluation()], 3), metric="bertscore", system="simple")["mean"] == pytest.approx(0.075)
+    union = score_numbers([evaluation()], "union", ["simple"])
+    assert union["mean"].tolist() == pytest.approx([0.575, 0.175]) and set(union["system"]) == {"simple"}
+
+
+def test_numbers_show_what_seeds_differ_by():
+    numbers = score_numbers([evaluation(clip=SCORES | {"semi_nmf": [[0.6, 0.7, 0.5, 0.4], [0.4, 0.7, 0.5, 0.2]]})])
+    row = row_of(numbers, metric="clipscore", system="semi_nmf")
+    spread = [2, 0.45, 0.55, np.std([0.45, 0.55], ddof=1)]
+    assert row[["n_seeds", "seed_min", "seed_max", "seed_std"]].tolist() == pytest.approx(spread)
+    row = row_of(numbers, metric="bertscore", system="simple")
+    assert row["n_seeds"] == 1 and row[["seed_min", "seed_max", "seed_std"]].isna().all()
 
 
 def test_numbers_count_what_is_missing():
@@ -118,10 +130,10 @@ def test_table_1_is_laid_out_as_the_papers():
         ("dog", "CLIPScore"), ("dog", "BERTScore"), ("a_b%", "CLIPScore"), ("a_b%", "BERTScore"),
     ]  # fmt: skip
     assert table.index.names == ["token", "metric"] and table.columns.name is None
-    assert table.columns.tolist() == ["Rnd-Words", "Simple", "Semi-NMF", "GT-captions"]  # there is no noise here
-    mean = bootstrap_mean([0.5, 0.7, 0.5, 0.5])
-    cell = f"0.550 ± 0.10* [{mean.low:.3f}, {mean.high:.3f}]"
-    assert plain(table.loc[("dog", "CLIPScore"), "Semi-NMF"]) == cell
+    assert table.columns.tolist() == ["Rnd-Words", "Simple", "Semi-NMF, 2 seeds", "GT-captions"]  # without noise
+    mean = nested_bootstrap(SCORES["semi_nmf"], crossed=True)
+    cell = f"0.550 ± 0.13* [{mean.low:.3f}, {mean.high:.3f}] seeds 0.550 to 0.550"
+    assert plain(table.loc[("dog", "CLIPScore"), "Semi-NMF, 2 seeds"]) == cell
     assert plain(table.loc[("dog", "CLIPScore"), "GT-captions"]).startswith("0.800 ± 0.10 [")
 
 
@@ -130,7 +142,7 @@ def test_the_star_is_at_the_best_but_the_ground_truth():
         assert ["*" in cell for cell in row] == [False, False, True, False]
     best = evaluation(clip=SCORES | {"simple": [0.9, 0.9, 0.9, 0.8]})
     assert table1([best]).loc[("dog", "CLIPScore"), "Simple"].count("*") == 1
-    shown = table1([best], systems=["semi_nmf", "rnd_words"]).loc[("dog", "CLIPScore"), "Semi-NMF"]
+    shown = table1([best], systems=["semi_nmf", "rnd_words"]).loc[("dog", "CLIPScore"), "Semi-NMF, 2 seeds"]
     assert "*" in shown  # of what is shown
 
 
@@ -144,7 +156,7 @@ def test_table_1_of_other_systems_and_of_three_concepts():
 def test_a_dash_where_nothing_could_be_judged():
     table = table1([evaluation(bert=NOT_BERT), evaluation("bus")])
     assert table.loc[("dog", "BERTScore")].tolist() == ["–"] * 4
-    assert "*" in table.loc[("dog", "CLIPScore"), "Semi-NMF"] and "*" in table.loc[("bus", "BERTScore"), "Semi-NMF"]
+    assert all("*" in table.loc[row, "Semi-NMF, 2 seeds"] for row in (("dog", "CLIPScore"), ("bus", "BERTScore")))
     only_one = SCORES | {"gt_captions": [0.9, NAN, NAN, NAN]}
     assert table1([evaluation(clip=only_one)]).loc[("dog", "CLIPScore"), "GT-captions"] == "–"
 
@@ -156,6 +168,16 @@ def test_table_2_has_its_star_at_the_lowest():
     assert table.loc["dog"].str.contains("*", regex=False).tolist() == [False, True, False, False]
     assert plain(table.loc["bus", "K-Means"]) == "0.200* [0.200, 0.200]" and "*" not in table.loc["bus", "Semi-NMF"]
     assert table.loc["dog", "Simple"] == "–" and table.loc["dog", "K-Means"].startswith("0.400 [")
+
+
+def test_table_2_says_how_far_seeds_lie_apart():
+    result = evaluation()
+    again = result.concepts[result.concepts["system"] == "semi_nmf"].assign(seed=1, overlap=[0.3, 0.4, 0.5])
+    seeded = replace(result, concepts=pd.concat([result.concepts, again]))
+    mean = nested_bootstrap([[0.1, 0.2], [0.3, 0.4, 0.5]])
+    cell = f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] seeds 0.150 to 0.400"
+    assert plain(table2([seeded]).loc["dog", "Semi-NMF, 2 seeds"]) == cell
+    assert mean.low == pytest.approx(0.1, abs=0.06) and mean.high == pytest.approx(0.5, abs=0.06)
 
 
 def test_table_2_where_no_concept_has_words():
@@ -211,7 +233,7 @@ def test_comparisons_correct_over_all_rows():
     assert table.index.names == ["token", "metric", "other"]
     for test in ("p_paired_t", "p_wilcoxon"):
         assert table[f"{test}_holm"].tolist() == holm(table[test]).tolist()
-    alone = compare(both[1].per_picture("bertscore"), "semi_nmf")
+    alone = compare(both[1].per_seed("bertscore"), "semi_nmf")
     result = table.loc["bus", "bertscore"]
     assert result["p_paired_t"].tolist() == alone["p_paired_t"].tolist()
     assert result["p_paired_t_holm"].tolist() != alone["p_paired_t_holm"].tolist()
@@ -245,7 +267,8 @@ def test_differences_in_short():
     assert plain(table.loc[("bus", "CLIPScore"), "Simple"]) == start + " (n.s.)"
     assert row["p_paired_t_holm"] > 0.4 > compared["p_paired_t_holm"].min() > 0.05
     marked = table.map(lambda cell: cell.endswith("(n.s.)")).to_numpy().ravel()
-    assert marked.tolist() == (compared["p_paired_t_holm"] >= 0.4).tolist()
+    holds_0 = compared["low"] * compared["high"] <= 0
+    assert marked.tolist() == ((compared["p_paired_t_holm"] >= 0.4) | holds_0).tolist()
     assert all(cell.endswith("(n.s.)") for cell in differences(compared).to_numpy().ravel())
     assert table.loc[("dog", "CLIPScore"), "GT-captions"].startswith("-0.2")
 
@@ -274,7 +297,7 @@ def test_latex_with_its_own_signs_escaped(tmp_path):
     latex = (tmp_path / "table1.tex").read_text(encoding="utf-8")
     for there in (r"a\_b\%", r"\#1 \& \$2", r"\{x\}\textbackslash y\textasciitilde \textasciicircum z é", " -- "):
         assert there in latex
-    assert r"\caption{100\% of a\_b}" in latex and r"0.550~$\pm$~0.10* [" in latex
+    assert r"\caption{100\% of a\_b}" in latex and r"0.550~$\pm$~0.13* [" in latex
     assert not set("±–\xa0") & set(latex)
     assert latex.replace(r"\%", "").count("%") == latex.replace(r"\#", "").count("#") == 0
     rows = [line for line in latex.splitlines() if "pm" in line or " -- " in line]
