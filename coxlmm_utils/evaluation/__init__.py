@@ -5,7 +5,7 @@ from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
 from .clipscore import MAX_WORDS, PREFIX, ClipJudge, words_as_text
 from .evaluate import METRICS, Evaluation, evaluate
 from .grounding_quality import grounding_quality, measure
-from .judges import PictureScorer, encode_images, load_judges
+from .judges import FORM_PAGES, PictureScorer, encode_images, load_judges
 from .selection import choose_lam, choose_layer, choose_n_concepts
 from .sweep import sweep
 from .sweep_figures import curves, layers_beside_the_paper, shares
@@ -16,6 +16,7 @@ __all__ = [
     "BertJudge",
     "ClipJudge",
     "Evaluation",
+    "FORM_PAGES",
     "MAX_WORDS",
     "METRICS",
     "PREFIX",

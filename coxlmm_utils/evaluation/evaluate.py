@@ -37,7 +37,7 @@ class Evaluation:
     token : str
     scores : pandas.DataFrame
         One row for each system, seed and test picture, the pictures always in the same order: system, seed, picture
-        (its id), clipscore, clipscore_top3, clipscore_union, and the same of bertscore. NaN without a reference caption.
+        (its id), clipscore, clipscore_top3, clipscore_union, and the same of bertscore. NaN without any reference.
     concepts : pandas.DataFrame
         One row for each system, seed and concept: system, seed, concept, words (how many), overlap (NaN of a concept
         without words).

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..concepts import ConceptBank
 from ..dictionaries import SemiNMF
-from ..evaluation import METRICS, evaluate, load_judges
+from ..evaluation import FORM_PAGES, evaluate, load_judges
 from ..extraction import States, extract
 from ..faithfulness import ablation_summary, remove_concepts, visual_dependence, words_before
 from ..files import atomic_write
@@ -60,17 +60,14 @@ def dictionary_scores(lmm: LMM, subject: str, position: str, layer=GALLERY_LAYER
 
 
 def evaluation_scores(lmm: LMM, subject: str, layer=GALLERY_LAYER) -> dict:
-    """The paper's evaluation of one subject on 400 held-out pages, by the bundled judges, with the paper's K = 20."""
+    """The evaluation of one subject on about 350 held-out pages, by the bundled judges, with the paper's K = 20."""
     images = load_images("picturebook").mentioning(subject)[:PAGES_PER_SUBJECT]
     states = extract(lmm, images, token=subject, layer=layer)
-    tested = extract(lmm, load_images("picturebook", split="validation+test"), token=subject, layer=layer)
-    results = evaluate(lmm, states, tested, *load_judges("picturebook"))
-    means = {system: {metric: results.mean(system, metric) for metric in METRICS} for system in EVALUATED_SYSTEMS}
-    for system, scores in means.items():
-        scores["overlap"] = results.overlap(system)
+    test = load_images("picturebook", split="validation+test")[FORM_PAGES:]
+    results = evaluate(lmm, states, extract(lmm, test, token=subject, layer=layer), *load_judges("picturebook"))
     return {
-        system: {name: mean and [mean.value, mean.low, mean.high] for name, mean in scores.items()}
-        for system, scores in means.items()
+        system: {name: mean and [mean.value, mean.low, mean.high] for name, mean in results.means(system).items()}
+        for system in EVALUATED_SYSTEMS
     }
 
 

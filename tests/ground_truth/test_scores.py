@@ -58,9 +58,12 @@ def test_tables_show_every_score():
     assert "dog" in dictionary and "own" in dictionary and "0.500" in dictionary
 
 
+COLUMNS = [metric + top for metric in ("clipscore", "bertscore") for top in ("", "_top3", "_union")]
+
+
 def test_every_system_has_its_intervals_or_null(monkeypatch):
     rows = [
-        {"system": name, "seed": 0, "picture": str(row), **dict.fromkeys(("clipscore", "bertscore"), place + row)}
+        {"system": name, "seed": 0, "picture": str(row), **{column: place + row for column in COLUMNS}}
         for place, name in enumerate(scores.EVALUATED_SYSTEMS)
         for row in range(4)
     ]
@@ -81,6 +84,7 @@ def test_every_system_has_its_intervals_or_null(monkeypatch):
     assert list(results) == ["semi_nmf", "rnd_words", "noise_imgs", "simple", "pca", "kmeans", "gt_captions"]
     mean, low, high = results["noise_imgs"]["bertscore"]
     assert mean == 3.5 and 2 <= low < mean < high <= 5
+    assert results["noise_imgs"]["union_clipscore"] == [mean, low, high]
     assert results["simple"]["overlap"][0] == 0.25 and results["gt_captions"]["overlap"] is None
     assert json.loads(json.dumps(results)) == results
     assert "NaN" in scores.evaluation_table({"dog": results}) and "3.500" in scores.evaluation_table({"dog": results})

@@ -13,9 +13,9 @@ from coxlmm_utils.evaluation.bertscore import BASELINE_FILE, load_bert_judge
 from coxlmm_utils.evaluation.clipscore import clip_score, load_clip_judge, words_as_text
 from coxlmm_utils.files import bundled_folder
 from coxlmm_utils.picturebook.captions import references
-from coxlmm_utils.picturebook.factors import page_numbers
+from coxlmm_utils.picturebook.factors import factors_of, page_numbers
 from coxlmm_utils.picturebook.page import page
-from data.picturebook.recipe.bert import BertLearner
+from data.picturebook.recipe.bert import BertLearner, share_true_above_false
 from data.picturebook.recipe.judge_texts import make_judge_tokenizer
 
 TEST_PAGES = page_numbers("test")
@@ -101,6 +101,15 @@ def test_masked_words_are_filled_in_better_than_by_the_commonest():
     learner.bert = BertForMaskedLM.from_pretrained(bundled_folder("bert")).float().eval()
     shares = learner.quality(None, [references(number)[0] for number in TEST_PAGES[:100]])
     assert shares["masked_word"] > shares["masked_word_by_the_commonest"] + 0.1
+
+
+def test_the_layer_is_the_one_that_train_pages_choose(bert):
+    """True lists above false ones; what data/README.md prints is of 4,000 pages."""
+    pages = [factors_of(number) for number in page_numbers("train")[-400:]]
+    judges = {layer: load_bert_judge(bundled_folder("bert"), layer, rescale=False, device="cpu") for layer in (1, 2)}
+    shares = {layer: share_true_above_false(judge, pages) for layer, judge in judges.items()}
+    assert max(shares, key=shares.get) == bert.num_layers
+    assert shares[bert.num_layers] > max(share for layer, share in shares.items() if layer != bert.num_layers) + 0.05
 
 
 def test_the_table_has_a_row_for_each_layer(bert):

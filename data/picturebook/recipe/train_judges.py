@@ -1,4 +1,4 @@
-"""Train the picture book's judges: `python -m coxlmm_utils.picturebook.train_judges --out data/picturebook`.
+"""Train the picture book's judges: `python -m data.picturebook.recipe.train_judges --out data/picturebook`.
 
 A CLIP and a BERT, each from nothing, by its own seed: other weights to start from and other batches than the LMM's, so
 that a judge does not share the LMM's chance mistakes. What they share is the book. Both learn from sentences and, as
@@ -27,7 +27,7 @@ from .training_loop import resume, rise_and_fall, save_checkpoint
 
 SAVE_EVERY = 200  # steps
 BASELINE_CAPTIONS = 8000  # train pages whose captions are drawn two by two
-CHOOSING_PAGES = 400  # validation pages by which the BERT's layer was chosen
+CHOOSING_PAGES = 4000  # train pages by which the BERT's layer is chosen: no page of another split decides it
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ def optimiser_step(learner: nn.Module, optimiser: torch.optim.Optimizer, loss: t
 
 
 def measure(learner: ClipLearner | BertLearner, folder: Path) -> dict[str, float]:
-    """The quality of a judge on the test pages, and of the saved BERT's layers on the validation pages."""
+    """The quality of a judge on the test pages, and of the saved BERT's layers on train pages."""
     numbers = page_numbers("test")
     shares = learner.quality(drawn_pages(numbers), [references(number)[0] for number in numbers])
     if isinstance(learner, BertLearner):
-        pages = [factors_of(number) for number in page_numbers("validation")[:CHOOSING_PAGES]]
+        pages = [factors_of(number) for number in page_numbers("train")[-CHOOSING_PAGES:]]
         for layer in range(1, learner.bert.config.num_hidden_layers + 1):
             judge = load_bert_judge(folder, layer, rescale=False, device="cpu")
             shares[f"true_above_false_layer_{layer}"] = share_true_above_false(judge, pages)
