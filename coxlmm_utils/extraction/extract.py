@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..files import cache_folder
 from ..images import CaptionedImages
-from ..models import LMM, POSITIONS, Layer, encode
+from ..models import LMM, POSITIONS, Layer, encode, has_hooks
 from .blocks import BLOCK
 from .estimate import estimate
 from .loop import make_blocks
@@ -61,7 +61,9 @@ def extract(
     batch_size : int
         Pictures at once.
     cache : bool
-        Keep what is extracted in the cache folder, block by block, and go on from there.
+        Keep what is extracted in the cache folder, block by block, and go on from there. All that decides a state is in
+        the name of its block: weights and adapters, generation settings and the prompt as the model gets it, as they are
+        now. While hooks change the model, as in `add`, nothing is kept or taken.
     captions, stop_early, folder
         As in `extract_many`.
 
@@ -153,12 +155,14 @@ def _extract(
     folder: str | Path | None = None,
 ) -> dict[tuple[str, str], States]:
     """Make the blocks that are missing, and gather the states of all of them."""
-    plan = make_plan(lmm, images, tokens, settings)
+    plan, changed = make_plan(lmm, images, tokens, settings), has_hooks(lmm)
+    if folder is not None and changed:
+        raise ValueError("states of a model that hooks change, as in `add`, are not kept: leave folder out")
     if folder is not None and not plan.lasting:
         raise ValueError("pictures in memory cannot be kept apart in a folder: save them as files, or leave folder out")
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(folder).expanduser() if folder else cache_folder() / "states"
-        blocks = plan.folder(root if cache and plan.lasting else Path(scratch))
+        blocks = plan.folder(root if cache and plan.lasting and not changed else Path(scratch))
         if len(blocks.missing()) * BLOCK > MIN_ESTIMATED:
             print(estimate(lmm, plan, blocks, batch_size))
         make_blocks(lmm, plan, blocks, batch_size)

@@ -11,7 +11,7 @@ from pathlib import Path
 from .._version import __version__
 from ..files import digest
 from ..images import CaptionedImages
-from ..models import LMM, POSITIONS, Layer, find_token
+from ..models import LMM, POSITIONS, Layer, caption_settings, find_token
 from ..text import common_words, quoted
 from . import blocks
 from .blocks import BlockFolder, block_name
@@ -128,18 +128,19 @@ def make_plan(
         images = images.with_ids([id for id in images.ids if id in captions])
     eligible = {token: _eligible(images, words, settings.references) for token, words in spellings.items()}
     anywhere = set().union(*eligible.values())
-    # The names and order of these keys are part of the names of folders on disk: they never change.
-    caption_settings = {
-        "prompt": settings.prompt or lmm.prompt,
+    prompt = lmm.prompt if settings.prompt is None else settings.prompt
+    # The names of these keys are part of the names of folders on disk: they never change.
+    decisive = {
+        "prompt": prompt,
         "processor": digest(_processor_settings(lmm)),
         "max_new_tokens": settings.max_new_tokens,
         "captions": "written" if captions is None else "given",
         "model": {"name": lmm.name, "fingerprint": lmm.fingerprint, "dtype": str(lmm.model.dtype)},
         "source": images.source,
         "versions": {"coxlmm_utils": __version__} | {name: version(name) for name in ("torch", "transformers")},
-    }
+    } | caption_settings(lmm, prompt)
     images = images.with_ids([id for id in images.ids if id in anywhere])
-    return ExtractionPlan(images, Targets(spellings, eligible), settings, caption_settings)
+    return ExtractionPlan(images, Targets(spellings, eligible), settings, decisive)
 
 
 def _check(lmm: LMM, tokens: Mapping[str, Sequence[str]], settings: Settings) -> None:

@@ -51,6 +51,6 @@ def require_same(first: HasProvenance, second: HasProvenance, *fields: str, name
         Names the field and both values.
     """
     for field in fields:
-        a, b = (it.provenance[field] if field in it.provenance else getattr(it, field) for it in (first, second))
+        a, b = (it.provenance[field] if field in it.provenance else getattr(it, field, None) for it in (first, second))
         if a != b:
             raise ValueError(f"{names[0]} and {names[1]} differ in {field}: {a!r} and {b!r}; extract them alike")

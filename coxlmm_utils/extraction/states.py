@@ -152,7 +152,14 @@ class States(HasProvenance):
         return cls(vectors, images.with_ids(ids), captions, provenance, record.get("token_ids"))
 
 
-COMPARABLE = ("model", "prompt", "position", "references", "max_new_tokens")  # what joined states must share
+COMPARABLE = (
+    "model",
+    "prompt",
+    "position",
+    "references",
+    "max_new_tokens",
+    "generation",
+)  # what joined states must share
 
 
 def join_states(several: Sequence[States]) -> States:

@@ -1,7 +1,7 @@
 """Any image-text model of transformers: load it, find its parts, let it generate, read and change its residual stream.
 
-`LMM` (lmm, loading, structure) is the model; captioning and hooks run it and keep its states; caption_tokens
-finds words among tokens; image_tokens and attention know which inputs are the picture; out_of_domain warns of pictures
+`LMM` (lmm, loading, structure) is the model; captioning and hooks run it and keep its states;
+generation_settings says what greedy is; caption_tokens finds words among tokens; image_tokens and attention know which inputs are the picture; out_of_domain warns of pictures
 that the bundled model does not know.
 """
 
@@ -17,7 +17,8 @@ from .captioning import (
     teacher_forced_batch,
     teacher_forced_states,
 )
-from .hooks import add, capture, hook
+from .generation_settings import caption_settings
+from .hooks import add, capture, has_hooks, hook
 from .image_tokens import Box, image_grid, image_tokens, seen_box
 from .lmm import LMM, Layer, collapse_repeats
 from .loading import load_lmm, randomly_initialised
@@ -34,6 +35,7 @@ __all__ = [
     "add",
     "attention_knockout",
     "capture",
+    "caption_settings",
     "collapse_repeats",
     "decode",
     "eager_attention",
@@ -42,6 +44,7 @@ __all__ = [
     "find_token",
     "generate_batch",
     "generate_captions",
+    "has_hooks",
     "hook",
     "image_grid",
     "image_tokens",

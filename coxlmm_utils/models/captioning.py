@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import BatchFeature, StoppingCriteria
 
 from .caption_tokens import decode
+from .generation_settings import GREEDY
 from .hooks import capture
 from .lmm import LMM, Layer
 
@@ -103,9 +104,7 @@ def generate_batch(
         sequences = lmm.model.generate(
             **batch,
             max_new_tokens=max_new_tokens + 1,  # one more step, for the last token's own state
-            do_sample=False,
-            num_beams=1,
-            return_dict_in_generate=False,
+            **GREEDY,
             stopping_criteria=[_StopCondition(stop, prompt_width)] if stop else None,
         )
     generated = sequences[:, prompt_width:].tolist()
@@ -135,6 +134,11 @@ def generate_captions(
     """Generate a caption for each picture, greedily, and keep the states that its tokens are predicted from.
 
     Paper section 3 (arXiv 2406.08074): h^p_(L) at the position p from which each caption token is predicted.
+
+    Greedily: each token is the most probable one. What a checkpoint brings along to overrule that (a repetition
+    penalty, a shortest length, beams ...) is left out by `load_lmm`, but not which tokens it may never say. Penalties,
+    lengths, biases, forced and suppressed tokens count if they are set on `lmm.model.generation_config` after loading;
+    sampling, beams, guidance, strings to stop at and the like never do (ours).
 
     Parameters
     ----------

@@ -45,6 +45,12 @@ def hook(lmm: LMM, layer: Layer, act: Act) -> Iterator[None]:
         yield
 
 
+def has_hooks(lmm: LMM) -> bool:
+    """Whether something sees or changes the model while it runs, as in `add`; what transformers itself sees aside."""
+    hooks = (h for m in lmm.model.modules() for h in (*m._forward_hooks.values(), *m._forward_pre_hooks.values()))
+    return any(not str(getattr(hook, "__module__", "")).startswith(("transformers.", "accelerate.")) for hook in hooks)
+
+
 @contextmanager
 def capture(
     lmm: LMM, layers: Iterable[Layer], positions: Tensor | str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from numbers import Integral
 from typing import Protocol
@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import ModelOutput
+
+from .structure import fingerprint
 
 Layer = int | str  # 0..n_layers, or "norm"
 
@@ -46,8 +48,6 @@ class LMM:
         What turns the last block's output into logits: `unembedding(final_norm(states))`.
     prompt : str
         The instruction used where none is given.
-    fingerprint : str
-        Tells one set of weights from another.
     lens : {"exact", "scaled"}
         Whether `unembed` gives the model's own logits, or the model then scales or caps them: the order of the
         words is then the same, their probabilities are not.
@@ -55,6 +55,10 @@ class LMM:
         At most so many words ground a concept, where the vocabulary is small; by default all that pass the word filter.
     ood : OutOfDomain, optional
         Warns of pictures that the model knows nothing of; the bundled model has one.
+    left_out : dict
+        Generation settings of the checkpoint that are not in effect, since captions are greedy.
+    configuration : str
+        A digest of the model's configuration as it was loaded.
 
     Notes
     -----
@@ -68,13 +72,19 @@ class LMM:
     final_norm: nn.Module
     unembedding: nn.Module
     prompt: str
-    fingerprint: str
     lens: str = "exact"
     words_kept: int | None = None
     ood: OutOfDomain | None = None
+    left_out: dict = field(default_factory=dict)
+    configuration: str = ""
 
     def __repr__(self) -> str:
         return f"LMM({self.name!r}, {self.n_layers} layers, width {self.width}, on {self.device})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells one set of weights from another: those that the model has now, with its adapters."""
+        return fingerprint(self.model)
 
     @property
     def n_layers(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,10 @@ from transformers import (
 from transformers.utils import is_accelerate_available
 
 from ..files import bundled_folder
+from .generation_settings import configuration, make_greedy
 from .lmm import GREY, LMM, PAPER_PROMPT
 from .out_of_domain import FILE, OODDetector
-from .structure import check_lens, find_parts, fingerprint
+from .structure import check_lens, find_parts
 
 PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "trust_remote_code")
@@ -72,6 +74,11 @@ def load_lmm(
     LMM
         Frozen and in evaluation mode.
 
+    Warns
+    -----
+    UserWarning
+        If the checkpoint has generation settings that are left out since captions are greedy.
+
     Raises
     ------
     FileNotFoundError
@@ -101,9 +108,12 @@ def load_lmm(
         layers=parts.layers,
         final_norm=parts.final_norm,
         unembedding=parts.unembedding,
-        prompt=prompt or PAPER_PROMPT,
-        fingerprint=fingerprint(model),
+        prompt=PAPER_PROMPT if prompt is None else prompt,
+        left_out=make_greedy(model),
+        configuration=configuration(model),
     )
+    if lmm.left_out:
+        warnings.warn(_left_out(lmm))
     if (Path(source) / FILE).is_file():  # a model of the picture book, and only such
         lmm.words_kept, lmm.ood = PICTUREBOOK_WORDS_KEPT, OODDetector.load(Path(source))
     lmm.lens = check_lens(model, lmm.inputs([GREY]), parts)
@@ -134,7 +144,16 @@ def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
     parts = {part: model.get_submodule(names[getattr(lmm, part)]) for part in PARTS}
     # "untrained" is in the digests of cached states: another word would be another folder.
     name = f"{lmm.name}, untrained {seed}"
-    return replace(lmm, name=name, model=model, fingerprint=fingerprint(model), ood=None, **parts)
+    return replace(lmm, name=name, model=model, ood=None, **parts)
+
+
+def _left_out(lmm: LMM) -> str:
+    """A sentence on the generation settings that are not in effect."""
+    settings = ", ".join(f"{name}={value!r}" for name, value in lmm.left_out.items())
+    return (
+        f"captions are greedy, so these generation settings that come with {lmm.name} are left out: {settings}; "
+        "see generate_captions for those that count if you set them"
+    )
 
 
 def _load_model(

@@ -118,7 +118,7 @@ def fingerprint(model: PreTrainedModel) -> str:
     ----------
     model : PreTrainedModel
         Of each of its parameters the name, the shape and up to 64 evenly spaced values are read; of one that is
-        not in memory, the name and the shape.
+        not in memory, the name and the shape. Of adapters (peft's) also which are active, and how strongly.
 
     Returns
     -------
@@ -131,6 +131,10 @@ def fingerprint(model: PreTrainedModel) -> str:
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         if not parameter.is_meta:
             digest.update(_sample(parameter.detach().flatten()))
+    for name, module in model.named_modules():
+        if isinstance(active := getattr(module, "active_adapters", None), (list, tuple)):  # of a model, it is a method
+            strength = [getattr(module, field, None) for field in ("disable_adapters", "merged_adapters", "scaling")]
+            digest.update(f"{name}{active}{strength}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -31,7 +31,7 @@ def lmm() -> LMM:
     unembedding.weight.data = torch.eye(6)
     model = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32)
     tokenizer = SimpleNamespace(decode=lambda ids: VOCABULARY[ids[0]], convert_ids_to_tokens=VOCABULARY.__getitem__)
-    return LMM("eye", model, SimpleNamespace(tokenizer=tokenizer), nn.ModuleList(), Swapping(), unembedding, "", "")
+    return LMM("eye", model, SimpleNamespace(tokenizer=tokenizer), nn.ModuleList(), Swapping(), unembedding, "")
 
 
 CONCEPTS = np.array([[0.5, 0.4, 0.9, 0.1, 0.2, 0.0], [0.1, 0.0, 0.0, 0.3, 0.2, 0.9]], np.float32)

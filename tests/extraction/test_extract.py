@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections import Counter
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -22,9 +23,10 @@ from coxlmm_utils.models.captioning import (
     teacher_forced_batch,
     teacher_forced_states,
 )
+from coxlmm_utils.models.hooks import add
 from coxlmm_utils.text import FUNCTION_WORDS
 from tests.conftest import MAX_NEW_TOKENS, in_memory
-from tests.tiny_lmms import N_LAYERS, WIDTH
+from tests.tiny_lmms import N_LAYERS, WIDTH, WORDS
 
 ALL_LAYERS = [*range(N_LAYERS + 1), "norm"]
 QUICK = dict(max_new_tokens=MAX_NEW_TOKENS, cache=False)
@@ -279,8 +281,79 @@ def test_other_pictures_captions_or_weights_are_another_entry(llava, pictures, t
     captions = (folder / "captions.json").read_text()
     (folder / "captions.json").write_text(captions.replace(f"{token} runs", "no such word", 1))
     assert again() == 4 and counted[-1] == "read"  # one picture less may be a sample
-    monkeypatch.setattr(llava, "fingerprint", "other")
+    monkeypatch.setattr(llava, "name", "other")
     assert again() == 5 == again() and counted[-1] == "written"
+
+
+@contextmanager
+def edited(llava):
+    weight = llava.layers[1].mlp.down_proj.weight
+    before = weight.clone()
+    weight.data += 0.1  # which torch itself does not count as a change
+    yield
+    weight.data.copy_(before)
+
+
+@contextmanager
+def adapted(llava):
+    class Adapter(torch.nn.Module):
+        def __init__(self, base):
+            super().__init__()
+            self.base, self.b = base, torch.nn.Parameter(torch.full((base.out_features, base.in_features), 0.1))
+
+        def forward(self, x):
+            return self.base(x) + x @ self.b.T
+
+    before = llava.layers[1].mlp.down_proj
+    llava.layers[1].mlp.down_proj = Adapter(before)
+    yield
+    llava.layers[1].mlp.down_proj = before
+
+
+@contextmanager
+def penalised(llava):
+    llava.model.generation_config.repetition_penalty = 1.5
+    yield
+    llava.model.generation_config.repetition_penalty = None
+
+
+@contextmanager
+def other_template(llava):
+    before = llava.processor.chat_template
+    llava.processor.chat_template = before + "{{ strftime_now('%Y') }}"
+    yield
+    llava.processor.chat_template = before
+
+
+@pytest.mark.parametrize("change", [edited, adapted, penalised, other_template])
+def test_what_the_model_is_now_decides_what_is_taken_from_the_cache(llava, pictures, counted, tmp_path, change):
+    words = " ".join(WORDS)
+    images, usual = folder_of(pictures, tmp_path / "pictures", words), dict(layer=1, max_new_tokens=6)
+    before = extract(llava, images, WORDS[5:], **usual)
+    with change(llava), torch.inference_mode(False):
+        after = extract(llava, images, WORDS[5:], **usual)
+        anew = extract(llava, images, WORDS[5:], **usual, cache=False)
+    assert counted == ["written"] * 3 and after.captions == anew.captions and torch.equal(after.Z, anew.Z)
+    assert after.captions != before.captions
+    assert extract(llava, images, WORDS[5:], **usual).captions == before.captions and len(counted) == 3
+
+
+def test_nothing_is_kept_or_taken_while_hooks_change_the_model(llava, pictures, token, counted, tmp_path):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    usual = extract(llava, images, token, 1, max_new_tokens=6)
+    with add(llava, 1, 5 * torch.ones(WIDTH), "last_prompt"):
+        changed = extract(llava, images, token, 1, max_new_tokens=6)
+        with pytest.raises(ValueError, match="hooks change, .* are not kept: leave folder out"):
+            extract(llava, images, token, 1, max_new_tokens=6, folder=tmp_path / "blocks")
+    assert counted == ["written", "written"] and changed.captions != usual.captions
+    assert extract(llava, images, token, 1, max_new_tokens=6).captions == usual.captions and len(counted) == 2
+
+
+def test_an_empty_prompt_is_a_prompt(llava, pictures, token):
+    states = extract(llava, in_memory(pictures, (" ".join(WORDS),)), WORDS[5:], 1, prompt="", **QUICK)
+    assert states.prompt == "" and states.captions == [
+        single.caption for single in generate_captions(llava, pictures, prompt="", max_new_tokens=MAX_NEW_TOKENS)
+    ]
 
 
 def test_what_was_warned_of_is_warned_of_again(llava, pictures, token, counted, tmp_path):

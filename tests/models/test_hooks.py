@@ -217,7 +217,7 @@ class OldBlock(nn.Module):
 
 def test_blocks_may_take_names_and_give_tuples():
     blocks = nn.ModuleList([OldBlock(), OldBlock()])
-    lmm = LMM("old", None, None, blocks, nn.Identity(), nn.Linear(4, 9), "", "")
+    lmm = LMM("old", None, None, blocks, nn.Identity(), nn.Linear(4, 9), "")
     stream, vector = torch.ones(1, 3, 4), torch.full((4,), 0.5)
     with add(lmm, 0, vector), add(lmm, 1, vector), capture(lmm, [0, 1, 2]) as captured:
         middle, cache = blocks[0](hidden_states=stream)

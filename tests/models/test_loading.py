@@ -211,3 +211,7 @@ def test_a_model_without_its_processor_is_refused(folder, tmp_path):
     AutoModelForImageTextToText.from_pretrained(folder).save_pretrained(tmp_path / "alone")
     with pytest.raises(ValueError, match="processor"):
         load_lmm(tmp_path / "alone")
+
+
+def test_an_empty_prompt_is_kept(tmp_path):
+    assert load_lmm(tiny_llava(tmp_path), device="cpu", prompt="").prompt == ""

@@ -166,6 +166,15 @@ def test_fingerprint_tells_weights_apart(llava):
     assert fingerprint(model) != before
 
 
+def test_fingerprint_tells_which_adapters_are_active_and_how_strongly(llava):
+    model, marks = load(llava).requires_grad_(False), set()
+    layer = model.model.language_model.layers[1].mlp.down_proj
+    for active, off, scale in ((["a"], False, 1.0), (["b"], False, 1.0), (["a"], True, 1.0), (["a"], False, 0.5)):
+        layer.active_adapters, layer.disable_adapters, layer.scaling = active, off, {"a": scale}  # as peft's layers
+        marks.add(fingerprint(model))
+    assert len(marks) == 4
+
+
 def test_weights_that_are_not_in_memory_are_told_by_name_and_shape(llava):
     model = load(llava)
     here = fingerprint(model)
