@@ -142,7 +142,8 @@ def _card(
     put_box(figure, left, bottom, width, height, PANEL)
     left, middle = left + MARGIN, bottom + height - MARGIN / 2 - LINE / 2
     put_text(figure, left, middle, f"{number}{mark}", color=ACCENT, fontsize=11, weight="bold", va="center")
-    _heading(figure, left + 0.35, middle, bank, of, n_words, width - 2 * MARGIN - 0.35)
+    indent = 0.45 if mark else 0.35
+    _heading(figure, left + indent, middle, bank, of, n_words, width - 2 * MARGIN - indent)
     pictures = bank.pictures(*of)[:n_pictures]
     for column, picture in enumerate(pictures):
         put_picture(figure, left + column * (side + GAP), bottom + MARGIN, side, picture)
