@@ -57,7 +57,9 @@ def test_a_card_is_found_by_its_bank_after_saving_and_naming(browsed, card, tmp_
 def test_the_browser_shows_the_counts_above_the_cards_and_the_answers_of_an_opened_concept(browsed, card):
     browser = browse(browsed, card=card)
     head = Read(browser.head.value)
-    assert "Does it come from the picture? 2 of 3 concepts" in head.text and NASTY in head.text and "a rule" in head.text
+    assert (
+        "Does it come from the picture? 2 of 3 concepts" in head.text and NASTY in head.text and "a rule" in head.text
+    )
     assert "Is it found again? not measured measured by: bank.measured(others=banks)" in head.text
     browser.view.buttons[1].click()
     assert (
