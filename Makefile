@@ -5,7 +5,7 @@ READY := .venv/.ready
 CACHE = $(BIN)/python -c "from coxlmm_utils.files import cache_folder; print(cache_folder())"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup notebooks notebooks-save test lab scores bench clean-cache
+.PHONY: help setup notebooks notebook notebooks-save test lab scores bench clean-cache
 
 help:  ## list these commands
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ $(READY): requirements.txt pyproject.toml
 
 notebooks: $(READY)  ## run copies of all notebooks on the bundled model, pages to read in build/
 	$(BIN)/python notebooks/run.py
+
+notebook: $(READY)  ## run one, with other settings: make notebook N=04 SET="DATA=folder:/my/pictures TOKEN=cat"
+	$(BIN)/python notebooks/run.py $(N) $(if $(SET),--set $(SET))
 
 notebooks-save: $(READY)  ## run the notebooks and keep the new outputs in them
 	$(BIN)/python notebooks/run.py --save

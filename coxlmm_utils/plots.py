@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,6 +32,7 @@ PALETTE = (ACCENT, BLUE, GREEN, MAUVE, GOLD, SLATE, "#a44a3f", "#3d405b")  # of 
 DPI = 100
 JPEG_QUALITY = 85  # of pictures in a notebook
 MAX_COLOURS = 256  # of a chart in a notebook
+MAX_DESCRIBED = 600  # letters of a figure's alternative text
 MAX_CHANGE = 16  # of a pixel, of 255, by so few colours: nobody sees it
 
 
@@ -41,7 +43,7 @@ class NotebookFigure(Figure):
     what that would change, as pictures, as JPEG. `savefig` writes any format.
     """
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, str], dict[str, dict]]:
         buffer = BytesIO()
         self.savefig(buffer, format="png")
         drawn, kind = Image.open(buffer).convert("RGB"), "png"
@@ -51,7 +53,19 @@ class NotebookFigure(Figure):
             few, kind = drawn, "jpeg"
         buffer = BytesIO()
         few.save(buffer, format=kind, quality=JPEG_QUALITY, optimize=True)
-        return {f"image/{kind}": b64encode(buffer.getvalue()).decode()}
+        encoded = b64encode(buffer.getvalue()).decode()
+        return {f"image/{kind}": encoded}, {f"image/{kind}": {"alt": described(self)}}
+
+
+def described(figure: Figure) -> str:
+    """What a figure says in words, for those who do not see it: titles, axes, series and texts, but no tick labels."""
+    texts = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        texts += [axes.get_title("left") or axes.get_title(), axes.get_xlabel(), axes.get_ylabel()]
+        legend = axes.get_legend()
+        texts += [text.get_text() for text in [*(legend.get_texts() if legend else ()), *axes.texts]]
+    words = "; ".join(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
+    return shorten(f"Figure: {words}" if words else "Figure", MAX_DESCRIBED, placeholder=" …")
 
 
 def new_figure(width: float, height: float, **style) -> NotebookFigure:

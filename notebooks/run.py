@@ -1,4 +1,9 @@
-"""Running the notebooks, as pages to read or anew with their outputs kept."""
+"""Run the notebooks, as pages to read or anew with their outputs kept.
+
+python notebooks/run.py                                               all of them, pages and contents in build/
+python notebooks/run.py 04 --set DATA=folder:/my/pictures TOKEN=cat   one, with other settings
+python notebooks/run.py --save                                        all, the new outputs kept in the files
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from jinja2 import Environment, FileSystemLoader
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
@@ -32,7 +38,9 @@ NOTEBOOKS = Path(__file__).parent
 PAGES = Path(__file__).parents[1] / "build"
 SIZE_LIMIT = 1_000_000  # bytes of a committed notebook
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:home|root|work|tmp|Users)/[^\s\"'`),;]*")
+LINK = re.compile(r"\]\((\w+)\.ipynb(#[^)]*)?\)")  # in Markdown, to a notebook of the same folder
 DATA_URL = re.compile(r"data:[\w/+.-]+;base64,[\w+/=\s]*")  # base64 may spell a path by chance
+TEMPLATES = Environment(loader=FileSystemLoader(NOTEBOOKS / "templates"), autoescape=True)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # TQDM_DISABLE: no plain bars; those drawn as widgets ignore it.
 KERNEL_ENVIRONMENT = {"TQDM_DISABLE": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
@@ -118,11 +126,25 @@ def _failure(notebook: NotebookNode, name: str, reached: list[int], what: str) -
 
 
 def to_html(notebook: NotebookNode, title: str, folder: str | Path = NOTEBOOKS) -> str:
-    """A notebook as one HTML page with its pictures inside it (ours)."""
-    exporter = HTMLExporter(embed_images=True)
-    exporter.log.setLevel("ERROR")  # it warns of every figure that it has no alternative text
+    """A notebook as one HTML page with its pictures inside it; links to other notebooks lead to their pages (ours)."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(r"](\1.html\2)", cell.source)
+    exporter = HTMLExporter(embed_images=True, extra_loaders=[TEMPLATES.loader], template_file="page.html")
+    exporter.log.setLevel("ERROR")
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title, "path": str(folder)}})
     return page
+
+
+def contents(paths: Iterable[Path]) -> str:
+    """A page with the title and question of each notebook, and links to their pages (ours)."""
+    entries = []
+    for path in paths:
+        first = nbformat.read(path, as_version=4).cells[0].source
+        question = re.search(r"\*\*Question\.\*\*\s*(.+?)(?:\n\n|$)", first, re.S)
+        entries.append((path.stem, first.splitlines()[0].lstrip("# "), question[1] if question else ""))
+    return TEMPLATES.get_template("contents.html").render(entries=entries)
 
 
 def code_digest(notebook: NotebookNode) -> str:
@@ -189,33 +211,64 @@ def _texts(notebook: NotebookNode) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run every notebook; write its page, or with `--save` the committed notebook."""
+    """Run notebooks; write their pages, or with `--save` the committed notebooks."""
     parser = argparse.ArgumentParser(prog="python notebooks/run.py", description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="how a notebook's name begins: 04; default: all")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other values of its parameters")
     parser.add_argument("--save", action="store_true", help="overwrite the committed notebooks")
-    save = parser.parse_args(arguments).save
-    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
-    if not paths:
-        sys.exit(f"There is no notebook in {NOTEBOOKS}.")
-    bar = tqdm(paths, unit="notebook")
+    options = parser.parse_args(arguments)
     try:
-        for path in bar:
-            bar.set_description(path.stem)
-            _run(path, save)
+        paths, parameters = _chosen(options.names), dict(map(_parameter, options.set))
+        if options.save and parameters:
+            raise ValueError("--save keeps the notebooks as they are committed: leave --set out.")
+        with tqdm(paths, unit="notebook") as bar:
+            for path in bar:
+                bar.set_description(path.stem)
+                _run(path, options.save, parameters)
     except (RuntimeError, ValueError, OSError) as error:
-        bar.close()
         sys.exit(str(error))
-    where = NOTEBOOKS if save else PAGES / f"{paths[0].stem}.html"
-    print(f"{len(paths)} notebooks ran. Now open {os.path.relpath(where)}.")
+    if not options.save:
+        _write(PAGES / "index.html", contents(path for path in _all() if (PAGES / f"{path.stem}.html").exists()))
+    where = NOTEBOOKS if options.save else PAGES / ("index.html" if len(paths) > 1 else f"{paths[0].stem}.html")
+    print(f"{len(paths)} notebook{'s' * (len(paths) > 1)} ran. Now open {os.path.relpath(where)}.")
 
 
-def _run(path: Path, save: bool) -> None:
+def _all() -> list[Path]:
+    return sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def _chosen(names: list[str]) -> list[Path]:
+    """The notebooks whose names begin so, or all."""
+    if not (paths := _all()):
+        raise ValueError(f"There is no notebook in {NOTEBOOKS}.")
+    for name in names:
+        if not any(path.stem.startswith(name) for path in paths):
+            raise ValueError(f"No notebook begins with {name!r}; there are {', '.join(path.stem for path in paths)}.")
+    return [path for path in paths if not names or path.stem.startswith(tuple(names))]
+
+
+def _parameter(setting: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as Python reads it, else as text."""
+    name, given, value = setting.partition("=")
+    if not given or not name.isidentifier():
+        raise ValueError(f"{setting!r} is no setting: write NAME=VALUE, such as TOKEN=cat.")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _run(path: Path, save: bool, parameters: Mapping[str, Any]) -> None:
     """Run one notebook and write it, or its page."""
-    notebook = execute(path)
+    notebook = execute(path, parameters)
     if save:
         save_committed(notebook, path)
     else:
-        page = to_html(notebook, title=path.stem)
-        atomic_write(PAGES / f"{path.stem}.html", lambda scratch: scratch.write_text(page, encoding="utf-8"))
+        _write(PAGES / f"{path.stem}.html", to_html(notebook, title=path.stem))
+
+
+def _write(path: Path, text: str) -> None:
+    atomic_write(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":

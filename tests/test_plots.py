@@ -8,7 +8,16 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from coxlmm_utils.plots import MAX_CHANGE, MAX_COLOURS, new_figure, put_line, put_picture, put_text
+from coxlmm_utils.plots import (
+    MAX_CHANGE,
+    MAX_COLOURS,
+    MAX_DESCRIBED,
+    described,
+    new_figure,
+    put_line,
+    put_picture,
+    put_text,
+)
 
 
 def chart():
@@ -26,7 +35,7 @@ def gallery():
 
 def shown(figure) -> Image.Image:
     """What a notebook shows."""
-    ((kind, data),) = figure._repr_mimebundle_().items()
+    ((kind, data),) = figure._repr_mimebundle_()[0].items()
     picture = Image.open(BytesIO(b64decode(data)))
     assert kind == f"image/{picture.format.lower()}"
     return picture
@@ -50,3 +59,14 @@ def test_text_is_literal_and_a_line_keeps_to_its_room():
     assert put_text(figure, 0, 0.5, "$x_1$").get_parse_math() is False
     line = put_line(figure, 0, 0.5, ["beach", "sand", "seaside", "shore", "waves"], 1.5)
     assert line.get_text() == "beach, sand …" and line.get_window_extent().width <= 1.5 * figure.dpi
+
+
+def test_a_figure_has_its_words_as_alternative_text():
+    figure = chart()
+    figure.axes[0].set(title="Objective", xlabel="iteration")
+    figure.axes[0].legend()
+    put_text(figure, 0, 0.5, "beach,\n sand")
+    assert described(figure) == "Figure: beach, sand; Objective; iteration; a line"
+    assert set(figure._repr_mimebundle_()[1]) == set(figure._repr_mimebundle_()[0])
+    put_text(figure, 0, 0, "sand " * 500)
+    assert len(described(figure)) <= MAX_DESCRIBED and described(new_figure(1, 1)) == "Figure"

@@ -136,7 +136,7 @@ class TrustCard:
         """The card on one page."""
         return trust_card_figure.trust_card(self)
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, str], dict[str, dict]]:
         return self.figure()._repr_mimebundle_()
 
     def __repr__(self) -> str:

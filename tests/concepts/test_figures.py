@@ -205,7 +205,7 @@ def test_a_name_stands_before_the_words_wherever_a_concept_is_shown(odd):
 
 def test_a_notebook_shows_a_gallery_of_pages_as_a_small_picture(odd):
     pages = replace(odd, thumbnails={id: page(number).picture for number, id in enumerate(odd.ids)})
-    jpeg = b64decode(pages.gallery()._repr_mimebundle_()["image/jpeg"])
+    jpeg = b64decode(pages.gallery()._repr_mimebundle_()[0]["image/jpeg"])
     assert jpeg.startswith(b"\xff\xd8") and 100_000 < len(jpeg) < 450_000  # less: the pictures are hidden
 
 

@@ -1,4 +1,4 @@
-"""Tests of the notebooks, and of `coxlmm_utils.notebooks`, which runs them."""
+"""Tests of the notebooks, and of `notebooks/run.py`, which runs them."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from notebooks import run as notebooks
-from notebooks.run import NOTEBOOKS, code_digest, execute, machine_paths, save_committed, to_html
+from notebooks.run import NOTEBOOKS, code_digest, contents, execute, machine_paths, save_committed, to_html
 
 COMMITTED = sorted(NOTEBOOKS.glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
@@ -238,6 +238,55 @@ def test_command_writes_pages_or_saves(tmp_path, monkeypatch, capsys):
     assert "coxlmm" not in json.loads(path.read_text())["metadata"]
     notebooks.main(["--save"])
     assert _stdout(nbformat.read(path, as_version=4).cells[2]) == "4\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two small notebooks as the runner's own, their pages to go to `pages`."""
+    _write(tmp_path, "n = 4\nname = ''", "print(n, name)", name="01_one.ipynb")
+    _write(tmp_path, "n = 5", "print(n)", name="02_two.ipynb")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(notebooks, "PAGES", tmp_path / "pages")
+    return tmp_path
+
+
+def test_command_runs_one_notebook_with_other_settings(folder, capsys):
+    notebooks.main(["01", "--set", "n=7", "name=folder:/a b"])
+    assert [path.name for path in sorted((folder / "pages").iterdir())] == ["01_one.html", "index.html"]
+    assert "7 folder:/a b" in (folder / "pages" / "01_one.html").read_text()
+    assert "1 notebook ran" in capsys.readouterr().out
+    notebooks.main(["02"])
+    contents = (folder / "pages" / "index.html").read_text()
+    assert 'href="01_one.html"' in contents and 'href="02_two.html"' in contents
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["07"], "No notebook begins with '07'; there are 01_one, 02_two"),
+        (["01", "--set", "n"], "'n' is no setting: write NAME=VALUE"),
+        (["01", "--set", "k=1"], "01_one.ipynb has no parameter k; it has n, name"),
+        (["01", "--save", "--set", "n=1"], "leave --set out"),
+    ],
+)
+def test_what_the_command_cannot_do_is_said(folder, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        notebooks.main(arguments)
+    assert not (folder / "pages").exists()
+
+
+def test_links_lead_to_pages_and_figures_have_alternative_text():
+    text = new_markdown_cell("[next](02_two.ipynb), [there](02_two.ipynb#b), [data](../data/README.md)")
+    figure = new_output("display_data", {"image/png": "AAAA"}, metadata={"image/png": {"alt": 'dogs & "cats"'}})
+    page = to_html(new_notebook(cells=[text, new_code_cell("f", outputs=[figure])]), "one")
+    assert 'href="02_two.html"' in page and 'href="02_two.html#b"' in page and 'href="../data/README.md"' in page
+    assert ".ipynb" not in page and "alt='dogs &amp; \"cats\"'" in page
+    assert text.source.startswith("[next](02_two.ipynb)")  # what was given is left as it is
+
+
+def test_contents_name_each_notebook_and_its_question():
+    page = contents([path for path in COMMITTED if path.stem.startswith("04")])
+    assert '<a href="04_image_explanation.html">04' in page and "Why" in page
 
 
 def test_command_ends_with_the_failure(tmp_path, monkeypatch):
