@@ -2,7 +2,7 @@
 
 from . import ablation_figures, agreement_figures, visual_dependence_figures
 from .ablation import add_concepts, curves, remove_concepts
-from .ablation_summary import ablation_summary, areas
+from .ablation_summary import ablation_over, ablation_summary, areas
 from .agreement import agreement, agreement_over
 from .answers import Answers, bank_key, by_concept
 from .trust_card import MIN_AUC, TrustCard, trust_card
@@ -26,6 +26,7 @@ __all__ = [
     "TrustCard",
     "VisualDependence",
     "ablation_figures",
+    "ablation_over",
     "ablation_summary",
     "add_concepts",
     "agreement",

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from ..concepts import ConceptBank
+from ..dictionaries import SemiNMF
+from ..extraction import extract
+from ..images import CaptionedImages
+from ..models import LMM, POSITIONS, Layer
 from ..statistics import Mean, bootstrap_mean, share_of
+from .ablation import remove_concepts
 from .answers import Answers, by_concept
 
 MIN_SAMPLES = 10  # per concept; with fewer the bootstrap's intervals are too narrow
@@ -125,6 +132,47 @@ def ablation_answers(bank, table: pd.DataFrame) -> Answers:
     finding = f"{WHERE[strictest]}, the strictest of three; " + ", ".join(f"{n[name]} {WHERE[name]}" for name in laxer)
     step = summaries["own_step"].minus_random
     return Answers(values, holds, f"{finding}; removal minus random at that step {step} nats")
+
+
+def ablation_over(
+    lmm: LMM,
+    images: Mapping[str, tuple[CaptionedImages, CaptionedImages]],
+    layer: Layer,
+    positions: Sequence[str] = POSITIONS,
+    n_concepts: int = 20,
+) -> pd.DataFrame:
+    """For how many concepts of each token, at each position, removal lowers their own words more than controls (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+    images : mapping of str to two CaptionedImages
+        For each token those to learn from, and others to remove concepts on.
+    layer : layer
+    positions : sequence of str, default both
+    n_concepts : int, default 20
+        Of each dictionary, Semi-NMF of seed 0.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each token and position: for each measure of `ablation_summary` the share of concepts that are
+        significant with its interval (own_step, own_step_low, own_step_high, later, ...); tested and n_excluded
+        (concepts); and minus_random with its interval, of the measure own_step, in nats.
+    """
+    rows = []
+    for token, parts in images.items():
+        for position in positions:
+            states, tested = (extract(lmm, part, token, layer, position) for part in parts)
+            bank = ConceptBank.learn(lmm, states, SemiNMF(n_concepts, verbose=False))
+            table = remove_concepts(lmm, bank, tested)
+            summaries = {measure: ablation_summary(table, measure) for measure in SUFFIXES}
+            row, step = {"token": token, "position": position}, summaries["own_step"]
+            for measure, summary in summaries.items():
+                row |= summary.share.named(measure)
+            row |= {"tested": step.share.n, "n_excluded": step.n_excluded}
+            rows.append(row | step.minus_random.named("minus_random"))
+    return pd.DataFrame(rows)
 
 
 def areas(table: pd.DataFrame, measure: str = "caption", level: float = 0.95, seed: int = 0) -> pd.DataFrame:

@@ -1,13 +1,21 @@
-"""Factor recovery of Semi-NMF beside its controls: other dictionaries, a randomly initialised model, chance (ours)."""
+"""Factor recovery of Semi-NMF between a ceiling and its floors, beside the other dictionaries (ours).
+
+The ceiling is supervised: a linear probe for each factor value. The floors keep one thing of the dictionary each: its span
+(rotated), its samples, its size (random directions), the architecture (randomly initialised), the activations (shuffled).
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from ..concepts import ground_words
 from ..dictionaries import PCA, Dictionary, KMeans, RandomDictionary, SemiNMF, Simple, largest_useful_lam
@@ -15,18 +23,25 @@ from ..extraction import States, extract_many, require_same, reread
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer, randomly_initialised
 from ..picturebook import Factors, factors_of
-from .factor_recovery import FactorRecovery, score_against_factors
+from ..statistics import nested_bootstrap
+from .factor_matching import scorable_labels
+from .factor_recovery import FactorRecovery, over_seeds, score_against_factors
 from .word_accuracy import WordAccuracy, word_accuracy
 
 SYSTEMS = {  # in the order of tables and figures
+    "probe": "linear probes, supervised",
     "semi_nmf": "Semi-NMF",
     "kmeans": "K-Means",
-    "pca": "PCA",
+    "pca": "PCA, both sides of each axis",
     "simple": "Simple",
-    "random_init": "Semi-NMF, randomly initialised LMM",
+    "rotated": "Semi-NMF's span, rotated",
+    "samples": "random samples as concepts",
     "random": "random directions",
+    "random_init": "Semi-NMF, randomly initialised LMM",
     "shuffled": "Semi-NMF, shuffled",
 }
+SEEDS = tuple(range(5))
+PROBE_C = 1.0  # inverse weight of the probes' L2 penalty, on standardised states
 
 
 @dataclass(frozen=True)
@@ -36,13 +51,18 @@ class SystemRecovery:
     activations: np.ndarray  # (pages, concepts)
     held_out: np.ndarray  # (held-out pages, concepts)
     recovery: FactorRecovery
-    words: WordAccuracy  # on held-out pages
+    words: WordAccuracy | None  # on held-out pages; probes have no words
 
 
 def recover_factors(
-    lmm: LMM, states: States, held_out: States, n_concepts: int = 16, seed: int = 0
-) -> dict[str, SystemRecovery]:
-    """Score Semi-NMF and its controls on the same held-out pages (ours).
+    lmm: LMM,
+    states: States,
+    held_out: States,
+    n_concepts: int = 20,
+    seeds: Sequence[int] = SEEDS,
+    systems: Collection[str] = tuple(SYSTEMS),
+) -> dict[str, list[SystemRecovery]]:
+    """Score Semi-NMF, its ceiling and its floors on the same held-out pages (ours).
 
     Parameters
     ----------
@@ -50,50 +70,61 @@ def recover_factors(
         Of one subject's pages at one layer, to learn from and to match on.
     held_out : States
         Of other pages of the subject, at the same layer and position.
-    n_concepts : int, default 16
-        Of each system. The lambda is 1, the paper's; for the randomly initialised LMM, whose states are far shorter, it
-        is the same fraction of the largest useful one.
-    seed : int, default 0
-        Of everything random.
+    n_concepts : int, default 20
+        Of each system. Lambda is 1; for the randomly initialised LMM, whose states are far shorter, it is the same
+        fraction of the largest useful one.
+    seeds : sequence of int, default 0 to 4
+        Of everything random. PCA, Simple and the probes have none, and the randomly initialised LMM takes the first
+        alone, since each reads all pages anew.
+    systems : collection of str, default all of `SYSTEMS`
+        Which to score.
 
     Returns
     -------
-    dict of str to SystemRecovery
-        By the keys of `SYSTEMS`: Semi-NMF; K-Means, PCA and Simple (the paper's); Semi-NMF of a randomly initialised
-        LMM's states for the same captions; random directions; and Semi-NMF's activations permuted over pages.
+    dict of str to list of SystemRecovery
+        One for each seed, by the keys of `SYSTEMS`: linear probes, one for each factor value, learned from the same
+        states and told the value (logistic regression, L2 penalty, C = 1, on standardised states); Semi-NMF; K-Means,
+        PCA (each side of an axis counts as a concept) and Simple; a random orthonormal basis of Semi-NMF's span; random
+        samples as concepts; random directions; Semi-NMF of a randomly initialised LMM's states for the same captions;
+        and Semi-NMF's activations permuted over pages.
 
     Raises
     ------
     ValueError
         If the states are of several layers, not of one token, layer and position, or held-out pages were learned from.
     """
-    _check_held_out(states, held_out)
-    scorer = _Scorer(lmm, states.layer, _pages(states), _pages(held_out), seed)
-    semi_nmf = SemiNMF(n_concepts, random_state=seed, verbose=False)
-    dictionaries = {
-        "semi_nmf": semi_nmf,
-        "kmeans": KMeans(n_concepts, random_state=seed),
-        "pca": PCA(n_concepts, random_state=seed),
-        "simple": Simple(n_concepts),
-        "random": RandomDictionary(n_concepts, random_state=seed),
+    scorer = _Scorer.of(lmm, states, held_out)
+    learned = {seed: _fit(SemiNMF(n_concepts, random_state=seed, verbose=False), states) for seed in seeds}
+    concepts = {seed: dictionary.components_ for seed, dictionary in learned.items()}
+    runs = {
+        "probe": lambda: [scorer.probed()],
+        "semi_nmf": lambda: [scorer.scored(dictionary) for dictionary in learned.values()],
+        "kmeans": lambda: [scorer.scored(_fit(KMeans(n_concepts, seed), states)) for seed in seeds],
+        "pca": lambda: [scorer.scored(_fit(PCA(n_concepts), states))],
+        "simple": lambda: [scorer.scored(_fit(Simple(n_concepts), states))],
+        "rotated": lambda: [scorer.scored(_unit(_rotated(U, seed))) for seed, U in concepts.items()],
+        "samples": lambda: [scorer.scored(_unit(_drawn(states.Z, n_concepts, seed))) for seed in seeds],
+        "random": lambda: [scorer.scored(_fit(RandomDictionary(n_concepts, random_state=s), states)) for s in seeds],
+        "random_init": lambda: [scorer.randomly_initialised(n_concepts, seeds[0])],
+        "shuffled": lambda: [scorer.scored(dictionary, seed) for seed, dictionary in learned.items()],
     }
-    results = {name: scorer.fitted(dictionary, states, held_out) for name, dictionary in dictionaries.items()}
-    results["shuffled"] = scorer.shuffled(semi_nmf, results["semi_nmf"])
-    results["random_init"] = scorer.randomly_initialised(states, held_out, n_concepts)
-    return {name: results[name] for name in SYSTEMS}
+    return {name: runs[name]() for name in SYSTEMS if name in systems}
 
 
-def comparison(results: dict[str, SystemRecovery]) -> pd.DataFrame:
-    """Systems side by side, and the paired difference of Semi-NMF from each (`_difference`)."""
-    semi_nmf, rows = results["semi_nmf"].recovery, {}
-    for name, result in results.items():
-        recovery, words = result.recovery, result.words
-        row = {"n_concepts": len(recovery.table), "n_values": recovery.n_values, "n_excluded": recovery.n_excluded}
-        row |= recovery.recovered.named("recovered") | recovery.mean_auc.named("mean_auc")
-        for measure, mean in semi_nmf.minus(recovery).items():
+def comparison(results: Mapping[str, Sequence[SystemRecovery]]) -> pd.DataFrame:
+    """Systems side by side, means over seeds; and the difference of Semi-NMF from each on the same resampled pages."""
+    semi_nmf, rows = [run.recovery for run in results["semi_nmf"]], {}
+    for name, runs in results.items():
+        first, recoveries = runs[0].recovery, [run.recovery for run in runs]
+        row = {"seeds": len(runs), "n_concepts": len(first.table), "n_values": first.n_values}
+        for measure, mean in over_seeds(recoveries).items():
+            row |= mean.named(measure)
+        for measure, mean in over_seeds(semi_nmf, minus=recoveries).items():
             row |= mean.named(f"{measure}_difference")
-        row |= words.true.named("word_accuracy") | words.chance.named("words_chance")
-        rows[name] = row | {"n_wordless": words.true.n_missing}
+        if first_words := runs[0].words:
+            row |= nested_bootstrap([run.words.table["true"] for run in runs]).named("word_accuracy")
+            row |= {"words_chance": first_words.chance.value, "n_wordless": first_words.true.n_missing}
+        rows[name] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
@@ -104,10 +135,10 @@ def recover_factors_over(
     tokens: Sequence[str],
     layers: Sequence[Layer],
     positions: Sequence[str] = POSITIONS,
-    n_concepts: int = 16,
+    n_concepts: int = 20,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Semi-NMF's factor recovery over tokens, layers and positions, beside shuffled activations."""
+    """Semi-NMF's factor recovery over tokens, layers and positions, one fit each, beside shuffled activations."""
     learned, tested = (extract_many(lmm, some, tokens, layers, positions) for some in (images, held_out))
     rows = []
     for (token, position), states in learned.items():
@@ -123,63 +154,88 @@ class _Scorer:
     """Scores the activations of all systems on the same pages."""
 
     lmm: LMM
-    layer: Layer
+    states: States
+    held_out: States
     pages: list[Factors]
     held_out_pages: list[Factors]
-    seed: int
 
-    def fitted(self, dictionary: Dictionary, states: States, held_out: States) -> SystemRecovery:
-        """A dictionary, fitted to the states first."""
-        return self.scored(dictionary, *_fit(dictionary, states, held_out))
+    @classmethod
+    def of(cls, lmm: LMM, states: States, held_out: States) -> Self:
+        """States that may be scored on each other's pages."""
+        _check_held_out(states, held_out)
+        return cls(lmm, states, held_out, _pages(states), _pages(held_out))
 
-    def shuffled(self, dictionary: Dictionary, result: SystemRecovery) -> SystemRecovery:
-        """The same activations, permuted over pages."""
-        return self.scored(dictionary, *self.permuted(result.activations, result.held_out))
-
-    def permuted(self, activations: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Both, (pages, concepts) each, permuted over pages."""
-        rng = np.random.default_rng(self.seed)
-        return rng.permutation(activations), rng.permutation(held_out)
-
-    def randomly_initialised(self, states: States, held_out: States, n_concepts: int) -> SystemRecovery:
-        """Semi-NMF on a randomly initialised LMM's states of the same pages and captions, as sparse as lambda 1 on these."""
-        fresh = randomly_initialised(self.lmm, self.seed)
-        lam = min(1.0 / largest_useful_lam(states.Z), 0.99)
-        dictionary = SemiNMF(n_concepts, relative_lam=lam, random_state=self.seed, verbose=False)
-        encoded = (reread(fresh, trained, self.layer) for trained in (states, held_out))
-        return replace(self, lmm=fresh).fitted(dictionary, *encoded)
-
-    def scored(self, dictionary: Dictionary, activations: np.ndarray, held_out: np.ndarray) -> SystemRecovery:
-        """Activations, with the words of the dictionary's concepts."""
-        words = ground_words(self.lmm, dictionary.components_, self.layer, n_kept=self.lmm.words_kept)
-        accuracy = word_accuracy(words, held_out, self.held_out_pages, seed=self.seed)
+    def scored(self, dictionary: Dictionary, permuted_by: int | None = None) -> SystemRecovery:
+        """A dictionary, with the words of its concepts; of a signed one each side is a concept."""
+        activations, held_out = self.activations(dictionary, permuted_by)
+        directions, layer = dictionary.side_directions(), self.states.layer
+        words = ground_words(self.lmm, directions, layer, n_kept=self.lmm.words_kept)
+        accuracy = word_accuracy(words, held_out, self.held_out_pages)
         return SystemRecovery(activations, held_out, self.recovery(activations, held_out), accuracy)
+
+    def probed(self) -> SystemRecovery:
+        """One logistic regression for each factor value; its logits in the place of activations."""
+        Z, held_out = np.asarray(self.states.Z), np.asarray(self.held_out.Z)
+        logits = []
+        for shown in scorable_labels(self.pages).values():
+            probe = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_C, max_iter=1000)).fit(Z, shown)
+            logits.append((probe.decision_function(Z), probe.decision_function(held_out)))
+        both = [np.column_stack(columns) for columns in zip(*logits)]  # (pages, values) each
+        return SystemRecovery(*both, self.recovery(*both), None)
+
+    def randomly_initialised(self, n_concepts: int, seed: int) -> SystemRecovery:
+        """Semi-NMF on a randomly initialised LMM's states of the same pages and captions, as sparse as lambda 1 on these."""
+        fresh = randomly_initialised(self.lmm, seed)
+        lam = min(1.0 / largest_useful_lam(self.states.Z), 0.99)
+        states, held_out = (reread(fresh, trained, self.states.layer) for trained in (self.states, self.held_out))
+        dictionary = SemiNMF(n_concepts, relative_lam=lam, random_state=seed, verbose=False)
+        return replace(self, lmm=fresh, states=states, held_out=held_out).scored(_fit(dictionary, states))
+
+    def activations(self, dictionary: Dictionary, permuted_by: int | None = None) -> list[np.ndarray]:
+        """Of the pages and of the held-out ones, (pages, concepts or sides) each; permuted over pages if given a seed."""
+        both = [dictionary.side_activations(dictionary.transform(part.Z)) for part in (self.states, self.held_out)]
+        rng = np.random.default_rng(permuted_by)
+        return both if permuted_by is None else [rng.permutation(activations) for activations in both]
 
     def recovery(self, activations: np.ndarray, held_out: np.ndarray) -> FactorRecovery:
         """Activations alone, without words."""
-        return score_against_factors(activations, self.pages, held_out, self.held_out_pages, seed=self.seed)
+        return score_against_factors(activations, self.pages, held_out, self.held_out_pages)
 
 
 def _rows(lmm: LMM, states: States, held_out: States, n_concepts: int, seed: int) -> list[dict]:
     """Semi-NMF's row at one token, layer and position, and that of its shuffled activations."""
-    _check_held_out(states, held_out)
-    scorer = _Scorer(lmm, states.layer, _pages(states), _pages(held_out), seed)
-    fitted = _fit(SemiNMF(n_concepts, random_state=seed, verbose=False), states, held_out)
-    rows = []
-    for system, activations in {"semi_nmf": fitted, "shuffled": scorer.permuted(*fitted)}.items():
-        recovery = scorer.recovery(*activations)
+    scorer = _Scorer.of(lmm, states, held_out)
+    dictionary, rows = _fit(SemiNMF(n_concepts, random_state=seed, verbose=False), states), []
+    for system, permuted_by in {"semi_nmf": None, "shuffled": seed}.items():
+        recovery = scorer.recovery(*scorer.activations(dictionary, permuted_by))
         row = {"system": system, "samples": len(states), "n_concepts": n_concepts, "n_values": recovery.n_values}
         row |= recovery.recovered.named("recovered") | recovery.mean_auc.named("mean_auc")
         rows.append(row | {"n_excluded": recovery.n_excluded})
     return rows
 
 
-def _fit(dictionary: Dictionary, states: States, held_out: States) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a dictionary to the states; its activations on them and on the held-out ones, (pages, concepts) each."""
+def _fit(dictionary: Dictionary, states: States) -> Dictionary:
+    """A dictionary fitted to the states."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Concepts that no sample uses")  # they are counted
-        dictionary.fit(states.Z)
-    return dictionary.activations_, dictionary.transform(held_out.Z)
+        return dictionary.fit(states.Z)
+
+
+def _rotated(U: np.ndarray, seed: int) -> np.ndarray:
+    """A random orthonormal basis of the span of concepts, (concepts, width): what the span holds by itself."""
+    basis = np.linalg.svd(U, full_matrices=False)[2]  # (concepts, width)
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(U), len(U))))
+    return rotation @ basis
+
+
+def _drawn(Z: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Some of the states: (n, width)."""
+    return np.asarray(Z)[np.random.default_rng(seed).choice(len(Z), n, replace=False)]
+
+
+def _unit(directions: np.ndarray) -> SemiNMF:
+    """Given directions as concepts of norm 1, with Semi-NMF's activations under lambda 1."""
+    return SemiNMF.from_components(directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
 
 def _check_held_out(states: States, held_out: States) -> None:

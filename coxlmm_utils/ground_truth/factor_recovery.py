@@ -6,8 +6,8 @@ how well each concept recovers its value is then measured on others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -86,19 +86,33 @@ class FactorRecovery:
         finding = f"{recovered.value:.0f} [{recovered.low:.0f}, {recovered.high:.0f}] of {self.n_values} factor values "
         return Answers(values, values > MIN_AUC, finding + f"recovered; mean AUC {self.mean_auc}")
 
-    def minus(self, other: FactorRecovery) -> dict[str, Mean]:
-        """Differences from other concepts on the same resamples of the same held-out pages: a paired bootstrap."""
-        same = self.held_out_pages == other.held_out_pages and self.seed == other.seed
-        if not same or len(self.draws) != len(other.draws):
-            raise ValueError(
-                "the two were scored on different held-out pages or resamples: score both on the same pages and seed."
-            )
-        differences = {}
-        for name, measure in MEASURES.items():
-            value = getattr(self, name).value - getattr(other, name).value
-            draws = measure(self.draws) - measure(other.draws)
-            differences[name] = _mean(value, draws, len(self.held_out_pages), self.level)
-        return differences
+
+def over_seeds(runs: Sequence[FactorRecovery], minus: Sequence[FactorRecovery] = ()) -> dict[str, Mean]:
+    """Means over seeds, with seeds as the outer level of their intervals; less those of other concepts, if given.
+
+    A resample draws seeds (one less than there are, as `nested_bootstrap` does) and held-out pages, the same pages for
+    all seeds and for both sides of a difference. The names are those of `MEASURES`.
+    """
+    first = runs[0]
+    for other in (*runs, *minus):
+        if (other.held_out_pages, other.seed, len(other.draws)) != (first.held_out_pages, first.seed, len(first.draws)):
+            raise ValueError("these were scored on different held-out pages or resamples: score all on the same ones.")
+    means = {}
+    for name, measure in MEASURES.items():
+        value, draws = _mean_over(runs, name, measure)
+        if minus:
+            others = _mean_over(minus, name, measure)
+            value, draws = value - others[0], draws - others[1]
+        means[name] = replace(_mean(value, draws, len(first.held_out_pages), first.level), n_seeds=len(runs))
+    return means
+
+
+def _mean_over(runs: Sequence[FactorRecovery], name: str, measure: Callable) -> tuple[float, np.ndarray]:
+    """One measure's mean over seeds, and the same on resampled seeds and pages: (resamples,)."""
+    draws = np.array([measure(run.draws) for run in runs])  # (seeds, resamples)
+    n_drawn, rng = max(len(runs) - 1, 1), np.random.default_rng(runs[0].seed)
+    shares = rng.multinomial(n_drawn, np.full(len(runs), 1 / len(runs)), size=draws.shape[1]) / n_drawn
+    return float(np.mean([getattr(run, name).value for run in runs])), (draws * shares.T).sum(axis=0)
 
 
 def score_against_factors(

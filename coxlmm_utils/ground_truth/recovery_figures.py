@@ -21,16 +21,17 @@ POSITION_STYLES = {  # colour, marker, label
     "own": (BLUE, "D", "at the word itself"),
 }
 MEASURES = {"recovered": f"factor values recovered, held-out AUC above {MIN_AUC}", "mean_auc": "mean held-out AUC"}
+COLOURS = {"semi_nmf": ACCENT, "probe": INK} | dict.fromkeys(("kmeans", "pca", "simple"), BLUE)  # controls are grey
 PANEL = (2.35, 2.3)  # inches
 MIN_WIDTH = 6.2  # of the legend, inches
 FACTOR_OFFSET = 100  # points left of the axes, for the names of factors and values
 
 
 def systems_compared(table: pd.DataFrame, title: str = "") -> Figure:
-    """Each system's factor recovery with intervals, Semi-NMF first; `table` is from `comparison`."""
-    figure = new_figure(8.6, 0.34 * len(table) + 1.4, layout="constrained")
+    """Each system's factor recovery with intervals over seeds and held-out pages; `table` is from `comparison`."""
+    figure = new_figure(8.6, 0.31 * len(table) + 1.4, layout="constrained")
     panels, rows = figure.subplots(1, 2, sharey=True), np.arange(len(table))
-    colours = {name: ACCENT if name == "semi_nmf" else GREY for name in table.index}
+    colours = {name: COLOURS.get(name, GREY) for name in table.index}
     for axes, (measure, below) in zip(panels, MEASURES.items()):
         style_axes(axes, "", below)
         for row, name in zip(rows, table.index):
@@ -39,12 +40,12 @@ def systems_compared(table: pd.DataFrame, title: str = "") -> Figure:
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
     row_labels(panels[0], [SYSTEMS[name] for name in table.index], 9, top_first=True)
-    panels[0].set_xlim(-0.4, table["n_concepts"].max() + 0.4)
+    panels[0].set_xlim(-0.6, table["n_values"].max() + 0.6)
     panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[1].set_xlim(0.4, 1.02)
     panels[1].axvline(0.5, color=INK, linewidth=0.9, linestyle=":")
-    n_concepts, n_values = table.iloc[0][["n_concepts", "n_values"]].astype(int)
-    head = f"{n_concepts} concepts of each system, {n_values} factor values"
+    n_concepts, n_values, seeds = table.loc["semi_nmf", ["n_concepts", "n_values", "seeds"]].astype(int)
+    head = f"{n_concepts} concepts, {n_values} factor values; means over {seeds} seeds"
     figure.suptitle(
         f"{title}: {head}" if title else head, x=0.01, ha="left", fontsize=10.5, color=INK, parse_math=False
     )

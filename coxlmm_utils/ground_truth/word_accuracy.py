@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,27 +44,31 @@ def word_accuracy(
             f"activations of shape {activations.shape} are not of {len(pages)} pages and the words of {len(words)} "
             "concepts: give a row for each page, and a column for each concept."
         )
-    rows = []
+    rows, holds = [], _holds({word for concept in words for word in concept.kept}, pages)
     for k, top in enumerate(ground_pictures(activations.clip(min=0), n_pictures)):
-        rows.append({"concept": k} | _row(words[k], pages, top[activations[top, k] > 0]))
+        rows.append({"concept": k} | _row(words[k], holds, top[activations[top, k] > 0]))
     table = pd.DataFrame(rows)
     return WordAccuracy(table, *(_mean(table[name], level, seed) for name in ("true", "chance", "margin")))
 
 
-def _row(words: Words, pages: Sequence[Factors], top: np.ndarray) -> dict:
+def _row(words: Words, holds: dict[str, np.ndarray], top: np.ndarray) -> dict:
     """One concept's words that name a fact, and how often they are true."""
-    facts = {word: facts_in(word) for word in words.kept}
-    named = {word: values for word, values in facts.items() if values}
+    named = tuple(word for word in words.kept if word in holds)
     if not named or not len(top):
-        return {"words": tuple(named), "true": np.nan, "chance": np.nan, "margin": np.nan}
-    holds = np.array([[_holds(values, page) for page in pages] for values in named.values()])  # (words, pages)
-    true, chance = float(holds[:, top].mean()), float(holds.mean())
-    return {"words": tuple(named), "true": true, "chance": chance, "margin": true - chance}
+        return {"words": named, "true": np.nan, "chance": np.nan, "margin": np.nan}
+    of_words = np.array([holds[word] for word in named])  # (words, pages)
+    true, chance = float(of_words[:, top].mean()), float(of_words.mean())
+    return {"words": named, "true": true, "chance": chance, "margin": true - chance}
 
 
-def _holds(facts: Sequence[tuple[str, str]], page: Factors) -> bool:
-    """Whether a page shows all of these values."""
-    return all(getattr(page, factor) == value for factor, value in facts)
+def _holds(words: Collection[str], pages: Sequence[Factors]) -> dict[str, np.ndarray]:
+    """On which pages each word that names facts is true: bool (pages,); words that name none are left out."""
+    facts = {word: facts_in(word) for word in words}
+    return {
+        word: np.array([all(getattr(page, factor) == value for factor, value in values) for page in pages])
+        for word, values in facts.items()
+        if values
+    }
 
 
 def _mean(values: pd.Series, level: float, seed: int) -> Mean:

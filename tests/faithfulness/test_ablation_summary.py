@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from coxlmm_utils.faithfulness.ablation_summary import MIN_SAMPLES, ablation_summary, areas
+from coxlmm_utils.faithfulness.ablation_summary import MIN_SAMPLES, ablation_over, ablation_summary, areas
 from coxlmm_utils.statistics import share_of
 
 N = 20
@@ -95,6 +98,28 @@ def test_the_measure_can_be_another(measure):
 def test_too_few_are_refused():
     with pytest.raises(ValueError, match="^1 concepts were removed from at least 10 samples"):
         ablation_summary(removal_table({0: (-1, 0, 0)}))
+
+
+def test_every_token_and_position_has_a_row(monkeypatch):
+    asked = []
+    table = pd.concat([removal_table(measure=measure) for measure in ("step", "later", "mentions")], axis=1)
+    table = table.loc[:, ~table.columns.duplicated()].drop(columns=["own_later"]).assign(own_later=1.0)
+    given = {
+        "extract": lambda lmm, images, token, layer, position: asked.append((images, token, layer, position)) or images,
+        "ConceptBank": SimpleNamespace(learn=lambda lmm, states, dictionary: states),
+        "remove_concepts": lambda lmm, bank, tested: table,
+    }
+    for name, fake in given.items():
+        monkeypatch.setattr(sys.modules["coxlmm_utils.faithfulness.ablation_summary"], name, fake)
+    rows = ablation_over(None, {"dog": ("dogs", "other dogs"), "cat": ("cats", "other cats")}, 4)
+    assert rows[["token", "position"]].to_numpy().tolist() == [
+        [token, position] for token in ("dog", "cat") for position in ("predicts", "own")
+    ]
+    assert asked[:2] == [("dogs", "dog", 4, "predicts"), ("other dogs", "dog", 4, "predicts")] and len(asked) == 8
+    first, share = rows.loc[0], share_of([1, 0, 0, 0, 0])
+    assert first[["own_step", "own_step_low", "own_step_high"]].tolist() == [share.value, share.low, share.high]
+    assert (first["later"], first["mentions"], first["tested"], first["n_excluded"]) == (0, 0.2, 5, 0)
+    assert first["minus_random_low"] <= first["minus_random"] <= first["minus_random_high"]
 
 
 def curve_table(n: int = 3) -> pd.DataFrame:

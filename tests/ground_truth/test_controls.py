@@ -11,12 +11,13 @@ from coxlmm_utils.extraction.extract import extract, reread
 from coxlmm_utils.extraction.states import States
 from coxlmm_utils.ground_truth import controls
 from coxlmm_utils.ground_truth.controls import SYSTEMS, comparison, recover_factors, recover_factors_over
-from coxlmm_utils.ground_truth.factor_recovery import score_against_factors
+from coxlmm_utils.ground_truth.factor_recovery import over_seeds, score_against_factors
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models import randomly_initialised
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.picturebook.factors import factors_of
+from coxlmm_utils.statistics import nested_bootstrap
 
 N = 6  # concepts
 
@@ -53,7 +54,7 @@ def halves(read) -> tuple[States, States]:
 
 @pytest.fixture(scope="module")
 def results(lmm, halves):
-    return recover_factors(lmm, *halves, n_concepts=N)
+    return recover_factors(lmm, *halves, n_concepts=N, seeds=(0, 1))
 
 
 def part(states: States, rows: range) -> States:
@@ -64,27 +65,61 @@ def part(states: States, rows: range) -> States:
 
 def test_every_system_is_scored_on_the_same_held_out_pages(results, halves):
     assert list(results) == list(SYSTEMS)
+    assert {name for name, runs in results.items() if len(runs) == 1} == {"probe", "pca", "simple", "random_init"}
     pages = tuple(factors_of(int(id)) for id in halves[1].images.ids)
-    for answers in results.values():
-        assert answers.recovery.held_out_pages == pages and len(answers.recovery.table) == len(answers.words.table) == N
-        assert answers.activations.shape == (len(halves[0]), N) and answers.held_out.shape == (len(pages), N)
-    ours = SemiNMF(N).fit(halves[0].Z)
-    np.testing.assert_array_equal(results["semi_nmf"].held_out, ours.transform(halves[1].Z))
-    np.testing.assert_array_equal(results["semi_nmf"].activations, ours.activations_)
+    n_concepts = dict.fromkeys(SYSTEMS, N) | {"pca": 2 * N, "probe": results["probe"][0].recovery.n_values}
+    for name, runs in results.items():
+        for run in runs:
+            assert run.recovery.held_out_pages == pages and len(run.recovery.table) == n_concepts[name]
+            assert run.activations.shape == (len(halves[0]), n_concepts[name])
+            assert run.held_out.shape == (len(pages), n_concepts[name])
+            assert run.words is None if name == "probe" else len(run.words.table) == n_concepts[name]
+    for seed, run in enumerate(results["semi_nmf"]):
+        ours = SemiNMF(N, random_state=seed).fit(halves[0].Z)
+        np.testing.assert_array_equal(run.held_out, ours.transform(halves[1].Z))
+        np.testing.assert_array_equal(run.activations, ours.activations_)
+
+
+def test_a_probe_for_each_value_is_the_ceiling(results):
+    [probe] = results["probe"]
+    table = probe.recovery.table
+    assert table["auc_matching"].min() > 0.99  # of a subject's few pages, which 160 numbers tell apart
+    assert all(probe.recovery.mean_auc.value > run.recovery.mean_auc.value for run in results["semi_nmf"])
+
+
+def test_a_rotation_keeps_the_span_and_nothing_else(halves):
+    U = SemiNMF(N).fit(halves[0].Z).components_
+    turned = controls._rotated(U, 0)
+    np.testing.assert_allclose(turned @ turned.T, np.eye(N), atol=1e-6)
+    np.testing.assert_allclose(U @ turned.T @ turned, U, atol=1e-4)
+    cosines = np.abs(turned @ (U / np.linalg.norm(U, axis=1, keepdims=True)).T)
+    assert cosines.max() < 0.99 and not np.allclose(turned, controls._rotated(U, 1))
+
+
+def test_random_samples_are_samples(halves):
+    drawn = controls._drawn(halves[0].Z, N, 0)
+    rows = {tuple(row) for row in np.asarray(halves[0].Z)}
+    assert len({tuple(row) for row in drawn} & rows) == N
+    np.testing.assert_allclose(np.linalg.norm(controls._unit(drawn).components_, axis=1), 1, rtol=1e-5)
+
+
+def test_some_systems_can_be_left_out(lmm, halves):
+    assert list(recover_factors(lmm, *halves, N, (0,), systems=["rotated", "probe"])) == ["probe", "rotated"]
 
 
 def test_shuffled_activations_are_the_same_on_other_pages(results):
     for name in ("activations", "held_out"):
-        ours, shuffled = getattr(results["semi_nmf"], name), getattr(results["shuffled"], name)
+        ours, shuffled = (getattr(results[system][1], name) for system in ("semi_nmf", "shuffled"))
         assert sorted(map(tuple, ours)) == sorted(map(tuple, shuffled)) and (ours != shuffled).any(1).mean() > 0.5
 
 
 def test_the_systems_are_the_ones_they_are_called(results):
-    assert (results["pca"].held_out < 0).any()
+    pca = results["pca"][0].held_out
+    assert pca.min() == 0 and not (pca[:, :N] * pca[:, N:]).any()  # one side of an axis is active at a time
     for name in ("kmeans", "simple"):
-        assert 0 < results[name].held_out.min() and results[name].held_out.max() <= 1
-    assert (results["simple"].activations == 1).sum() == N  # its concepts are states
-    differ = [results[name].held_out for name in SYSTEMS if name != "shuffled"]
+        assert 0 < results[name][0].held_out.min() and results[name][0].held_out.max() <= 1
+    assert (results["simple"][0].activations == 1).sum() == N  # its concepts are states
+    differ = [run.held_out for name in SYSTEMS if name != "shuffled" for run in results[name]]
     assert all(not np.array_equal(a, b) for i, a in enumerate(differ) for b in differ[:i])
 
 
@@ -94,22 +129,23 @@ def test_the_untrained_states_have_the_same_sparsity_and_their_own_scale(lmm, re
     share = 1 / largest_useful_lam(halves[0].Z)
     dictionary = SemiNMF(N, relative_lam=share).fit(learned)
     assert dictionary.lam_ < 0.5  # its states are shorter
-    np.testing.assert_array_equal(results["random_init"].held_out, dictionary.transform(tested))
+    np.testing.assert_array_equal(results["random_init"][0].held_out, dictionary.transform(tested))
 
 
 def test_comparison_is_beside_semi_nmf(results):
     table = comparison(results)
     assert table.index.tolist() == list(SYSTEMS) and table.index.name == "system"
-    ours, other = results["semi_nmf"].recovery, results["random"].recovery
+    ours, other = ([run.recovery for run in results[name]] for name in ("semi_nmf", "random"))
     assert table.loc[
         "semi_nmf", ["recovered_difference", "recovered_difference_low", "mean_auc_difference_high"]
     ].tolist() == [0, 0, 0]
-    difference = ours.minus(other)["mean_auc"]
+    difference = over_seeds(ours, minus=other)["mean_auc"]
     row = table.loc["random"]
     assert row["mean_auc_difference"] == difference.value and row["mean_auc_difference_low"] == difference.low
-    assert [row["recovered"], row["recovered_high"]] == [other.recovered.value, other.recovered.high]
-    assert row["word_accuracy"] == results["random"].words.true.value
-    assert (table["n_concepts"] == N).all() and table["n_values"].nunique() == 1
+    assert row["recovered"] == np.mean([run.recovered.value for run in other])
+    true = [run.words.table["true"] for run in results["random"]]
+    assert row["word_accuracy"] == nested_bootstrap(true).value and np.isnan(table["word_accuracy"]["probe"])
+    assert table["seeds"][["semi_nmf", "pca"]].tolist() == [2, 1] and table["n_values"].nunique() == 1
     assert table["mean_auc"]["semi_nmf"] > table["mean_auc"]["shuffled"]
 
 

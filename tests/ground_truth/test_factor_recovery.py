@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from coxlmm_utils.ground_truth.factor_matching import factor_labels
-from coxlmm_utils.ground_truth.factor_recovery import score_against_factors
+from coxlmm_utils.ground_truth.factor_recovery import over_seeds, score_against_factors
 from coxlmm_utils.picturebook.factors import factors_of
 
 DOGS = [factors_of(number) for number in range(0, 4800, 8)]
@@ -130,16 +130,24 @@ def test_a_concept_silent_on_held_out_pages_is_at_chance_with_no_purity():
 def test_differences_are_paired():
     noisy = showing(HELD_OUT, noise=1.5)
     ours, other = scored(tested=noisy), scored(tested=noisy - 0.0)
-    assert all((mean.value, mean.low, mean.high) == (0, 0, 0) for mean in ours.minus(other).values())
+    assert all((mean.value, mean.low, mean.high) == (0, 0, 0) for mean in over_seeds([ours], [other]).values())
     worse = scored(tested=showing(HELD_OUT, noise=2.5, seed=1))
-    difference = ours.minus(worse)["mean_auc"]
+    difference = over_seeds([ours], [worse])["mean_auc"]
     assert difference.value == pytest.approx(ours.mean_auc.value - worse.mean_auc.value) and difference.n == 200
     drawn = ours.draws.mean(1) - worse.draws.mean(1)
     assert [difference.low, difference.high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]))
-    assert worse.minus(ours)["recovered"].value == worse.recovered.value - ours.recovered.value < 0
+    assert over_seeds([worse], [ours])["recovered"].value == worse.recovered.value - ours.recovered.value < 0
     for stranger in (scored(seed=1), scored(n_resamples=10), score_against_factors(*2 * (showing(PAGES), PAGES))):
-        with pytest.raises(ValueError, match="^the two were scored on different held-out pages or resamples"):
-            ours.minus(stranger)
+        with pytest.raises(ValueError, match="^these were scored on different held-out pages or resamples"):
+            over_seeds([ours], [stranger])
+
+
+def test_seeds_are_the_outer_level_of_intervals():
+    good, bad = scored(), scored(tested=showing(HELD_OUT, noise=9, seed=2))
+    assert over_seeds([good])["recovered"] == good.recovered  # one seed: its own interval
+    mean = over_seeds([good, bad])["recovered"]
+    assert (good.recovered.value, bad.recovered.value, mean.value, mean.n_seeds) == (3, 0, 1.5, 2)
+    assert (mean.low, mean.high) == (0, 3)  # pooled, the two would have looked sure of 1.5
 
 
 def test_dictionaries_must_not_be_mixed():

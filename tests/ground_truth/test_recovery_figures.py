@@ -22,7 +22,7 @@ def systems():
         name: with_ends("recovered", 14 - place, 1.0) | with_ends("mean_auc", 0.9 - place / 20, 0.01)
         for place, name in enumerate(SYSTEMS)
     }
-    return pd.DataFrame.from_dict(rows, orient="index").assign(n_concepts=16, n_values=23)
+    return pd.DataFrame.from_dict(rows, orient="index").assign(n_concepts=20, n_values=23, seeds=5)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,13 @@ def test_every_system_is_a_dot_with_its_interval(systems):
         assert [dot.get_ydata()[0] for dot in dots] == list(range(len(systems)))  # from the top
         ends = [lines.get_segments()[0][:, 0] for lines in axes.collections]
         np.testing.assert_allclose(ends, systems[[f"{measure}_low", f"{measure}_high"]])
-        assert [dot.get_color() for dot in dots] == [ACCENT] + (len(systems) - 1) * [GREY]
+        colours = dict(zip(systems.index, [dot.get_color() for dot in dots]))
+        assert [name for name, colour in colours.items() if colour == ACCENT] == ["semi_nmf"]
+        assert {name for name, colour in colours.items() if colour == BLUE} == {"kmeans", "pca", "simple"}
+        assert colours["rotated"] == colours["shuffled"] == GREY
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == list(SYSTEMS.values()) and inside(figure)
-    assert figure.get_suptitle() == "$dog$, layer 4: 16 concepts of each system, 23 factor values"
+    assert figure.get_suptitle() == "$dog$, layer 4: 20 concepts, 23 factor values; means over 5 seeds"
 
 
 @pytest.mark.parametrize("measure", ["recovered", "mean_auc"])
