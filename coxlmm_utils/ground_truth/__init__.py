@@ -10,7 +10,7 @@ from .factor_matching import best_aucs, heatmap, matched_values, mean_best_auc, 
 from .factor_recovery import FactorRecovery, score_against_factors
 from .localization import map_means, map_scores_figure, score_maps
 from .model_scores import model_scores, model_table
-from .scores import GALLERY_LAYER, PAGES_PER_SUBJECT
+from .truth_scores import GALLERY_LAYER, PAGES_PER_SUBJECT
 from .without_picture import best_values, recovery_falls, recovery_without_picture
 
 __all__ = [
