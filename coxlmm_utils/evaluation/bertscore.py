@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bert_score import BERTScorer
-from bert_score.utils import model2layers
+from bert_score.utils import get_bert_embedding, model2layers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
 
@@ -36,13 +37,64 @@ class BertJudge:
     def f1(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
         """F1 of each candidate against its own references; of several references, the best (the library's rule)."""
         _check_pairs(candidates, references)
-        captions = [[text for text in texts if text.strip()] for texts in references]
+        captions = [tuple(text for text in texts if text.strip()) for texts in references]
         rows = [row for row, text in enumerate(candidates) if text.strip() and captions[row]]
         scores = np.full(len(candidates), np.nan)
-        if rows:
-            _, _, f1 = self.scorer.score([candidates[row] for row in rows], [captions[row] for row in rows])
-            scores[rows] = f1.numpy()
+        scores[rows] = self.match([candidates[row] for row in rows], [captions[row] for row in rows])[2]
+        if self.rescaled:
+            baseline = self.scorer.baseline_vals[2].item()
+            scores = (scores - baseline) / (1 - baseline)
         return scores
+
+    def match(self, candidates: Sequence[str], references: Sequence[tuple[str, ...]]) -> np.ndarray:
+        """Precision, recall and F1 as they are: (3, candidates), each of the best reference.
+
+        The vectors are the library's, the matching is our own, of all candidates with the same references at once. The
+        library pads texts to the longest of their batch, and takes padding for words with a cosine of 0: where a word
+        is unlike all others, its score depends on the texts that it happens to be scored with.
+        """
+        rows_by_references = {}
+        for row, texts in enumerate(references):
+            rows_by_references.setdefault(texts, []).append(row)
+        encoded = self._encoded({*candidates, *(text for texts in rows_by_references for text in texts)})
+        scores = np.empty((3, len(candidates)))
+        for texts, rows in rows_by_references.items():
+            matched = _match([encoded[candidates[row]] for row in rows], [encoded[text] for text in texts])
+            scores[:, rows] = matched.max(axis=2)
+        return scores
+
+    def _encoded(self, texts: Iterable[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Unit vectors, (tokens, width), and weights, (tokens,), of texts; special tokens match but do not count."""
+        scorer, encoded = self.scorer, {}
+        weights = defaultdict(lambda: 1.0, {scorer._tokenizer.sep_token_id: 0, scorer._tokenizer.cls_token_id: 0})
+        texts = sorted(texts, key=lambda text: (len(text.split()), text))  # alike in length: little padding
+        for start in range(0, len(texts), scorer.batch_size):
+            batch = texts[start : start + scorer.batch_size]
+            vectors, mask, counts = get_bert_embedding(
+                batch, scorer._model, scorer._tokenizer, weights, device=scorer.device
+            )
+            vectors = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+            for text, row, n, count in zip(batch, vectors, mask.sum(dim=1).tolist(), counts.cpu().numpy()):
+                encoded[text] = row[:n], count[:n] / max(count[:n].sum(), 1)
+        return encoded
+
+
+def _match(candidates: list[tuple], references: list[tuple]) -> np.ndarray:
+    """Greedy matching, each token with the most similar one: (3, candidates, references), precision, recall and F1."""
+    (C, c_weights, c_starts), (R, r_weights, r_starts) = map(_joined, (candidates, references))
+    similar = C @ R.T  # (all candidates' tokens, all references' tokens)
+    of_candidates = np.maximum.reduceat(similar, r_starts, axis=1) * c_weights[:, None]
+    of_references = np.maximum.reduceat(similar, c_starts, axis=0) * r_weights
+    precision = np.add.reduceat(of_candidates, c_starts, axis=0)  # (candidates, references)
+    recall = np.add.reduceat(of_references, r_starts, axis=1)
+    total = precision + recall
+    return np.stack([precision, recall, 2 * precision * recall / np.where(total == 0, 1, total)])
+
+
+def _joined(texts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors and weights of several texts one below the other, and the row at which each begins."""
+    vectors, weights = map(np.concatenate, zip(*texts))
+    return vectors, weights, np.cumsum([0, *(len(rows) for rows, _ in texts[:-1])])
 
 
 def load_bert_judge(
@@ -57,7 +109,8 @@ def load_bert_judge(
     The default is the library's for English, roberta-large at layer 17 with rescaling, about 1.4 GB, fetched at the
     first use. The paper's own judge was not released; its numbers are of the size that this one gives. With today's
     transformers the library drops the space before the first word for models such as RoBERTa, which changes scores
-    without an error, and fails where a tokenizer names no greatest length; here neither happens.
+    without an error, fails where a tokenizer names no greatest length, and takes
+    padding for words; here none of it happens.
 
     Parameters
     ----------

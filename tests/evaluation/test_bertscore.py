@@ -23,7 +23,7 @@ from transformers import (
     RobertaTokenizer,
 )
 
-from coxlmm_utils.evaluation.bertscore import BertJudge, load_bert_judge
+from coxlmm_utils.evaluation.bertscore import BertJudge, _match, load_bert_judge
 
 WORDS = "a an on in the dog cat bird bus brown red small large runs sits sleeps street park snow night".split()
 PLACES = 24  # the longest text, in tokens
@@ -137,6 +137,23 @@ def test_neither_order_nor_company_matters(judge):
     assert alone == pytest.approx(together, abs=1e-5)
     many = judge.f1(CANDIDATES * 30, REFERENCES * 30)  # more than one batch
     assert many == pytest.approx(np.tile(together, 30), abs=1e-5)
+
+
+def test_matching_by_hand():
+    """A candidate of two words against a reference of one, and of two of which the second does not count."""
+    east, north = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    both = np.stack([east, north]), np.array([0.5, 0.5])
+    one, first_counts = (north[None], np.ones(1)), (np.stack([east, -north]), np.array([1.0, 0.0]))
+    precision, recall, f1 = _match([both], [one, first_counts])[:, 0]
+    assert precision.tolist() == [0.5, 0.5] and recall.tolist() == [1, 1] and f1 == pytest.approx([2 / 3, 2 / 3])
+
+
+def test_padding_is_no_word():
+    """A word unlike the only other one has its own cosine, -1, whatever longer text is with it; the library says 0."""
+    word, opposite = (np.array([[1.0, 0.0]]), np.ones(1)), (np.array([[-1.0, 0.0]]), np.ones(1))
+    longer = np.array([[0.0, 1.0]] * 3), np.full(3, 1 / 3)
+    assert _match([word, longer], [opposite, longer])[:2, 0, 0].tolist() == [-1, -1]
+    assert _match([word], [opposite])[:2, 0, 0].tolist() == [-1, -1]
 
 
 def test_no_text_is_no_number(judge):

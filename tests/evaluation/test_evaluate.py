@@ -12,6 +12,7 @@ import pytest
 from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.concepts.word_filter import WordFilter
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
+from coxlmm_utils.evaluation.bertscore import BertJudge
 from coxlmm_utils.evaluation.clipscore import PREFIX, words_as_text
 from coxlmm_utils.evaluation.comparison import compare
 from coxlmm_utils.evaluation.evaluate import Evaluation, evaluate
@@ -197,10 +198,10 @@ def test_pictures_keep_their_places(evaluated, states):
 def test_each_picture_and_each_text_is_looked_at_once(evaluated, judges, monkeypatch):
     clip, bert = judges
     seen, read, compared = [], [], []
-    encode_image, encode_text, score = clip.model.encode_image, clip.model.encode_text, bert.scorer.score
+    encode_image, encode_text, match = clip.model.encode_image, clip.model.encode_text, BertJudge.match
     monkeypatch.setattr(clip.model, "encode_image", lambda batch: seen.append(len(batch)) or encode_image(batch))
     monkeypatch.setattr(clip.model, "encode_text", lambda tokens: read.append(len(tokens)) or encode_text(tokens))
-    monkeypatch.setattr(bert.scorer, "score", lambda *asked: compared.append(len(asked[0])) or score(*asked))
+    monkeypatch.setattr(BertJudge, "match", lambda *asked: compared.append(len(asked[1])) or match(*asked))
     evaluated(system(), system("simple"), system(seed=1), system("pca"), system("kmeans"))
     assert seen == [6]
     assert read == [4, 5, 10]  # the distinct texts of the systems, those of three concepts, and the captions

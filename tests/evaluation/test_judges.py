@@ -158,11 +158,9 @@ def test_each_picture_is_opened_and_encoded_once(judges, pictures, monkeypatch):
 
 def test_what_is_said_again_is_judged_once(judged, monkeypatch):
     texts, pairs = [], []
-    encode, score = judged.clip.model.encode_text, judged.bert.scorer.score
+    encode, match = judged.clip.model.encode_text, BertJudge.match
     monkeypatch.setattr(judged.clip.model, "encode_text", lambda tokens: texts.append(len(tokens)) or encode(tokens))
-    monkeypatch.setattr(
-        judged.bert.scorer, "score", lambda mentioned, *more: pairs.extend(mentioned) or score(mentioned, *more)
-    )
+    monkeypatch.setattr(BertJudge, "match", lambda bert, *asked: pairs.extend(asked[0]) or match(bert, *asked))
     rows, words = [3, 3, 0, 3, 0], [("dog",), ("dog",), ("dog",), ("cat",), ("dog",)]
     clip, bert = judged.clip_scores(rows, words), judged.bert_scores(rows, words)
     assert sum(texts) == 2 and pairs == ["dog", "dog", "cat"]

@@ -104,8 +104,8 @@ def measure_baseline(folder: Path, captions: Sequence[str], seed: int = 0) -> No
     pairs = [rng.sample(captions, 2) for _ in range(BASELINE_PAIRS)]
     lines = ["LAYER,P,R,F"]
     for layer in range(BertConfig.from_pretrained(folder).num_hidden_layers + 1):
-        scorer = load_bert_judge(folder, layer, rescale=False, device="cpu").scorer
-        means = [scores.mean().item() for scores in scorer.score(*map(list, zip(*pairs)))]
+        judge = load_bert_judge(folder, layer, rescale=False, device="cpu")
+        means = judge.match([first for first, _ in pairs], [(second,) for _, second in pairs]).mean(axis=1)
         lines.append(",".join([str(layer), *(f"{mean:.6f}" for mean in means)]))
     atomic_write(folder / BASELINE_FILE, lambda path: path.write_text("\n".join(lines) + "\n"))
 
