@@ -27,7 +27,7 @@ FUNCTION_WORDS = frozenset(
 
 WORD_STARTS = (" ", "\u2581", "\u0120")  # a space, and what SentencePiece and byte-level tokenizers write
 
-_WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
+WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 
 # Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Hiragana, Han. Katakana are apart: a run of them
 # is a word, and stands among the others without a space. Marks of vowels and tones belong to the letter before them.
@@ -40,7 +40,7 @@ _MARKS = "\u0300-\u036f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8
 
 def words_in(text: str) -> list[str]:
     """The words of a text in order, in lower case; "t-shirt" and "dog's" are one word each (ours)."""
-    return _WORD.findall(text.lower())
+    return WORD.findall(text.lower())
 
 
 def whole_word(*spellings: str) -> re.Pattern[str]:

@@ -15,6 +15,7 @@ from ..models import POSITIONS, load_lmm
 from .estimate import estimate
 from .loop import make_blocks
 from .plan import REFERENCE_RULES, Settings, make_plan
+from .provenance import SAMPLES
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -31,6 +32,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--layer", action="append", required=True, help="repeat for several")
     parser.add_argument("--position", action="append", choices=POSITIONS, help="default: both")
     parser.add_argument("--references", default="word", choices=REFERENCE_RULES)
+    parser.add_argument("--samples", default=SAMPLES[0], choices=SAMPLES)
     parser.add_argument("--prompt")
     parser.add_argument("--max-new-tokens", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -69,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.prompt,
         options.max_new_tokens,
         stop_early=options.stop_early,
+        samples=options.samples,
     )
     plan = make_plan(lmm, images, tokens, settings)
     folder = plan.folder(options.folder or cache_folder() / "states")

@@ -13,6 +13,7 @@ from .blocks import BLOCK
 from .estimate import estimate
 from .loop import make_blocks
 from .plan import Settings, make_plan
+from .provenance import SAID_AND_THERE, THERE_BUT_UNSAID
 from .samples import gathered
 from .states import States
 
@@ -33,11 +34,12 @@ def extract(
     captions: Mapping[str, str] | None = None,
     stop_early: bool = False,
     folder: str | Path | None = None,
+    samples: str = SAID_AND_THERE,
 ) -> States:
     """Caption the pictures and take the state of a token wherever it is generated: the paper's Z.
 
-    A picture is a sample if the token is in the caption that the LMM generates and in a reference caption (paper
-    section 3.1, arXiv 2406.08074); the state is the one at the first position that predicts it (section 3.2).
+    A picture is a sample if the token is in the caption that the LMM generates and in a reference caption, and the
+    state is the one at the first position that predicts it (arXiv 2406.08074).
 
     Parameters
     ----------
@@ -66,6 +68,12 @@ def extract(
         now. While hooks change the model, as in `add`, nothing is kept or taken.
     captions, stop_early, folder
         As in `extract_many`.
+    samples : {"said and there", "said but absent", "there but unsaid"}
+        Which pictures: those where generated caption and a reference have the token, the paper's; or the errors (ours),
+        where the caption says it but no reference does, and where a reference does but not the caption. A picture
+        without references is no error. A caption that does not say the token has no position that predicts it: the
+        state is that of the position from which it was most probable, there the model was closest to saying it; "own"
+        is where the token said instead is fed back. `provenance["said_instead"]` counts the words there.
 
     Returns
     -------
@@ -81,7 +89,9 @@ def extract(
     if not spellings:
         raise ValueError("the token is empty: []; give a word, or several spellings of one")
     layers = list(layer) if isinstance(layer, Iterable) and not isinstance(layer, str) else [layer]
-    settings = Settings(_plain(layers), [position], references, prompt, max_new_tokens, captions, stop_early)
+    settings = Settings(
+        _plain(layers), [position], references, prompt, max_new_tokens, captions, stop_early, samples=samples
+    )
     by_key = _extract(lmm, images, {spellings[0]: spellings}, settings, batch_size, cache, folder)
     return by_key[spellings[0], position]
 
@@ -100,6 +110,7 @@ def extract_many(
     stop_early: bool = False,
     cache: bool = True,
     folder: str | Path | None = None,
+    samples: str = SAID_AND_THERE,
 ) -> dict[tuple[str, str], States]:
     """Several tokens, layers and positions from one captioning pass; otherwise as `extract` (ours).
 
@@ -109,7 +120,7 @@ def extract_many(
 
     Parameters
     ----------
-    lmm, images, layers, references, prompt, max_new_tokens, batch_size
+    lmm, images, layers, references, prompt, max_new_tokens, batch_size, samples
         As in `extract`.
     tokens : sequence of str, or mapping of str to sequence of str
         The target words; a mapping gives each its spellings.
@@ -136,7 +147,9 @@ def extract_many(
         there is not.
     """
     positions = list(dict.fromkeys(positions))
-    settings = Settings(_plain(layers), positions, references, prompt, max_new_tokens, captions, stop_early)
+    settings = Settings(
+        _plain(layers), positions, references, prompt, max_new_tokens, captions, stop_early, samples=samples
+    )
     return _extract(lmm, images, tokens, settings, batch_size, cache, folder)
 
 
@@ -199,10 +212,13 @@ def reread(
     Raises
     ------
     ValueError
-        If the states are of several tokens, see `join_states`: which of them a caption was a sample of is not known.
+        If the states are of several tokens, see `join_states`: which of them a caption was a sample of is not known;
+        or of captions that do not say theirs.
     """
     if "tokens" in states.provenance:
         raise ValueError("the states are of several tokens: re-encode those of each token before joining them")
+    if states.samples == THERE_BUT_UNSAID:
+        raise ValueError(f"these captions do not say {states.tokens[0]!r}: there is no word whose state to re-encode")
     before, ids = states.provenance, states.images.ids
     token_ids = {id: states.caption_ids(lmm, row) for row, id in enumerate(ids)}
     captions = dict(zip(ids, states.captions))
@@ -214,6 +230,7 @@ def reread(
         before["max_new_tokens"],
         captions,
         token_ids={id: tokens for id, tokens in token_ids.items() if tokens != encode(lmm, captions[id])},
+        samples=states.samples,
     )
     images = states.images if images is None else images
     by_key = _extract(lmm, images, {states.spellings[0]: states.spellings}, settings, batch_size, cache)

@@ -13,6 +13,8 @@ from tqdm.auto import tqdm
 from ..models import LMM, Layer, decode, encode, generate_batch, state_of, teacher_forced_batch
 from .blocks import Block, BlockFolder, key_name
 from .plan import ExtractionPlan
+from .provenance import THERE_BUT_UNSAID
+from .unsaid import unsaid_steps
 
 N_CHECKED = 8  # of the first pictures: does the model know such pictures at all?
 Sample = tuple[int, str, str, int]  # row in the batch, token, position, and which of the caption's states it is
@@ -90,8 +92,10 @@ def _extract_batch(
     # Teacher forcing takes every caption of the batch; where one is unknown, all are generated.
     if all((id, version) in known for id, version in zip(ids, versions)):
         captions = [known[id, version] for id, version in zip(ids, versions)]
-        steps = [plan.targets.steps(lmm, id, caption) for id, caption in zip(ids, captions)]
-        states = _teacher_forced(lmm, plan, ids, pictures, captions, steps)
+        steps, states = _teacher_forced(lmm, plan, ids, pictures, captions)
+    elif plan.settings.samples == THERE_BUT_UNSAID:  # which state it is, only the finished caption says
+        captions = _generate(lmm, plan, ids, pictures, []).ids
+        steps, states = _teacher_forced(lmm, plan, ids, pictures, captions)
     else:
         captions, steps, states = _generated(lmm, plan, ids, pictures)
     entries = {
@@ -101,8 +105,8 @@ def _extract_batch(
     return entries, states
 
 
-def _generated(lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list) -> tuple[list, list, dict]:
-    """Captions that the model generates, the tokens' steps in them, and their states."""
+def _generate(lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list, layers: Sequence[Layer]):
+    """Captions under the plan's settings."""
     stop = None
     if plan.settings.stop_early:
 
@@ -110,7 +114,12 @@ def _generated(lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list) -
             return plan.targets.complete(lmm, ids[row], caption)
 
     prompt, max_new_tokens = plan.caption_settings["prompt"], plan.caption_settings["max_new_tokens"]
-    batch = generate_batch(lmm, pictures, plan.settings.layers, prompt, max_new_tokens, stop)
+    return generate_batch(lmm, pictures, layers, prompt, max_new_tokens, stop)
+
+
+def _generated(lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list) -> tuple[list, list, dict]:
+    """Captions that the model generates, the tokens' steps in them, and their states."""
+    batch = _generate(lmm, plan, ids, pictures, plan.settings.layers)
     steps = [plan.targets.steps(lmm, id, caption) for id, caption in zip(ids, batch.ids)]
     samples = _samples(plan, steps)
     states = batch.states([row for row, *_ in samples], [state for *_, state in samples])
@@ -118,13 +127,18 @@ def _generated(lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list) -
 
 
 def _teacher_forced(
-    lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list, captions: list, steps: list[dict]
-) -> dict:
-    """The states behind known captions: one pass, and only over pictures with a token."""
-    rows = [row for row, of_tokens in enumerate(steps) if of_tokens]
+    lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list, captions: list
+) -> tuple[list, dict]:
+    """The tokens' steps in known captions, and the states behind them: one pass, and only over pictures with a token."""
+    prompt = plan.caption_settings["prompt"]
+    if plan.settings.samples == THERE_BUT_UNSAID:
+        all_steps = unsaid_steps(lmm, plan.targets, ids, pictures, captions, prompt)
+    else:
+        all_steps = [plan.targets.steps(lmm, id, caption) for id, caption in zip(ids, captions)]
+    rows = [row for row, of_tokens in enumerate(all_steps) if of_tokens]
     if not rows:
-        return {}
-    ids, pictures, captions, steps = ([items[row] for row in rows] for items in (ids, pictures, captions, steps))
+        return all_steps, {}
+    ids, pictures, captions, steps = ([items[row] for row in rows] for items in (ids, pictures, captions, all_steps))
     samples = _samples(plan, steps)
     # A table with a row per picture of the states that it is read at. Rows differ in length (a picture may have several
     # tokens), so short ones repeat their last entry; `columns` says where each sample's state comes.
@@ -134,11 +148,9 @@ def _teacher_forced(
         table[row].append(state)
     longest = max(map(len, table))
     padded = torch.tensor([row + row[-1:] * (longest - len(row)) for row in table])  # (pictures, longest)
-    encoded = teacher_forced_batch(
-        lmm, pictures, captions, padded, plan.settings.layers, plan.caption_settings["prompt"]
-    )
+    encoded = teacher_forced_batch(lmm, pictures, captions, padded, plan.settings.layers, prompt)
     states = {layer: stream[[row for row, *_ in samples], columns] for layer, stream in encoded.items()}
-    return _by_key(ids, samples, states)
+    return all_steps, _by_key(ids, samples, states)
 
 
 def _samples(plan: ExtractionPlan, steps: Sequence[dict[str, int]]) -> list[Sample]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from .._version import __version__
 from ..files import digest
 from ..images import CaptionedImages
-from ..models import LMM, POSITIONS, Layer, caption_settings, find_token
+from ..models import LMM, POSITIONS, Layer, caption_settings, find_token, first_pieces
 from ..text import common_words, quoted
 from . import blocks
 from .blocks import BlockFolder, block_name
+from .provenance import SAID_AND_THERE, SAID_BUT_ABSENT, SAMPLES, THERE_BUT_UNSAID
 
 REFERENCE_RULES = ("word", "substring")
 
@@ -32,6 +33,7 @@ class Settings:
     stop_early: bool = False
     # By picture id, of given captions whose ids tokenizing the text would not give back.
     token_ids: Mapping[str, list[int]] = field(default_factory=dict)
+    samples: str = SAID_AND_THERE
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class ExtractionPlan:
     targets: Targets
     settings: Settings
     caption_settings: dict  # all that decides the captions, as json holds it: it names the folder
+    mentioned: dict[str, int]  # how many pictures have each token in a reference
 
     @property
     def lasting(self) -> bool:
@@ -72,7 +75,12 @@ class ExtractionPlan:
     @property
     def sample_settings(self) -> dict:
         """The settings beside those of the captions that states remember."""
-        return {"references": self.settings.references, "stop_early": self.settings.stop_early}
+        return {"references": self.settings.references, "stop_early": self.settings.stop_early, **self._samples}
+
+    @property
+    def _samples(self) -> dict:
+        """Which samples are taken, where they are not the paper's: those were the only ones when names were given."""
+        return {} if self.settings.samples == SAID_AND_THERE else {"samples": self.settings.samples}
 
     @cached_property
     def keys(self) -> list[tuple[str, str, Layer]]:
@@ -95,6 +103,7 @@ class ExtractionPlan:
             "layers": list(settings.layers),
             "positions": list(settings.positions),
             "stop_early": settings.stop_early,
+            **self._samples,
         }
         if settings.stop_early:  # then the tokens decide where captions end
             caption_settings = {**caption_settings, "stopped_after": self.targets.spellings}
@@ -126,7 +135,10 @@ def make_plan(
     captions = settings.captions
     if captions is not None:
         images = images.with_ids([id for id in images.ids if id in captions])
-    eligible = {token: _eligible(images, words, settings.references) for token, words in spellings.items()}
+    mentioned = {token: _mentioned(images, words, settings.references) for token, words in spellings.items()}
+    eligible = {
+        token: _eligible(images, words, mentioned[token], settings.samples) for token, words in spellings.items()
+    }
     anywhere = set().union(*eligible.values())
     prompt = lmm.prompt if settings.prompt is None else settings.prompt
     # The names of these keys are part of the names of folders on disk: they never change.
@@ -140,7 +152,8 @@ def make_plan(
         "versions": {"coxlmm_utils": __version__} | {name: version(name) for name in ("torch", "transformers")},
     } | caption_settings(lmm, prompt)
     images = images.with_ids([id for id in images.ids if id in anywhere])
-    return ExtractionPlan(images, Targets(spellings, eligible), settings, decisive)
+    counts = {token: len(ids) for token, ids in mentioned.items()}
+    return ExtractionPlan(images, Targets(spellings, eligible), settings, decisive, counts)
 
 
 def _check(lmm: LMM, tokens: Mapping[str, Sequence[str]], settings: Settings) -> None:
@@ -157,6 +170,12 @@ def _check(lmm: LMM, tokens: Mapping[str, Sequence[str]], settings: Settings) ->
     if settings.references not in REFERENCE_RULES:
         rules = ", ".join(REFERENCE_RULES)
         raise ValueError(f"there is no reference rule {settings.references!r}; choose one of {rules}")
+    if settings.samples not in SAMPLES:
+        raise ValueError(f"there are no samples {settings.samples!r}; choose one of {', '.join(SAMPLES)}")
+    if settings.samples == THERE_BUT_UNSAID:
+        for words in tokens.values():
+            if not first_pieces(lmm, words):
+                raise ValueError(f"{quoted(words)} cannot be written by the tokenizer: there is no token to look for")
 
 
 def _processor_settings(lmm: LMM) -> dict:
@@ -165,17 +184,27 @@ def _processor_settings(lmm: LMM) -> dict:
     return {"template": template, "images": image_processor.to_dict()}
 
 
-def _eligible(images: CaptionedImages, spellings: Sequence[str], references: str) -> set[str]:
-    """The pictures whose references have the token, or that have no references."""
-    bare = {id for id, captions in zip(images.ids, images.references) if not captions}
+def _mentioned(images: CaptionedImages, spellings: Sequence[str], references: str) -> set[str]:
+    """The pictures that have the token in a reference."""
     if references == "word":
-        mentioned = set(images.mentioning(*spellings).ids)
-    else:
-        first = [captions[0].lower() if captions else "" for captions in images.references]
-        mentioned = {id for id, text in zip(images.ids, first) if any(s.lower() in text for s in spellings)}
-    if not mentioned | bare:
+        return set(images.mentioning(*spellings).ids)
+    first = [captions[0].lower() if captions else "" for captions in images.references]
+    return {id for id, text in zip(images.ids, first) if any(s.lower() in text for s in spellings)}
+
+
+def _eligible(images: CaptionedImages, spellings: Sequence[str], mentioned: set[str], samples: str) -> set[str]:
+    """The pictures that may be samples: by what their references say, or because they have none."""
+    # Without references nobody knows what is there: the caption decides, but nothing is an error.
+    bare = {id for id, captions in zip(images.ids, images.references) if not captions}
+    eligible = {
+        SAID_AND_THERE: mentioned | bare,
+        SAID_BUT_ABSENT: set(images.ids) - mentioned - bare,
+        THERE_BUT_UNSAID: mentioned,
+    }[samples]
+    if not eligible:
+        has = "is without" if samples == SAID_BUT_ABSENT else "has"
         raise ValueError(
-            f"no reference caption of the {len(images):,} pictures has {quoted(spellings)}; "
+            f"no reference caption of the {len(images):,} pictures {has} {quoted(spellings)}; "
             f"words that do occur: {common_words(images.words())}"
         )
-    return mentioned | bare
+    return eligible

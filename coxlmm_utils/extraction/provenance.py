@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Of the pictures in whose references, and in whose generated captions, the token is or is not; the first is the paper's.
+SAMPLES = SAID_AND_THERE, SAID_BUT_ABSENT, THERE_BUT_UNSAID = "said and there", "said but absent", "there but unsaid"
+
 
 class HasProvenance:
     """Reads `provenance`, a dict that json can hold, by attributes."""
@@ -22,6 +25,11 @@ class HasProvenance:
     def position(self) -> str:
         """Which position the states are of, such as "predicts" or "own"."""
         return self.provenance["position"]
+
+    @property
+    def samples(self) -> str:
+        """Which pictures the states are of: "said and there", or one of the two kinds of errors, see `extract`."""
+        return self.provenance.get("samples", SAID_AND_THERE)
 
     @property
     def prompt(self) -> str:

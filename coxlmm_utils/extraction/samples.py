@@ -6,10 +6,11 @@ import warnings
 from collections import Counter
 
 from ..images import CaptionedImages, warn_of_unreadable
-from ..models import LMM
+from ..models import LMM, first_pieces, word_at
 from ..text import common_words, quoted, words_in
 from .blocks import Block, stacked
 from .plan import ExtractionPlan
+from .provenance import THERE_BUT_UNSAID
 from .states import States
 
 
@@ -37,8 +38,9 @@ def _no_sample(token: str, plan: ExtractionPlan, blocks: list[Block]) -> str:
     eligible = plan.targets.eligible[token]
     words = Counter(word for block in blocks for picture in block.pictures for word in words_in(picture["caption"]))
     unreadable = sum(id in eligible for block in blocks for id in block.unreadable)
+    occurs = "is missing" if plan.settings.samples == THERE_BUT_UNSAID else "occurs"
     return (
-        f"{quoted(plan.targets.spellings[token])} occurs in none of the {len(eligible) - unreadable:,} captions that "
+        f"{quoted(plan.targets.spellings[token])} {occurs} in none of the {len(eligible) - unreadable:,} captions that "
         f"were generated ({unreadable:,} pictures could not be read); words that do occur: {common_words(words)}"
     )
 
@@ -50,10 +52,9 @@ def _provenance(
     eligible = plan.targets.eligible[token]
     unreadable = [id for block in blocks for id in block.unreadable if id in eligible]
     bare = sum(not captions for id, captions in zip(images.ids, images.references) if id in eligible)
-    first = {picture["ids"][picture["steps"][token]] for picture in pictures}
     counts = {
         "pictures": len(images),
-        "mentioned": len(eligible) - bare,
+        "mentioned": plan.mentioned[token],
         "without_references": bare,
         "unreadable": len(unreadable),
         "kept": len(pictures),
@@ -65,9 +66,19 @@ def _provenance(
         "layers": list(plan.settings.layers),
         "data": {"source": images.source, "split": images.split},
         "counts": counts,
-        "pieces": sorted(lmm.tokenizer.decode([piece]).strip() for piece in first),
         "unreadable": unreadable,
+        **_words(lmm, plan, token, pictures),
     }
+
+
+def _words(lmm: LMM, plan: ExtractionPlan, token: str, pictures: list) -> dict:
+    """The first pieces of a token; where it is unsaid, also the words that stand in its place, the most frequent first."""
+    at = [(picture["ids"], picture["steps"][token]) for picture in pictures]
+    first, instead = {ids[step] for ids, step in at}, {}
+    if plan.settings.samples == THERE_BUT_UNSAID:
+        first = first_pieces(lmm, plan.targets.spellings[token])
+        instead = {"said_instead": dict(Counter(word_at(lmm, ids, step) for ids, step in at).most_common())}
+    return {"pieces": sorted({lmm.tokenizer.decode([piece]).strip() for piece in first}), **instead}
 
 
 def _warn(provenance: dict) -> None:

@@ -18,19 +18,21 @@ class StatePair:
     Parameters
     ----------
     before, after : States
-        Of one token, position and prompt; each at one layer.
+        Of one token, position, prompt and kind of samples; each at one layer.
 
     Raises
     ------
     ValueError
-        If they differ in token, position, prompt, layer or samples; `StatePair.of` keeps the samples that both have.
+        If they differ in one of these or in their pictures; `StatePair.of` keeps the samples that both have.
     """
 
     before: States
     after: States
 
     def __post_init__(self) -> None:
-        require_same(self.before, self.after, "token", "position", "prompt", "layer", names=("before", "after"))
+        require_same(
+            self.before, self.after, "token", "position", "prompt", "layer", "samples", names=("before", "after")
+        )
         if self.before.images.ids != self.after.images.ids:
             raise ValueError("before and after have not the same samples in the same order: pair them by StatePair.of")
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from ..files import atomic_write
 from ..images import CaptionedImages, load_images
 from ..models import LMM, Layer, decode, encode
-from .provenance import HasProvenance, require_same
+from .provenance import SAID_AND_THERE, HasProvenance, require_same
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,12 @@ class States(HasProvenance):
     vectors : dict of layer to torch.Tensor
         (samples, width) each, float32. The paper's Z is the transpose of one of them.
     images : CaptionedImages
-        The samples: those pictures whose captions, generated and reference, have the token.
+        The samples: those pictures whose captions, generated and reference, have the token, or as `samples` says.
     captions : list of str
         As generated for each sample (or as given).
     provenance : dict
-        Model, prompt, token spellings and pieces, position, reference rule, data, counts and versions.
+        Model, prompt, token spellings and pieces, position, reference rule, data, counts and versions. Of a token that
+        is unsaid, "said_instead" counts the words in its place.
     token_ids : list of list of int, optional
         The captions' tokens, which the tokenizer might cut otherwise from the text; None in files of version 0.1.0.
     """
@@ -48,10 +49,11 @@ class States(HasProvenance):
         counts = self.provenance["counts"]
         if not self.spellings:
             return f"States at layer {', '.join(map(str, self.vectors))}, position {self.position!r}: {len(self):,} samples"
+        samples = "" if self.samples == SAID_AND_THERE else f", {self.samples}"
         bare = f", {counts['without_references']:,} have none" if counts["without_references"] else ""
         return (
             f"States of {self.spellings[0]!r} at layer {', '.join(map(str, self.vectors))}, position "
-            f"{self.position!r}: {counts['kept']:,} of {counts['pictures']:,} pictures kept "
+            f"{self.position!r}{samples}: {counts['kept']:,} of {counts['pictures']:,} pictures kept "
             f"({counts['mentioned']:,} mention it in a reference{bare})"
         )
 
@@ -152,14 +154,8 @@ class States(HasProvenance):
         return cls(vectors, images.with_ids(ids), captions, provenance, record.get("token_ids"))
 
 
-COMPARABLE = (
-    "model",
-    "prompt",
-    "position",
-    "references",
-    "max_new_tokens",
-    "generation",
-)  # what joined states must share
+# What joined states must share.
+COMPARABLE = ("model", "prompt", "position", "references", "max_new_tokens", "generation", "samples")
 
 
 def join_states(several: Sequence[States]) -> States:

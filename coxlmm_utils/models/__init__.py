@@ -6,7 +6,7 @@ that the bundled model does not know.
 """
 
 from .attention import attention_knockout, eager_attention
-from .caption_tokens import decode, encode, end_of_token, find_token, token_text, vocabulary
+from .caption_tokens import decode, encode, end_of_token, find_token, first_pieces, token_text, vocabulary, word_at
 from .captioning import (
     POSITIONS,
     GeneratedCaption,
@@ -42,6 +42,7 @@ __all__ = [
     "encode",
     "end_of_token",
     "find_token",
+    "first_pieces",
     "generate_batch",
     "generate_captions",
     "has_hooks",
@@ -58,4 +59,5 @@ __all__ = [
     "token_text",
     "vision_features",
     "vocabulary",
+    "word_at",
 ]

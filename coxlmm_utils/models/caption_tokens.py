@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from os.path import commonprefix
 
-from ..text import WORD_STARTS, whole_word
+from ..text import WORD, WORD_STARTS, whole_word
 from .lmm import LMM
 
 UNFINISHED = "\ufffd"  # stands for the bytes of a letter that is not complete
@@ -65,6 +65,27 @@ def end_of_token(lmm: LMM, ids: Sequence[int], spellings: Sequence[str]) -> int 
     text = decode(lmm, ids)
     match = whole_word(*spellings).search(text)
     return None if match is None else next(n for n, agreed, _ in _beginnings(lmm, ids, text) if agreed >= match.end())
+
+
+def first_pieces(lmm: LMM, spellings: Sequence[str]) -> list[int]:
+    """The tokens that begin one of the words, at the start of a text or inside it; none that the tokenizer lacks."""
+    pieces = set()
+    for spelling in spellings:
+        for text in (spelling, f"a {spelling}"):
+            ids = encode(lmm, text)
+            step = find_token(lmm, ids, [spelling])
+            pieces |= set() if step is None else {ids[step]}
+    return sorted(pieces)
+
+
+def word_at(lmm: LMM, ids: Sequence[int], step: int) -> str:
+    """The word of the caption that a token belongs to; the token's text if that is no word."""
+    begin, text = len(decode(lmm, ids[:step])), decode(lmm, ids)
+    # A piece may begin with the space before its word.
+    end = begin + len(text[begin:]) - len(text[begin:].lstrip())
+    return next(
+        (m.group() for m in WORD.finditer(text) if m.start() <= end < m.end()), token_text(lmm, ids[step]).strip()
+    )
 
 
 def _step_at(lmm: LMM, ids: Sequence[int], text: str, place: int) -> int:

@@ -9,7 +9,15 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from coxlmm_utils.models.caption_tokens import decode, end_of_token, find_token, token_text, vocabulary
+from coxlmm_utils.models.caption_tokens import (
+    decode,
+    end_of_token,
+    find_token,
+    first_pieces,
+    token_text,
+    vocabulary,
+    word_at,
+)
 
 
 def _lmm(tokenizer: Tokenizer) -> SimpleNamespace:
@@ -145,3 +153,13 @@ def test_a_token_alone_keeps_the_mark_of_a_words_start():
 def test_special_tokens_in_a_caption_do_not_count(llava):
     ids = llava.tokenizer.convert_tokens_to_ids(["<s>", "red", "<pad>", "dog"])
     assert find_token(llava, ids, ["dog"]) == 3
+
+
+def test_pieces_that_begin_a_word_and_the_word_that_a_piece_is_of():
+    lmm = byte_level()
+    pieces = first_pieces(lmm, ["snowboard", "car"])
+    assert sorted(lmm.tokenizer.convert_ids_to_tokens(pieces)) == ["car", "snow", "Ġcar", "Ġsnow"]
+    ids = lmm.tokenizer.encode("a dog, snowboard é", add_special_tokens=False)
+    assert [word_at(lmm, ids, step) for step in range(5)] == ["a", "dog", ",", "snowboard", "snowboard"]
+    assert first_pieces(sentence_piece(), ["dog"]) == sentence_piece().tokenizer.convert_tokens_to_ids(["dog"])
+    assert first_pieces(sentence_piece(), ["xyz"]) == []
