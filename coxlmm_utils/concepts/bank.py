@@ -129,7 +129,8 @@ class ConceptBank(HasProvenance):
 
     def __repr__(self) -> str:
         kind = "concepts" if self.method == SemiNMF.label else f"{self.method} concepts"
-        return f"ConceptBank({len(self)} {kind} of {self.token!r}, {self.where}, {len(self.ids):,} samples)"
+        samples = f"samples, {self.samples}" if "samples" in self.provenance else "samples"
+        return f"ConceptBank({len(self)} {kind} of {self.token!r}, {self.where}, {len(self.ids):,} {samples})"
 
     @property
     def token(self) -> str:

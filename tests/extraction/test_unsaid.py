@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from coxlmm_utils.concepts import ConceptBank
+from coxlmm_utils.dictionaries import SemiNMF
 from coxlmm_utils.extraction import extract, extract_many, join_states, reread
 from coxlmm_utils.extraction.plan import Settings, Targets, make_plan
 from coxlmm_utils.extraction.provenance import SAMPLES
@@ -102,6 +104,9 @@ def test_captions_are_generated_where_none_are_known(llava, images, token, count
 def test_a_bank_may_read_errors_but_they_are_not_joined_with_samples(llava, images, bank, token):
     errors = extract(llava, images, token, 2, samples=UNSAID, **QUICK)
     assert bank.project(errors.Z).shape == (len(errors), 3)
+    of_errors = ConceptBank.learn(llava, errors, SemiNMF(2, random_state=0))
+    assert of_errors.samples == UNSAID and f"{len(errors)} samples, there but unsaid)" in repr(of_errors)
+    assert bank.samples == SAID and repr(bank).endswith(" samples)")
     other = extract(llava, in_memory([images.picture(row) for row in range(24)], ("blue",)), "blue", 2, **QUICK)
     with pytest.raises(ValueError, match="differ in samples: 'said and there' and 'there but unsaid'"):
         join_states([other, errors])
