@@ -133,7 +133,7 @@ def generate_captions(
 ) -> list[GeneratedCaption]:
     """Generate a caption for each picture, greedily, and keep the states that its tokens are predicted from.
 
-    Paper section 3 (arXiv 2406.08074): h^p_(L) at the position p from which each caption token is predicted.
+    The paper (arXiv 2406.08074): h^p_(L) at the position p from which each caption token is predicted.
 
     Greedily: each token is the most probable one. What a checkpoint brings along to overrule that (a repetition
     penalty, a shortest length, beams ...) is left out by `load_lmm`, but not which tokens it may never say. Penalties,
