@@ -12,7 +12,7 @@ CARDS = ".cox-grid > .cox-box:not(.cox-opened-box)"
 def gallery(notebook) -> Page:
     notebook.open("03_concept_gallery.ipynb")
     notebook.run_all()
-    notebook.outputs.locator(CARDS).nth(15).wait_for()
+    notebook.outputs.locator(CARDS).nth(19).wait_for()
     return notebook
 
 
@@ -22,11 +22,11 @@ def first_card(page: Page) -> str:
 
 def test_search_open_name_sort_and_compare(gallery):
     cards = gallery.outputs.locator(CARDS)
-    assert cards.count() == 16
+    assert cards.count() == 20
     gallery.screenshot("browser", ".cox-root")
     gallery.type_into("Search words", "beach")
-    gallery.wait_for_text("of 16 concepts")
-    assert 0 < cards.count() < 16 and "beach" in first_card(gallery)
+    gallery.wait_for_text("of 20 concepts")
+    assert 0 < cards.count() < 20 and "beach" in first_card(gallery)
     number = cards.first.get_by_role("button").inner_text().split()[-1]
     gallery.press(f"Open {number}")
     gallery.type_into("Your name for it", "seaside dogs")
@@ -36,7 +36,7 @@ def test_search_open_name_sort_and_compare(gallery):
     gallery.screenshot("browser_opened", ".cox-root")
     gallery.press("Close")
     gallery.type_into("Search words", "")
-    cards.nth(15).wait_for()
+    cards.nth(19).wait_for()
     gallery.select("Sort by", "name")
     gallery.select("Compare with", gallery.outputs.get_by_label("Compare with").locator("option").nth(1).inner_text())
     gallery.outputs.locator(".cox-comparison").first.wait_for()
@@ -55,9 +55,9 @@ def test_the_page_opens_by_itself(gallery, lab, chromium):
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.on("request", lambda request: errors.append(request.url) if request.url.startswith("http") else None)
     tab.goto(page.as_uri())
-    assert tab.locator("article:visible").count() == 16
+    assert tab.locator("article:visible").count() == 20
     tab.get_by_label("Search words").fill("beach")
-    assert 0 < tab.locator("article:visible").count() < 16
+    assert 0 < tab.locator("article:visible").count() < 20
     tab.locator("article:visible summary").first.click()
     assert tab.locator("details[open] svg").first.is_visible()
     tab.screenshot(path=gallery.screenshot("page").with_name("page.png"))
