@@ -64,8 +64,8 @@ def extract(
         Pictures at once.
     cache : bool
         Keep what is extracted in the cache folder, block by block, and go on from there. All that decides a state is in
-        the name of its block: weights and adapters, generation settings and the prompt as the model gets it, as they are
-        now. While hooks change the model, as in `add`, nothing is kept or taken.
+        the name of its block: weights and adapters, generation settings and the prompt as the model gets it, as they
+        are now. While hooks change the model, as in `add`, nothing is kept or taken.
     captions, stop_early, folder
         As in `extract_many`.
     samples : {"said and there", "said but absent", "there but unsaid"}

@@ -129,7 +129,7 @@ def _generated(lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list) -
 def _teacher_forced(
     lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list, captions: list
 ) -> tuple[list, dict]:
-    """The tokens' steps in known captions, and the states behind them: one pass, and only over pictures with a token."""
+    """The tokens' steps in known captions, and the states there: one pass, and only over pictures with a token."""
     prompt = plan.caption_settings["prompt"]
     if plan.settings.samples == THERE_BUT_UNSAID:
         all_steps = unsaid_steps(lmm, plan.targets, ids, pictures, captions, prompt)

@@ -66,6 +66,7 @@ class ExtractionPlan:
     settings: Settings
     caption_settings: dict  # all that decides the captions, as json holds it: it names the folder
     mentioned: dict[str, int]  # how many pictures have each token in a reference
+    otherwise: bool = False  # whether version 0.1.0 found the tokens at other steps of captions, or not at all
 
     @property
     def lasting(self) -> bool:
@@ -104,6 +105,7 @@ class ExtractionPlan:
             "positions": list(settings.positions),
             "stop_early": settings.stop_early,
             **self._samples,
+            **({"token_rule": 2} if self.otherwise else {}),
         }
         if settings.stop_early:  # then the tokens decide where captions end
             caption_settings = {**caption_settings, "stopped_after": self.targets.spellings}
@@ -153,7 +155,9 @@ def make_plan(
     } | caption_settings(lmm, prompt)
     images = images.with_ids([id for id in images.ids if id in anywhere])
     counts = {token: len(ids) for token, ids in mentioned.items()}
-    return ExtractionPlan(images, Targets(spellings, eligible), settings, decisive, counts)
+    return ExtractionPlan(
+        images, Targets(spellings, eligible), settings, decisive, counts, _found_otherwise(lmm, spellings)
+    )
 
 
 def _check(lmm: LMM, tokens: Mapping[str, Sequence[str]], settings: Settings) -> None:
@@ -182,6 +186,12 @@ def _processor_settings(lmm: LMM) -> dict:
     """All that turns a picture and a prompt into the model's inputs, but not the tokenizer's words."""
     template, image_processor = getattr(lmm.processor, "chat_template", None), lmm.processor.image_processor
     return {"template": template, "images": image_processor.to_dict()}
+
+
+def _found_otherwise(lmm: LMM, tokens: Mapping[str, Sequence[str]]) -> bool:
+    """Whether version 0.1.0 may have found a word elsewhere: after letters in bytes, without spaces, over a line end."""
+    in_bytes = lmm.tokenizer.convert_tokens_to_ids("<0x0A>") not in (None, lmm.tokenizer.unk_token_id)
+    return in_bytes or any(len(word.split()) > 1 or not word.isascii() for words in tokens.values() for word in words)
 
 
 def _mentioned(images: CaptionedImages, spellings: Sequence[str], references: str) -> set[str]:

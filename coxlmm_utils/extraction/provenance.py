@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Of the pictures in whose references, and in whose generated captions, the token is or is not; the first is the paper's.
+# In whose generated captions and in whose references the token is, or is not; the first is the paper's.
 SAMPLES = SAID_AND_THERE, SAID_BUT_ABSENT, THERE_BUT_UNSAID = "said and there", "said but absent", "there but unsaid"
 
 

@@ -72,7 +72,7 @@ def _provenance(
 
 
 def _words(lmm: LMM, plan: ExtractionPlan, token: str, pictures: list) -> dict:
-    """The first pieces of a token; where it is unsaid, also the words that stand in its place, the most frequent first."""
+    """The first pieces of a token; where it is unsaid, also the words in its place, the most frequent first."""
     at = [(picture["ids"], picture["steps"][token]) for picture in pictures]
     first, instead = {ids[step] for ids, step in at}, {}
     if plan.settings.samples == THERE_BUT_UNSAID:

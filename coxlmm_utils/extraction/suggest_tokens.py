@@ -32,8 +32,8 @@ def suggest_tokens(
 ) -> pd.DataFrame:
     """Which words have enough samples for `extract`, from the references and, with an LMM, from a few captions.
 
-    A sample is a picture that a reference mentions the word for and whose generated caption says it (the rule of the paper,
-    arXiv 2406.08074; the table is ours). Pictures without references count as `extract` has it: the caption decides.
+    A sample is a picture that a reference mentions the word for and whose generated caption says it, as in the paper
+    (arXiv 2406.08074; the table is ours). Pictures without references count as `extract` has it: the caption decides.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Any image-text model of transformers: load it, find its parts, let it generate, read and change its residual stream.
 
-`LMM` (lmm, loading, structure) is the model; captioning and hooks run it and keep its states;
-generation_settings says what greedy is; caption_tokens finds words among tokens; image_tokens and attention know which inputs are the picture; out_of_domain warns of pictures
-that the bundled model does not know.
+`LMM` (lmm, loading, structure) is the model; captioning and hooks run it and keep its states; generation_settings says
+what greedy is; caption_tokens finds words among tokens; image_tokens and attention know which inputs are the picture;
+out_of_domain warns of pictures that the bundled model does not know.
 """
 
 from .attention import attention_knockout, eager_attention

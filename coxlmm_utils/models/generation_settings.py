@@ -1,4 +1,4 @@
-"""Greedy captions: which generation settings count, which a checkpoint's own are left out, and what decides a caption."""
+"""Greedy captions: which generation settings count, which of a checkpoint are left out, what decides a caption."""
 
 from __future__ import annotations
 

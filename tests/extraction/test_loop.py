@@ -94,6 +94,12 @@ def test_a_block_is_named_by_all_that_it_depends_on(llava, pictures, words, tmp_
     assert names((" ".join(words),), captions={f"p{row}": "a" for row in range(24)}) != usual
 
 
+@pytest.mark.parametrize("spelling, otherwise", [("dog", False), ("hot dog", True), ("狗", True)])
+def test_blocks_of_words_that_were_found_otherwise_are_not_taken(llava, pictures, spelling, otherwise, tmp_path):
+    plan = plan_of(llava, in_memory(pictures, (spelling,)), [spelling])
+    assert ("token_rule" in plan.folder(tmp_path).readout_settings) == otherwise
+
+
 def test_shards_make_all_blocks_and_none_twice(llava, plan, monkeypatch, tmp_path):
     monkeypatch.setattr("coxlmm_utils.extraction.blocks.BLOCK", 5)
     folder, made = plan.folder(tmp_path), []
