@@ -40,7 +40,7 @@ class Evaluation:
         (its id), clipscore, clipscore_top3, clipscore_union, and the same of bertscore. NaN without any reference.
     concepts : pandas.DataFrame
         One row for each system, seed and concept: system, seed, concept, words (how many), overlap (NaN of a concept
-        without words).
+        without words). Of PCA a row for each side of a concept: those of u_k, then those of -u_k.
     provenance : dict
         Of the states, with the judges, the numbers of samples, the dictionary's settings and the seeds.
     """
