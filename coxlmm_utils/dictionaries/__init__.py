@@ -5,11 +5,12 @@ baselines       Simple, PCA, K-Means (the paper's) and random directions (ours)
 matching        concepts of two dictionaries, one to one
 """
 
-from .base import Dictionary, as_matrix, concept_change, random_changes
+from .base import Dictionary, as_matrix, concept_change, random_changes, squared_norms
 from .baselines import METHODS, PCA, KMeans, RandomDictionary, Simple
+from .initialization import initial_concepts
 from .matching import match
 from .semi_nmf import MAX_SMALL, SemiNMF, largest_useful_lam
-from .solver import BlockCoordinateDescent
+from .solver import BlockCoordinateDescent, best_of_restarts
 
 __all__ = [
     "BlockCoordinateDescent",
@@ -22,8 +23,11 @@ __all__ = [
     "SemiNMF",
     "Simple",
     "as_matrix",
+    "best_of_restarts",
     "concept_change",
+    "initial_concepts",
     "largest_useful_lam",
     "match",
     "random_changes",
+    "squared_norms",
 ]

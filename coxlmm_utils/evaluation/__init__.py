@@ -6,7 +6,7 @@ from .clipscore import MAX_WORDS, PREFIX, ClipJudge, words_as_text
 from .evaluate import METRICS, Evaluation, evaluate
 from .grounding_quality import grounding_quality, measure
 from .judges import FORM_PAGES, PictureScorer, encode_images, load_judges
-from .selection import choose_lam, choose_layer, choose_n_concepts
+from .selection import choose_lam, choose_layer, choose_n_concepts, with_score
 from .sweep import sweep
 from .sweep_figures import curves, layers_beside_the_paper, shares
 from .systems import System
@@ -37,5 +37,6 @@ __all__ = [
     "shares",
     "sweep",
     "tables",
+    "with_score",
     "words_as_text",
 ]

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-MAX_ERROR_RATIO = 1.1  # of a sparser dictionary
+MIN_SCORE_RATIO = 0.95  # of a sparser dictionary's score to the best
 
 MEASURES = {  # column of a sweep: what it is called in figures and sentences
     "reconstruction_error": "relative error",
+    "explained": "explained variance",
     "active": "active concepts per sample",
     "overlap": "overlap of words",
     "mentioned": "words that captions mention",
     "stability": "stability across seeds",
-    "auc": "ground truth (best AUC)",
+    "stability_single": "stability of single restarts",
+    "auc": "ground truth (AUC)",
+    "recovered": "factor values recovered",
+    "score": "score",
 }
+WEIGHED = ("explained", "stability", "recovered")  # whose product is the score; all are shares or cosines
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,20 @@ class Choice:
         return self.reason
 
 
+def with_score(table: pd.DataFrame) -> pd.DataFrame:
+    """A sweep with the column `score`: explained variance x stability x, where known, the share of values recovered.
+
+    Each factor lies between 0 and 1 by itself: unlike an elbow, a K's score does not depend on what else is in the
+    grid (ours).
+    """
+    missing = [name for name in WEIGHED[:2] if name not in table]
+    if missing:
+        raise ValueError(f"the sweep has no {', '.join(missing)}: sweep over two seeds or more")
+    return table.assign(score=table[[name for name in WEIGHED if name in table]].prod(axis=1))
+
+
 def choose_n_concepts(table: pd.DataFrame) -> Choice:
-    """K at the elbow: where the curve of error against K lies farthest below the line between its ends.
+    """The K of the highest score, see `with_score`: reconstruction, stability and, where known, recovery weighed.
 
     Parameters
     ----------
@@ -47,22 +63,18 @@ def choose_n_concepts(table: pd.DataFrame) -> Choice:
     Raises
     ------
     ValueError
-        If there are fewer than three K, for which no curve can bend.
+        If the sweep has one seed only, so that stability is not known.
     """
-    curve = _means(table, "n_concepts")
-    if len(curve) < 3:
-        raise ValueError(f"an elbow needs at least three n_concepts, not {list(curve.index)}: sweep over more")
-    errors = curve["reconstruction_error"]
-    best = int(elbow(np.array(errors.index, dtype=float), errors.to_numpy()))
-    reason = (
-        f"K = {best}: the elbow. The relative error falls from {errors.iloc[0]:.3f} at K = {errors.index[0]} to "
-        f"{errors[best]:.3f} here, and only to {errors.iloc[-1]:.3f} at K = {errors.index[-1]}."
-    )
-    return Choice("n_concepts", best, reason + _beside(curve, best, ("stability", "overlap", "auc")))
+    curve = _means(with_score(table), "n_concepts")
+    best = int(curve["score"].idxmax())
+    others = curve["score"].drop(best).nlargest(2)
+    next_best = ", ".join(f"{score:.3f} at K = {k}" for k, score in others.items())
+    reason = f"K = {best}: the highest score, {_product(curve, best)}" + (f"; next {next_best}." if next_best else ".")
+    return Choice("n_concepts", best, reason + _beside(curve, best, ("stability_single", "overlap")))
 
 
 def choose_lam(table: pd.DataFrame) -> Choice:
-    """The largest lambda, and so the sparsest dictionary, with at most a tenth more error than the smallest lambda.
+    """The largest lambda, and so the sparsest dictionary, whose score is at least 95 % of the best; see `with_score`.
 
     Parameters
     ----------
@@ -73,17 +85,21 @@ def choose_lam(table: pd.DataFrame) -> Choice:
     -------
     Choice
         With its value, and the rule and the numbers behind it.
+
+    Raises
+    ------
+    ValueError
+        If the sweep has one seed only, so that stability is not known.
     """
-    curve = _means(table, "lam")
-    errors, active = curve["reconstruction_error"], curve["active"]
-    least = errors.iloc[0]
-    best = float(errors.index[errors <= MAX_ERROR_RATIO * least].max())
+    curve = _means(with_score(table), "lam")
+    scores, active = curve["score"], curve["active"]
+    best = float(scores.index[scores >= MIN_SCORE_RATIO * scores.max()].max())
     reason = (
-        f"lambda = {best:g}: the largest with at most a tenth more error than the smallest "
-        f"({errors[best]:.3f} against {least:.3f}); a sample needs {active[best]:.1f} concepts instead of "
-        f"{active.iloc[0]:.1f}."
+        f"lambda = {best:g}: the largest whose score is at least {MIN_SCORE_RATIO:.0%} of the best "
+        f"({scores.max():.3f} at {scores.idxmax():g}): {_product(curve, best)}; a sample needs {active[best]:.1f} "
+        f"concepts instead of {active.iloc[0]:.1f} at {active.index[0]:g}."
     )
-    return Choice("lam", best, reason + _beside(curve, best, ("stability", "overlap", "auc")))
+    return Choice("lam", best, reason + _beside(curve, best, ("stability_single", "overlap")))
 
 
 def choose_layer(table: pd.DataFrame) -> Choice:
@@ -120,19 +136,15 @@ def choose_layer(table: pd.DataFrame) -> Choice:
     )
 
 
-def elbow(x: np.ndarray, y: np.ndarray) -> float:
-    """The x at which a falling curve lies farthest below the line between its ends, both axes scaled to 0 .. 1.
-
-    As the knee of Satopaa and others (2011). The first x if the curve does not bend below the line.
-    """
-    across = (x - x[0]) / (x[-1] - x[0])
-    down = (y - y[-1]) / (y[0] - y[-1]) if y[0] != y[-1] else 1 - across
-    return float(x[np.argmax(1 - across - down)])
-
-
 def _means(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     """Means of the measures for each value of a setting, in order."""
     return table.groupby(setting, sort=setting != "layer")[[name for name in MEASURES if name in table]].mean()
+
+
+def _product(curve: pd.DataFrame, value) -> str:
+    """The score at a value as what it is made of, in words."""
+    factors = [f"{MEASURES[name]} {curve[name][value]:.3f}" for name in WEIGHED if name in curve]
+    return f"{' x '.join(factors)} = {curve['score'][value]:.3f}"
 
 
 def _beside(curve: pd.DataFrame, value, names: tuple[str, ...]) -> str:

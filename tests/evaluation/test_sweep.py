@@ -7,7 +7,7 @@ from coxlmm_utils import SemiNMF, extract
 from coxlmm_utils.concepts.grounding import ground_pictures, ground_words
 from coxlmm_utils.concepts.measures import overlaps, words_mentioned
 from coxlmm_utils.dictionaries.matching import match
-from coxlmm_utils.evaluation.sweep import sweep
+from coxlmm_utils.evaluation.sweep import _single_restart, sweep
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 
 
@@ -45,7 +45,30 @@ def test_stability_is_across_seeds(states):
     cosine = {(a, b): match(concepts[a], concepts[b])[1].mean() for a, b in ((0, 1), (0, 2), (1, 2))}
     means = [cosine[0, 1] + cosine[0, 2], cosine[0, 1] + cosine[1, 2], cosine[0, 2] + cosine[1, 2]]
     assert table["stability"].tolist() == pytest.approx([mean / 2 for mean in means])
-    assert "stability" not in sweep(states, n_concepts=(3,), seeds=(0,))
+    assert not {"stability", "stability_single"} & set(sweep(states, n_concepts=(3,), seeds=(0,)))
+
+
+def test_single_restarts_are_no_better_than_the_best_of_several_and_differ_by_seed(states):
+    table = sweep(states, n_concepts=(3,), seeds=(0, 1), lams=(0.01,))
+    singles = [_single_restart(states.Z, SemiNMF(3, lam=0.01, random_state=seed).fit(states.Z)) for seed in (0, 1)]
+    assert table["stability_single"].tolist() == pytest.approx([match(*singles)[1].mean()] * 2)
+    for seed, concepts in enumerate(singles):
+        best = SemiNMF(3, lam=0.01, random_state=seed).fit(states.Z).objective_[-1]
+        V = SemiNMF.from_components(concepts, lam=0.01).transform(states.Z)
+        assert ((states.Z.numpy() - V @ concepts) ** 2).sum() + 0.01 * V.sum() >= best * (1 - 1e-5)
+
+
+def test_held_out_samples_are_what_is_measured_on(states):
+    few, others = states.subset(states.images.ids[:4]), states.subset(states.images.ids[4:])
+    row = sweep(
+        few, n_concepts=(2,), lams=(0.3,), held_out=others, truth=lambda V, W: {"auc": len(V), "recovered": len(W)}
+    ).iloc[0]
+    fitted = SemiNMF(2, lam=0.3).fit(few.Z)
+    Z, rebuilt = others.Z.numpy(), fitted.transform(others.Z) @ fitted.components_
+    around_mean = ((Z - few.Z.numpy().mean(0)) ** 2).sum()
+    assert row["explained"] == pytest.approx(1 - ((Z - rebuilt) ** 2).sum() / around_mean)
+    assert (row["auc"], row["recovered"]) == (4, 2)
+    assert row["reconstruction_error"] == fitted.reconstruction_error_
 
 
 @pytest.mark.filterwarnings("ignore:Concepts that no sample uses")
