@@ -50,7 +50,7 @@ QUESTIONS = {
     ),
     "stability": (
         "stable",
-        "Is it found again with another seed?",
+        "Is it found again in other dictionaries?",
         f"cosine of at least {MIN_COSINE} with its partner in the other dictionaries",
         "bank.measured(others=banks)",
     ),

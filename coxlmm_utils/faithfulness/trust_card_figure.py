@@ -16,7 +16,7 @@ FACT = 0.22  # a line of what the bank was learned from
 QUESTION = 0.68  # a question, its rule, its bar and its finding
 HEADS = 0.5  # of the columns of answers
 ROW = 0.42  # a concept
-NOTE = 0.45
+NOTE = 0.6
 BAR_AT, BAR_LONG = 5.0, 1.15
 FINDING_AT = 7.0
 TITLE_AT, SAMPLES_AT = 0.62, 3.75  # in a concept's row
@@ -25,8 +25,8 @@ LETTERS = 15.5  # of small text, to an inch
 ANSWERS = {1.0: ("●", ACCENT), 0.0: ("○", INK)}
 NOTES = (
     "● yes   ○ no   – not evaluated. Samples: on how many it is active. The numbers: AUC; share that a blank picture leaves; "
-    "nats against a random\ndirection; how much more its own factor moves it than the runner-up, in standard deviations; "
-    "rank of its words, 1 nearest; cosine. All checks are ours."
+    "nats against a random\ndirection, by the strictest measure; how much more its own factor moves it than the runner-up, in "
+    "standard deviations; rank of its words,\n1 nearest; cosine. All checks are ours."
 )
 
 
@@ -116,4 +116,4 @@ def _answer(figure: Figure, left: float, middle: float, holds: float, value: flo
         return
     sign, colour = ANSWERS[float(holds)]
     put_text(figure, left, middle, sign, color=colour, fontsize=11, va="center")
-    put_text(figure, left + 0.2, middle, f"{value:.2f}", color=INK, fontsize=9.5, va="center")
+    put_text(figure, left + 0.2, middle, f"{value:z.2f}", color=INK, fontsize=9.5, va="center")

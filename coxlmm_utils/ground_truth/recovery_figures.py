@@ -92,7 +92,7 @@ def values_recovered(recovery: FactorRecovery, titles: Sequence[str], title: str
     axes = figure.subplots()
     for row, value in enumerate(values):
         _value_row(axes, row, by_value.get(value), titles)
-    style_axes(axes, f"{title}: {_counts(recovery)}" if title else _counts(recovery), "AUC, one value against the rest")
+    style_axes(axes, "\n".join(filter(None, [title, _counts(recovery)])), "AUC, one value against the rest")
     axes.axvline(MIN_AUC, color=INK, linewidth=0.9, linestyle=":")
     row_labels(axes, [value for _, value in values], 9, top_first=True)
     lowest = recovery.table[["low", "auc_matching"]].min(axis=None)
