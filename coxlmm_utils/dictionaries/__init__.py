@@ -1,6 +1,6 @@
 """Dictionaries of concepts: Semi-NMF and its baselines, from a matrix of states alone; they know nothing of models.
 
-semi_nmf        the paper's method: initialization -> solver -> activations
+semi_nmf        the paper's method: initialization -> solver -> refinement -> activations
 baselines       Simple, PCA, K-Means (the paper's) and random directions (ours)
 matching        concepts of two dictionaries, one to one
 """
@@ -9,14 +9,13 @@ from .base import Dictionary, as_matrix, concept_change, random_changes, squared
 from .baselines import METHODS, PCA, KMeans, RandomDictionary, Simple
 from .initialization import initial_concepts
 from .matching import match
-from .semi_nmf import MAX_SMALL, SemiNMF, largest_useful_lam
+from .semi_nmf import SemiNMF, largest_useful_lam
 from .solver import BlockCoordinateDescent, best_of_restarts
 
 __all__ = [
     "BlockCoordinateDescent",
     "Dictionary",
     "KMeans",
-    "MAX_SMALL",
     "METHODS",
     "PCA",
     "RandomDictionary",

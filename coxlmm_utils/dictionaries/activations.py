@@ -10,11 +10,12 @@ Notation, with samples in columns, so that a concept is one contiguous row
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .base import in_chunks
+from .basis import inner_products
 from .solver import sweep_rows
 
 KKT_TOLERANCE = 1e-8  # of a solved activation, relative to the norm of its state
@@ -22,42 +23,60 @@ MAX_BLOCK = 1024  # samples that are solved at a time
 MAX_STEPS = 1_000  # of the active set; a few dozen do, even for concepts that are nearly alike
 
 
-def solve_activations(Z: Tensor, squares: Tensor, U: Tensor, lam: float) -> tuple[Tensor, float]:
-    """The activations of states, (samples, concepts) in float64, and ||Z - V U||_F^2 (paper section 3).
+@dataclass(frozen=True)
+class Solved:
+    """The activations of some states."""
 
-    Each state is solved from zero, in float64, until its optimality (KKT) residual is at most 1e-8 of its norm.
+    V: Tensor  # (concepts, samples), in float64
+    square: float  # ||Z - V^T U||_F^2
+    kkt: float  # the largest optimality (KKT) residual, relative to the norm of its state
+    n_unsolved: int  # samples with a larger one than KKT_TOLERANCE
+
+
+def solve_activations(Z: Tensor, squares: Tensor, U: Tensor, lam: float) -> Solved:
+    """The activations of states (paper section 3), each solved from zero, in float64, to a residual of 1e-8.
+
     Warns where that takes too long. `squares`, (samples,), are the states' squared norms, in float64.
     """
     U = U.double()
-    G = U @ U.T
-    T = torch.cat([U @ chunk.T for chunk in in_chunks(Z)], dim=1) - lam / 2
-    V, n_unsolved = torch.zeros_like(T), 0
-    for block in torch.arange(len(Z), device=Z.device).split(MAX_BLOCK):
-        V[:, block], unsolved = _solve(G, T[:, block], squares[block].sqrt())
-        n_unsolved += unsolved
-    if n_unsolved:
+    solved = solve(U @ U.T, inner_products(U, Z) - lam / 2, squares, lam)
+    if solved.n_unsolved:
         warnings.warn(
-            f"The activations of {n_unsolved} of {len(Z)} samples are not solved to a relative "
+            f"The activations of {solved.n_unsolved} of {len(Z)} samples are not solved to a relative "
             f"{KKT_TOLERANCE:.0e}: some concepts are nearly alike, ask for fewer.",
             stacklevel=3,
         )
-    square = squares.sum() + (V * (G @ V - 2 * T - lam)).sum()
-    return V.T, max(float(square), 0.0)
+    return solved
 
 
-def _solve(G: Tensor, T: Tensor, norms: Tensor) -> tuple[Tensor, int]:
+def solve(G: Tensor, T: Tensor, squares: Tensor, lam: float, start: Tensor | None = None) -> Solved:
+    """The same from G and T alone; `start`, (concepts, samples), are activations to begin at instead of zero."""
+    V, n_unsolved, norms = torch.zeros_like(T) if start is None else start.clone(), 0, squares.sqrt()
+    for block in torch.arange(T.shape[1], device=T.device).split(MAX_BLOCK):
+        V[:, block], unsolved = _solve(G, T[:, block], norms[block], V[:, block])
+        n_unsolved += unsolved
+    gradient = G @ V - T  # half of it
+    square = squares.sum() + (V * (gradient - T - lam)).sum()
+    kkt = (_violation(V, gradient) / norms.clamp(min=1e-300)).amax() if V.numel() else 0
+    return Solved(V, max(float(square), 0.0), float(kkt), n_unsolved)
+
+
+def _solve(G: Tensor, T: Tensor, norms: Tensor, V: Tensor) -> tuple[Tensor, int]:
     """The optimal V, and the number of samples that are not solved. A solved sample is not touched again."""
-    V, unsolved = torch.zeros_like(T), torch.arange(T.shape[1], device=T.device)
     sweep_rows(V[None], G[None], T[None], torch.relu_, n_sweeps=10)  # mostly finds which concepts are active
+    unsolved = torch.arange(T.shape[1], device=T.device)
     for _ in range(MAX_STEPS):
-        # KKT: v >= 0, half the gradient g = G v - t >= 0, and one of the two is zero for every concept: |min(v, g)| is
-        # how far a concept is from that.
-        residual = torch.minimum(V[:, unsolved], G @ V[:, unsolved] - T[:, unsolved]).abs().amax(dim=0)
+        residual = _violation(V[:, unsolved], G @ V[:, unsolved] - T[:, unsolved]).amax(dim=0)
         unsolved = unsolved[residual > KKT_TOLERANCE * norms[unsolved]]
         if not len(unsolved):
             break
         V[:, unsolved] = _active_set_step(V[:, unsolved], G, T[:, unsolved])
     return V, len(unsolved)
+
+
+def _violation(V: Tensor, gradient: Tensor) -> Tensor:
+    """How far each activation is from optimal (KKT): v >= 0, half the gradient >= 0, and one of the two is zero."""
+    return torch.minimum(V, gradient).abs()
 
 
 def _active_set_step(V: Tensor, G: Tensor, T: Tensor) -> Tensor:
@@ -72,6 +91,6 @@ def _active_set_step(V: Tensor, G: Tensor, T: Tensor) -> Tensor:
     V = torch.where(V + length * step > 1e-14 * V, V + length * step, 0)
     # The concept that violates optimality most is minimised alone: so an inactive one can enter the active set.
     gradient = G @ V - T  # half of it
-    worst = torch.minimum(V, gradient).abs().argmax(dim=0, keepdim=True)  # (1, samples)
+    worst = _violation(V, gradient).argmax(dim=0, keepdim=True)  # (1, samples)
     alone = V.gather(0, worst) - gradient.gather(0, worst) / G.diagonal()[worst].clamp(min=1e-300)
     return V.scatter(0, worst, alone.clamp(min=0))

@@ -132,11 +132,11 @@ def as_matrix(rows: np.ndarray | Tensor, name: str) -> Tensor:
 
 
 def in_chunks(Z: Tensor) -> Iterator[Tensor]:
-    """The rows of Z in float64, some at a time: about a megabyte, which stays in the processor's cache.
+    """The rows of Z in float64, some at a time: about two megabytes, which stays in the processor's cache.
 
     Each chunk is overwritten by the next.
     """
-    n = max(1, 2**17 // max(1, Z.shape[1]))
+    n = max(1, 2**18 // max(1, Z.shape[1]))
     buffer = Z.new_empty(min(n, len(Z)), Z.shape[1], dtype=torch.float64)
     for chunk in Z.split(n):
         yield buffer[: len(chunk)].copy_(chunk)

@@ -8,7 +8,9 @@ Notation (samples are rows here; the paper's Z, U and V are the transposes)
 
     minimise  ||Z - V U||_F^2 + lam * sum(V)    with V >= 0 and ||u_k||_2 <= 1
 
-Initial concepts come from initialization.py, solver.py improves them, and activations.py solves a state's activations.
+basis.py turns wide states into coordinates in few directions. There initial concepts come from initialization.py,
+solver.py improves all restarts, and refinement.py the best one, until the states themselves ask for no more.
+activations.py solves a state's activations.
 """
 
 from __future__ import annotations
@@ -19,14 +21,18 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from .activations import solve_activations
 from .base import Dictionary, as_matrix, squared_norms
+from .basis import coordinates, directions_of, leading_directions, outside, times_states
 from .initialization import initial_concepts
-from .solver import Result, best_of_restarts, into_ball
+from .refinement import Refinement
+from .solver import best_of_restarts, into_ball
 
-MAX_SMALL = 2**22  # numbers in Z, up to which float64 and more restarts cost next to nothing
+MAX_SMALL = 2**22  # numbers in Z, up to which more restarts cost next to nothing
 N_INIT_SMALL, N_INIT_LARGE = 8, 4
+SMALLEST_OBJECTIVE = 1e-9  # of the states' energy: below, rounding of some 1e-15 of the energy is more than 1e-6 of it
 
 
 def largest_useful_lam(Z: np.ndarray | Tensor) -> float:
@@ -48,10 +54,14 @@ def _largest_useful_lam(squares: Tensor) -> float:
 class SemiNMF(Dictionary):
     """A dictionary of concepts by sparse semi-non-negative matrix factorisation.
 
-    The objective (top of this file) is the paper's (section 3, arXiv 2406.08074), the solver ours: block
-    coordinate descent by exact projected gradient steps, extrapolated, for all restarts together, on the device of the
-    states (the CPU if it has no float64). Beside the states it needs memory for about six times `n_init` dictionaries
-    and their activations.
+    The objective (top of this file) is the paper's (section 3, arXiv 2406.08074), the solver ours: block coordinate
+    descent by exact projected gradient steps, one concept at a time (hierarchical alternating least squares, Cichocki
+    and Phan 2009), with extrapolation (Ang and Gillis 2019). All sums are in float64, whatever the states are in: where
+    a few dimensions or the mean dominate, float32 cannot tell progress from rounding. States wider than 256 are solved
+    in their leading directions first; the best restart then gets every further direction that lowers the objective.
+
+    It runs on the device of the states (the CPU if it has no float64). Beside the states it needs memory for about six
+    times `n_init` sets of activations, and for the coordinates of the states, some 40 to 300 numbers each.
 
     Parameters
     ----------
@@ -60,14 +70,14 @@ class SemiNMF(Dictionary):
     lam : float, default=1.0
         Weight of the L1 term, in the unit of a state: the paper's lambda, twice scikit-learn's ``alpha``.
     max_iter : int, default=2000
-        Largest number of iterations of a restart; reaching it warns.
+        Largest number of iterations of a restart, refinement included; reaching it warns.
     tol : float, default=1e-6
-        A restart has converged when an un-extrapolated iteration lowers the objective by no more than this fraction of
-        it.
+        A restart, or the refinement, has converged when an un-extrapolated iteration lowers the objective by no more
+        than this fraction of it.
     n_init : int, optional
         Number of restarts: the first from the singular vectors of the states, the others from samples drawn far apart;
         the lowest objective is kept.
-        Default: 8, but 4 if the states are more than four million numbers, where each restart costs.
+        Default: 8, but 4 if the states are more than four million numbers.
     random_state : int, default=0
         Seed. One seed gives one answer, to the last bit on one machine.
     relative_lam : float, optional
@@ -75,6 +85,11 @@ class SemiNMF(Dictionary):
         It means the same sparsity for states of another norm, which no fixed `lam` does.
     verbose : bool, default=True
         Show a progress bar once a fit has taken three seconds.
+    centre : bool, default=False
+        Explain the difference of a state from the mean state of those it is fitted to (ours), where the mean would
+        take most of every activation. A concept is then a direction away from the mean, and its words and pictures
+        are those that set some states apart; what all states share is in `mean_`. `lam` weighs, and `relative_lam` is
+        a fraction of, these differences.
 
     Attributes
     ----------
@@ -84,12 +99,23 @@ class SemiNMF(Dictionary):
     lam_ : float
         The lambda in use: `lam`, or what `relative_lam` comes to.
     objective_ : list of float
-        Value after each iteration of the best restart; never rises.
+        Value after each iteration of the best restart and of its refinement; never rises. The last is that of
+        `components_` and `activations_`.
     n_iter_ : int
     n_running_ : list of int
         How many restarts ran in each iteration: all that the fit did.
     reconstruction_error_ : float
-        ``||Z - V U||_F / ||Z||_F``, or 0 if all states are zero.
+        ``||Z - reconstruct(V)||_F / ||Z||_F``, or 0 if all states are zero.
+    mean_ : ndarray of float32, shape (width,), or None
+        The mean state, if `centre`.
+    mean_cosine_ : ndarray of float64, shape (concepts,)
+        Cosine of each concept with the mean state: near 1, it says what all states share (ours).
+    kkt_V_ : float
+        How far the activations are from optimal for these concepts: the largest ``|min(v, g)|``, where g is half the
+        gradient, relative to the norm of its state (ours). 1e-8 or less, unless a warning says otherwise.
+    kkt_U_ : float
+        How far the concepts are from optimal for these activations: the largest distance, from 0 to 2, between a
+        concept and the best one in the unit ball, all else fixed (ours).
     """
 
     label = "Semi-NMF"
@@ -105,10 +131,14 @@ class SemiNMF(Dictionary):
         random_state: int = 0,
         relative_lam: float | None = None,
         verbose: bool = True,
+        centre: bool = False,
     ) -> None:
         self.n_concepts, self.lam, self.relative_lam = n_concepts, lam, relative_lam
         self.max_iter, self.tol, self.n_init = max_iter, tol, n_init
-        self.random_state, self.verbose = random_state, verbose
+        self.random_state, self.verbose, self.centre = random_state, verbose, centre
+        self.mean_ = None
+        if centre:
+            self.learned = (*self.learned, "mean_")
 
     @classmethod
     def from_components(cls, components: np.ndarray | Tensor, lam: float = 1.0) -> Self:
@@ -146,15 +176,23 @@ class SemiNMF(Dictionary):
         self._check_parameters()
         Z = as_matrix(Z, "sample")
         self.check_number(Z)
+        mean = times_states(Z.new_ones(1, len(Z), dtype=torch.float64), Z)[0] / len(Z)  # (width,)
         squares = squared_norms(Z)  # (samples,)
+        energy = float(squares.sum())
+        if self.centre:
+            self.mean_ = mean.float().cpu().numpy()
+            Z = self._without_mean(Z)
+            squares = squared_norms(Z)
         self.lam_ = self.lam if self.relative_lam is None else self.relative_lam * _largest_useful_lam(squares)
-        result, self.n_running_ = self._best_of_restarts(Z.double() if Z.numel() <= MAX_SMALL else Z, squares, start)
-        self.objective_, self.n_iter_ = result.objective, len(result.objective)
-        self.components_ = result.U.float().cpu().numpy()
-        V, square = solve_activations(Z, squares, torch.as_tensor(self.components_).to(Z), self.lam_)
-        self.activations_ = V.float().contiguous().cpu().numpy()
-        self.reconstruction_error_ = (square / (float(squares.sum()) or 1.0)) ** 0.5
-        self._warn_of_poor_fit(result)
+        refined, converged = self._refined(Z, squares, start)
+        U = refined.now.U @ refined.W  # (concepts, width)
+        self.components_ = U.float().cpu().numpy()
+        self.mean_cosine_ = cosine_similarity(U, mean[None]).cpu().numpy()
+        solved = solve_activations(Z, squares, torch.as_tensor(self.components_).to(Z), self.lam_)
+        self.activations_ = solved.V.T.float().contiguous().cpu().numpy()
+        self.kkt_V_, self.kkt_U_ = solved.kkt, refined.kkt
+        self.reconstruction_error_ = (solved.square / (energy or 1.0)) ** 0.5
+        self._warn_of_poor_fit(converged, refined.decrease, float(squares.sum()))
         return self
 
     def transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
@@ -177,10 +215,13 @@ class SemiNMF(Dictionary):
         ValueError
             If there are no concepts yet, or `Z` is no finite matrix of their width.
         """
-        Z = self.check_states(Z)
+        Z = self._without_mean(self.check_states(Z))
         U = torch.as_tensor(self.components_).to(Z)
-        V, _ = solve_activations(Z, squared_norms(Z), U, self.lam_)
-        return V.float().contiguous().cpu().numpy()
+        return solve_activations(Z, squared_norms(Z), U, self.lam_).V.T.float().contiguous().cpu().numpy()
+
+    def reconstruct(self, V: np.ndarray) -> np.ndarray:
+        """``V U``, and the mean state if it was taken off: (samples, concepts) to float32 (samples, width)."""
+        return super().reconstruct(V) if self.mean_ is None else self.mean_ + super().reconstruct(V)
 
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range."""
@@ -193,26 +234,44 @@ class SemiNMF(Dictionary):
         if self.relative_lam is not None and not 0 <= self.relative_lam < 1:
             raise ValueError(f"relative_lam must be at least 0 and below 1, not {self.relative_lam}.")
 
-    def _best_of_restarts(
-        self, Z: Tensor, squares: Tensor, given: np.ndarray | Tensor | None
-    ) -> tuple[Result, list[int]]:
-        """The result of lowest objective, and how many restarts ran in each iteration."""
+    def _refined(self, Z: Tensor, squares: Tensor, given: np.ndarray | Tensor | None) -> tuple[Refinement, bool]:
+        """The best restart, refined, and whether it converged."""
+        W = leading_directions(Z, self.n_concepts, self.random_state)
         n_init = self.n_init or (N_INIT_SMALL if Z.numel() <= MAX_SMALL else N_INIT_LARGE)
-        n_init += given is not None
-        U = initial_concepts(Z, squares, self.n_concepts, n_init, self.random_state)  # (restarts, concepts, width)
         if given is not None:
-            given = into_ball(as_matrix(given, "concept").to(Z, copy=True))
+            n_init += 1
+            given = into_ball(as_matrix(given, "concept").to(W, copy=True))
             if given.shape[1] != Z.shape[1] or len(given) > self.n_concepts:
-                raise ValueError(f"start has shape {tuple(given.shape)}: it must fit {tuple(U.shape[1:])}.")
-            U[-1, : len(given)] = given
-        return best_of_restarts(Z, squares, U, self.lam_, self.tol, self.max_iter, self.verbose)
+                needed = (self.n_concepts, Z.shape[1])
+                raise ValueError(f"start has shape {tuple(given.shape)}: it must fit {needed}.")
+            W = torch.cat([W, directions_of(outside(given, W))])
+        P = coordinates(Z, W)
+        U = initial_concepts(P, squares, self.n_concepts, n_init, self.random_state)  # (restarts, concepts, directions)
+        if given is not None:
+            U[-1, : len(given)] = given @ W.T
+        best, self.n_running_ = best_of_restarts(P, squares, U, self.lam_, self.tol, self.max_iter, self.verbose)
+        refined = Refinement(Z, squares, W, P, best, self.lam_)
+        converged = refined.run(self.tol, self.max_iter)
+        self.objective_, self.n_iter_ = refined.objective, len(refined.objective)
+        self.n_running_ += [1] * (self.n_iter_ - len(best.objective))
+        return refined, converged
 
-    def _warn_of_poor_fit(self, result: Result) -> None:
-        """Warn of a fit that was cut off, and of concepts that no sample uses."""
-        if not result.converged:
+    def _without_mean(self, Z: Tensor) -> Tensor:
+        """States as they are explained: their difference from the mean state, if this was asked for."""
+        return Z if self.mean_ is None else Z - torch.as_tensor(self.mean_).to(Z)
+
+    def _warn_of_poor_fit(self, converged: bool, decrease: float, energy: float) -> None:
+        """Warn of a fit that was cut off, of one that float64 cannot measure, and of concepts that no sample uses."""
+        if not converged:
             warnings.warn(
                 f"Semi-NMF has not converged in max_iter={self.max_iter}: the last iteration lowered "
-                f"the objective by {result.decrease:.1e} of it (tol={self.tol:.1e}).",
+                f"the objective by {decrease:.1e} of it (tol={self.tol:.1e}).",
+                stacklevel=3,
+            )
+        if self.objective_[-1] < SMALLEST_OBJECTIVE * energy:
+            warnings.warn(
+                f"The objective is {self.objective_[-1] / energy:.0e} of the states' energy, less than float64 sums "
+                "resolve: the fit may have stopped early. If the mean state dominates, try centre=True.",
                 stacklevel=3,
             )
         if n_unused := int((self.activations_ == 0).all(axis=0).sum()):

@@ -3,14 +3,14 @@ fixed.
 
 Notation (samples are rows of Z; V is held transposed, so that a concept is one contiguous row)
 
-    Z   (samples, width)                states; read twice per iteration for all restarts together, never copied
+    Z   (samples, width)                states, in float64; read twice per iteration for all restarts together
     U   (restarts, concepts, width)     V   (restarts, concepts, samples)
     G = U U^T   (restarts, concepts, concepts)      T = U Z^T - lam / 2   (restarts, concepts, samples)
     A = V V^T   (restarts, concepts, concepts)      C = V Z               (restarts, concepts, width)
 
     f = ||Z - V^T U||_F^2 + lam * sum(V)    (restarts,)
 
-Products with Z are in its own float type; sums over samples or over the width are in float64.
+Everything is in float64. Of wide states Z holds the coordinates in few directions (basis.py), so that it is small.
 So that no product overflows, Z, V and lam are divided by `scale`, about the longest state's norm, and f by its square.
 """
 
@@ -25,7 +25,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 N_SWEEPS = 2  # over the concepts, in each half of an iteration; cheap beside reading Z
-MAX_SUMMANDS = 512  # added up in float32 before the sum goes on in float64
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class BlockCoordinateDescent:
         """One iteration of every restart; (restarts,) bool, which of them have converged."""
         now = self.now
         # 1 stays where it is, 1 + factor goes as far again, times the factor, as from the previous iterate to this one.
-        reach = 1 + torch.where(now.unextrapolated, 0, now.factor).to(now.U)[:, None, None]
+        reach = 1 + torch.where(now.unextrapolated, 0, now.factor)[:, None, None]
         # In place: the memory of the previous iterates becomes that of the new ones.
         U, V = into_ball(now.U_previous.lerp_(now.U, reach)), now.V_previous.lerp_(now.V, reach).relu_()
         f, replaced = self._iterate(U, V)
@@ -163,9 +162,9 @@ class BlockCoordinateDescent:
         replaced = self._replace_unused(U, V, G, T)
         A, C = gram(V), self._times_states(V, self.Z)
         sweep_rows(U, A, C, into_ball, N_SWEEPS)
-        fit = (U * C).sum(dim=(1, 2), dtype=torch.float64)
+        fit = (U * C).sum(dim=(1, 2))
         square = self.energy - 2 * fit + (A * gram(U)).sum(dim=(1, 2))  # ||Z - V^T U||_F^2
-        return square.clamp(min=0) + self.lam * V.sum(dim=(1, 2), dtype=torch.float64), replaced
+        return square.clamp(min=0) + self.lam * V.sum(dim=(1, 2)), replaced
 
     def _times_states(self, X: Tensor, Z: Tensor) -> Tensor:
         """X times the scaled states, for all restarts in one product."""
@@ -176,7 +175,7 @@ class BlockCoordinateDescent:
         replaced = torch.zeros(len(U), dtype=torch.bool, device=U.device)
         unused = V.amax(dim=2) == 0  # (restarts, concepts)
         for i, k in unused.nonzero()[unused.cumsum(1)[unused] == 1].tolist():
-            errors = self.squares + (V[i] * (G[i].to(V) @ V[i] - 2 * T[i] - self.lam)).sum(0)  # (samples,)
+            errors = self.squares + (V[i] * (G[i] @ V[i] - 2 * T[i] - self.lam)).sum(0)  # (samples,)
             worst = int(errors.argmax())
             residual = self.Z[worst] / self.scale - V[i, :, worst] @ U[i]
             if residual.norm() > self.lam / 2:  # else it would activate nothing
@@ -192,7 +191,7 @@ def sweep_rows(X: Tensor, H: Tensor, T: Tensor, project: Callable[[Tensor], Tens
     curvature is the same in all directions, so one step of length 1 / curvature ends exactly at the row's minimum.
     """
     curvature = H.diagonal(dim1=1, dim2=2)
-    steps, H = torch.where(curvature > 0, 1 / curvature, 0).to(X), H.to(X)
+    steps = torch.where(curvature > 0, 1 / curvature, 0)
     descent = torch.empty_like(X[:, :1])  # (restarts, 1, n): T - H X of a row, minus half the gradient
     for k in [*range(X.shape[1])] * n_sweeps:
         torch.baddbmm(T[:, k : k + 1], H[:, k : k + 1], X, alpha=-1, out=descent)
@@ -205,7 +204,5 @@ def into_ball(concepts: Tensor) -> Tensor:
 
 
 def gram(X: Tensor) -> Tensor:
-    """Inner products of each restart's rows, (restarts, concepts, concepts), in float64."""
-    # float32 products are fast, and short sums of them exact enough; rounding would add up in long ones
-    length = MAX_SUMMANDS if X.dtype == torch.float32 else X.shape[2]
-    return sum((part @ part.transpose(1, 2)).double() for part in X.split(length, dim=2))
+    """Inner products of each restart's rows, (restarts, concepts, concepts)."""
+    return X @ X.transpose(1, 2)

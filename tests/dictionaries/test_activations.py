@@ -6,7 +6,7 @@ import torch
 from sklearn.decomposition import sparse_encode
 
 from coxlmm_utils.dictionaries import activations
-from coxlmm_utils.dictionaries.activations import solve_activations
+from coxlmm_utils.dictionaries.activations import solve, solve_activations
 from coxlmm_utils.dictionaries.base import squared_norms
 from tests.dictionaries.test_semi_nmf import alike_concepts, planted
 
@@ -22,30 +22,39 @@ def test_optimal_for_concepts_nearly_alike(cosine, lam):
     U = torch.tensor(alike_concepts(10, 16, cosine))
     V = torch.rand(30, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     Z = V @ U + 0.1 * torch.randn(30, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    V, square = solved(Z, U, lam)
+    found = solved(Z, U, lam)
+    V = found.V.T
     gradient = (V @ U - Z) @ U.T + lam / 2
     assert V.min() >= 0
-    assert (torch.minimum(V, gradient).abs().amax(dim=1) / Z.norm(dim=1)).max() <= 1e-8
-    assert square == pytest.approx(float((Z - V @ U).square().sum()), rel=1e-9)
+    kkt = (torch.minimum(V, gradient).abs().amax(dim=1) / Z.norm(dim=1)).max()
+    assert kkt <= 1e-8 and found.kkt == pytest.approx(float(kkt), abs=1e-12)
+    assert found.square == pytest.approx(float((Z - V @ U).square().sum()), rel=1e-9)
 
 
 def test_agrees_with_scikit_learn_to_1e_5():
     Z, U = planted(samples=60, concepts=6)
     second = sparse_encode(Z, U, algorithm="lasso_cd", alpha=1.0, positive=True, max_iter=100_000)
-    ours = solved(Z, U, lam=2.0)[0].numpy()
+    ours = solved(Z, U, lam=2.0).V.T.numpy()
     assert np.linalg.norm(ours - second) <= 1e-5 * np.linalg.norm(second)
 
 
 def test_blocks_give_the_same(monkeypatch):
     Z, U = planted(concepts=5)
-    whole = solved(Z, U, 1.0)[0]
+    whole = solved(Z, U, 1.0).V
     monkeypatch.setattr(activations, "MAX_BLOCK", 7)
-    assert solved(Z, U, 1.0)[0] == pytest.approx(whole, abs=1e-9)
+    assert solved(Z, U, 1.0).V == pytest.approx(whole, abs=1e-9)
 
 
 def test_no_states():
-    V, square = solved(np.zeros((0, 4)), np.eye(2, 4), 1.0)
-    assert V.shape == (0, 2) and square == 0
+    none = solved(np.zeros((0, 4)), np.eye(2, 4), 1.0)
+    assert none.V.shape == (2, 0) and none.square == none.kkt == 0
+
+
+def test_a_start_is_only_a_start():
+    Z, U = (torch.as_tensor(matrix) for matrix in planted(concepts=5))
+    problem = (U @ U.T, U @ Z.T - 0.5, squared_norms(Z), 1.0)
+    cold = solve(*problem)
+    assert solve(*problem, start=cold.V + 1).V.numpy() == pytest.approx(cold.V.numpy(), abs=1e-6)
 
 
 def test_warns_when_not_solved(monkeypatch):
