@@ -39,6 +39,10 @@ def remove_concepts(
     The state is patched at the bank's layer and position only. At position "predicts" the target itself can change, and
     after the last block nothing else; at "own", below the last block, the words that follow it.
 
+    The target is among the words of most concepts at "predicts". Where it is nearly certain, the probability of a set
+    with it is near 1 whatever happens to the others, and cannot fall. So the words that ground a concept are taken
+    without it; what happens to it is the column `target`.
+
     Parameters
     ----------
     lmm : LMM
@@ -59,11 +63,11 @@ def remove_concepts(
     -------
     pandas.DataFrame
         Two rows for each sample and concept removed: edit "concept", and "random", the mean over the controls. Columns
-        sample (picture id), concept, activation, edit, bank (its key), and changes in log-probability, in nats; see
-        `Effects`:
+        sample (picture id), concept, activation, edit, bank (its key), n_concepts (of the bank), and changes in
+        log-probability, in nats; see `Effects`:
 
-        - own_step: of the words that ground the concept, at the step that the patched state itself predicts; NaN if
-          there are none
+        - own_step: of the words that ground the concept, but the target, at the step that the patched state itself
+          predicts; NaN if there are none
         - own_later: the mean over the later steps
         - own_mentions: of how often they are expected
         - others_step, others_later, others_mentions: how far the words of the other concepts active on the sample
@@ -155,7 +159,7 @@ def _edited(
 ) -> pd.DataFrame:
     """The table of `remove_concepts`, for any scale."""
     _check(lmm, bank, states, concepts=concepts, controls=controls)
-    grounded = {sign: token_ids(lmm, [bank.words_of(k, sign).kept for k in range(len(bank))]) for sign in bank.sides}
+    grounded = {sign: _other_than_target(lmm, bank, states, sign) for sign in bank.sides}
     rows, key, branching = (
         [],
         bank_key(bank.activations),
@@ -172,10 +176,17 @@ def _edited(
         forced = TeacherForcedCaption.of(lmm, states, row)
         effect = effects(lmm, forced, bank.layer, torch.cat(changes), sum(words, []), batch_size, branching)
         for concept, measures in zip(active, _by_concept(effect, words)):  # (1 + controls, measures)
-            sample = {"sample": states.images.ids[row], "concept": concept, "activation": V[concept], "bank": key}
+            sample = {"sample": states.images.ids[row], "concept": concept, "activation": V[concept]}
+            sample |= {"bank": key, "n_concepts": len(bank)}
             for edit, values in (("concept", measures[0]), ("random", measures[1:].mean(dim=0))):
                 rows.append(sample | {"edit": edit} | dict(zip(MEASURES, values.tolist())))
-    return pd.DataFrame(rows, columns=["sample", "concept", "activation", "bank", "edit", *MEASURES])
+    return pd.DataFrame(rows, columns=["sample", "concept", "activation", "bank", "n_concepts", "edit", *MEASURES])
+
+
+def _other_than_target(lmm: LMM, bank: ConceptBank, states: States, sign: int) -> list[list[int]]:
+    """The tokens that ground each concept on one side, without those of the target."""
+    [target, *grounded] = token_ids(lmm, [states.spellings, *(bank.words_of(k, sign).kept for k in range(len(bank)))])
+    return [sorted(set(ids) - set(target)) for ids in grounded]
 
 
 def _scaled(V: np.ndarray, concept: int, scale: float) -> np.ndarray:

@@ -55,8 +55,8 @@ class AblationSummary:
     minus_random : Mean
         Over all samples, each the mean over its concepts.
     n_excluded : int
-        Concepts of the table with fewer samples, or without words: in no share. (One that was never among a sample's
-        most active ones is not in the table.)
+        All other concepts of the bank, in no share: removed from fewer samples or none, or without a word but the
+        target.
     """
 
     measure: str
@@ -119,19 +119,24 @@ def ablation_summary(
         share_of(concepts["significant"], level),
         share_of(concepts["negative"], level),
         bootstrap_mean(cases.groupby("sample")["minus_random"].mean(), level=level, seed=seed),
-        table["concept"].nunique() - len(tested),
+        int(table["n_concepts"].iloc[0]) - len(tested),
     )
 
 
 def ablation_answers(bank, table: pd.DataFrame) -> Answers:
-    """Does it push its own words? For the trust card, from the table of `remove_concepts`: by the strictest measure."""
+    """Does it push its own words? For the trust card, from the table of `remove_concepts`.
+
+    A concept passes by the measure that the fewest pass; the values are of the state's own step, where there is most.
+    """
     summaries = {measure: ablation_summary(table, measure) for measure in ("later", "mentions", "own_step")}
     n = {measure: int(summary.concepts["significant"].sum()) for measure, summary in summaries.items()}
     strictest, *laxer = sorted(n, key=n.get)
-    values, holds = by_concept(bank, summaries[strictest].concepts, "minus_random", "significant")
+    step = summaries["own_step"]
+    [values] = by_concept(bank, step.concepts, "minus_random")
+    [holds] = by_concept(bank, summaries[strictest].concepts, "significant")
     finding = f"{WHERE[strictest]}, the strictest of three; " + ", ".join(f"{n[name]} {WHERE[name]}" for name in laxer)
-    step = summaries["own_step"].minus_random
-    return Answers(values, holds, f"{finding}; removal minus random at that step {step} nats")
+    finding += f"; removal minus random at that step {step.minus_random} nats; {step.n_excluded} not tested"
+    return Answers(values, holds, finding)
 
 
 def ablation_over(

@@ -33,7 +33,8 @@ QUESTIONS = {
     "ablation": (
         "causal",
         "Does it push its own words?",
-        "removing it lowers them more than a random direction does and than others' words move, by the strictest of three measures",
+        "removing it lowers them, all but the target, more than a random direction does and than others' words move, "
+        "by the strictest of three measures",
         "remove_concepts",
     ),
     "selectivity": (

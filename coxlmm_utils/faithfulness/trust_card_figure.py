@@ -25,7 +25,7 @@ LETTERS = 15.5  # of small text, to an inch
 ANSWERS = {1.0: ("●", ACCENT), 0.0: ("○", INK)}
 NOTES = (
     "● yes   ○ no   – not evaluated. Samples: on how many it is active. The numbers: AUC; share that a blank picture leaves; "
-    "nats against a random\ndirection, by the strictest measure; how much more its own factor moves it than the runner-up, in "
+    "nats against a random\ndirection, at the state's own step; how much more its own factor moves it than the runner-up, in "
     "standard deviations; rank of its words,\n1 nearest; cosine. All checks are ours."
 )
 

@@ -81,7 +81,8 @@ def test_there_are_two_rows_for_each_sample_and_its_most_active_concepts(llava, 
         for edit in ("concept", "random")
     ]
     assert list(removed[["sample", "concept", "edit"]].itertuples(index=False, name=None)) == expected
-    assert list(removed.columns) == ["sample", "concept", "activation", "bank", "edit", *MEASURES]
+    assert list(removed.columns) == ["sample", "concept", "activation", "bank", "n_concepts", "edit", *MEASURES]
+    assert set(removed["n_concepts"]) == {3}
     assert set(removed["bank"]) == {bank_key(worded.activations)}
     fewer = remove_concepts(llava, worded, states, concepts=1)
     first = removed.groupby(["sample", "edit"], sort=False).head(1).reset_index(drop=True)
@@ -143,6 +144,15 @@ def test_a_concept_without_words_has_no_effect_on_them(llava, worded, states):
     without = table["concept"] == 0
     assert table.loc[without, "own_step"].isna().all() and table.loc[~without, "own_step"].notna().all()
     assert table["rest"].notna().all()
+
+
+def test_the_target_is_none_of_a_concepts_words(llava, worded, states, removed):
+    [target] = states.spellings
+    with_it = [Words((target, *words.kept), ()) for words in worded.words]
+    pd.testing.assert_frame_equal(remove_concepts(llava, replace(worded, words=with_it), states), removed)
+    alone = replace(worded, words=[Words((target,), ()), *with_it[1:]])
+    table = remove_concepts(llava, alone, states)
+    assert table.loc[table["concept"] == 0, "own_step"].isna().all() and table["target"].abs().min() > 0
 
 
 def test_curves_begin_and_end_where_they_must(curved):

@@ -31,7 +31,7 @@ def removal_table(effects=EFFECTS, n: int = N, noise: float = 0.01, measure: str
             others_now = abs(others_now)  # a table has magnitudes
             rows.append(case | {"edit": "concept", f"own_{measure}": own_now, f"others_{measure}": others_now})
             rows.append(case | {"edit": "random", f"own_{measure}": random_now, f"others_{measure}": 9.0})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(n_concepts=len(effects))
 
 
 def test_a_concept_counts_if_it_does_more_than_both_controls():
@@ -72,10 +72,11 @@ def test_concepts_of_few_samples_or_without_words_are_not_tested():
     few = removal_table({5: (-1, 0, 0)}, n=MIN_SAMPLES - 1)
     enough = removal_table({6: (-1, 0, 0)}, n=MIN_SAMPLES)
     bare = removal_table({7: (np.nan, np.nan, 0)})
-    summary = ablation_summary(pd.concat([removal_table(), few, enough, bare]))
-    assert summary.concepts.index.tolist() == [0, 1, 2, 3, 4, 6] and summary.n_excluded == 2
+    table = pd.concat([removal_table(), few, enough, bare]).assign(n_concepts=9)  # the last was never removed
+    summary = ablation_summary(table)
+    assert summary.concepts.index.tolist() == [0, 1, 2, 3, 4, 6] and summary.n_excluded == 3
     assert summary.concepts["n"].tolist() == [N] * 5 + [MIN_SAMPLES]
-    assert str(summary).startswith("2 of 6 concepts") and str(summary).endswith("; 2 not tested")
+    assert str(summary).startswith("2 of 6 concepts") and str(summary).endswith("; 3 not tested")
     assert "not tested" not in str(ablation_summary(removal_table()))
 
 
@@ -86,7 +87,7 @@ def test_where_no_other_concept_is_active_its_own_words_need_only_fall():
 
 @pytest.mark.parametrize("measure", ["later", "mentions"])
 def test_the_measure_can_be_another(measure):
-    other = removal_table({k: (1, 0, 0) for k in EFFECTS}).drop(columns=["sample", "concept", "edit"])
+    other = removal_table({k: (1, 0, 0) for k in EFFECTS}).drop(columns=["sample", "concept", "edit", "n_concepts"])
     table = pd.concat([removal_table(measure=measure), other], axis=1)
     summary = ablation_summary(table, measure)
     assert (summary.share.value, summary.measure) == (pytest.approx(0.2), measure)

@@ -62,7 +62,7 @@ def ablation(bank):
         for edit in ("concept", "random")
         for n in range(10)
     ]
-    table = pd.DataFrame(rows).assign(bank=bank_key(bank.activations), others_step=0.1, others_later=0.05)
+    table = pd.DataFrame(rows).assign(bank=bank_key(bank.activations), others_step=0.1, others_later=0.05, n_concepts=3)
     return table.assign(own_mentions=table["own_step"], others_mentions=0.1, target=0.0, rest=0.0)
 
 
@@ -108,7 +108,7 @@ def test_numbers_stand_behind_the_answers(card):
     table = card.table
     assert table["recovered"].tolist()[:2] == [0.95, 0.7]
     assert table["visual"].tolist()[:2] == pytest.approx([0.25, 0.9])
-    assert table["causal"].tolist()[:2] == pytest.approx([-0.1, 0.1])  # at later steps, where fewest pass
+    assert table["causal"].tolist()[:2] == pytest.approx([-0.5, -0.2])  # at the state's own step
     assert table["samples"].tolist() == [len(card.bank.ids)] * 2 + [0]
 
 
@@ -117,7 +117,7 @@ def test_the_summary_has_intervals_and_controls(card):
     assert "1 [0, 2] of 23" in findings["recovered"]
     assert findings["causal"].startswith("at later steps, the strictest of three; ")
     assert "2 in expected mentions, 2 at the state's own step; " in findings["causal"]
-    assert "-0.350 [-0.350, -0.350] nats" in findings["causal"]
+    assert "-0.350 [-0.350, -0.350] nats; 1 not tested" in findings["causal"]
     assert "by chance 0.5 of 2" in findings["selective"]
     assert "others' at 0.500" in findings["agrees"]
     assert "the lowest 0.50" in findings["stable"]
