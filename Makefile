@@ -38,15 +38,17 @@ test: $(READY)  ## run all tests, the notebooks among them
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyterlab notebooks --ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'
 
-scores: $(READY)  ## measure the bundled model and its dictionaries, into build/scores.json
+scores: $(READY)  ## measure the bundled model and its dictionaries, into build/scores.json and docs/results.md
 	$(BIN)/python -m coxlmm_utils.ground_truth.scores
+	$(BIN)/python docs/results.py scores build/scores.json
 
-bench: $(READY)  ## time the solver and the extraction, into build/bench.json (some 12 minutes)
+bench: $(READY)  ## time the solver and the extraction, into build/bench.json and docs/results.md (some 12 minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt -c requirements.txt || \
 		echo "overcomplete cannot be installed here: its rows stay empty."
 	$(BIN)/python bench/semi_nmf.py
 	$(BIN)/python bench/extraction.py
 	$(BIN)/python bench/browser.py
+	$(BIN)/python docs/results.py bench build/bench.json
 
 clean-cache: $(READY)  ## delete the drawn pages and extracted states that were kept
 	@folder="$$($(CACHE))" && echo "Deleting $$folder" && rm -rf "$$folder"
