@@ -89,15 +89,24 @@ POSITIONS = {"predicts": "`predicts` (the paper's)", "own": "`own` (ours)"}
 
 def where_and_when() -> dict[str, str]:
     """The commit, machine and versions that something was measured with, and the day."""
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True).stdout.strip()
+    changed = _git(
+        "status", "--porcelain", "--", ".", *(f":!{path.relative_to(ROOT)}" for path in (RESULTS, PAGE, README))
+    )
+    cpuinfo = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
     return {
-        "commit": (commit or "unknown") + (", with uncommitted changes" if changed else ""),
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
+        "commit": (_git("rev-parse", "--short", "HEAD") or "unknown")
+        + (", with uncommitted changes" if changed else ""),
+        "machine": f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "scikit-learn")),
         "day": date.today().isoformat(),
     }
+
+
+def _git(*command: str) -> str:
+    """What git says of this project; nothing where there is no git."""
+    done = subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def keep(part: str, path: Path) -> None:
@@ -226,9 +235,10 @@ def page(results: dict) -> str:
 def readme_lines(results: dict) -> str:
     """The README's numbers."""
     scores = results["scores"]["values"]
-    clip = {system: row["clipscore"] for system, row in scores["evaluation"]["dog"].items()}
-    numbers = {"truth": scores["ground_truth"]["dog"], "clip": clip, "pushed": scores["truth"]["dog"]["predicts"]}
-    return TEMPLATES.get_template("readme.md").render(numbers)
+    words = sorted(scores["ground_truth"], key=lambda word: scores["ground_truth"][word]["recovered"][0])
+    pushed = {word: scores["truth"][word]["predicts"] for word in ("dog", "cat", "bus", "boat")}
+    numbers = {"truth": scores["ground_truth"], "best": words[-1], "worst": words[0], "pushed": pushed}
+    return TEMPLATES.get_template("readme.md").render(numbers, judged=scores["evaluation"]["dog"])
 
 
 def write_pages() -> None:
