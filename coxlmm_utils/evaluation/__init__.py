@@ -9,7 +9,7 @@ from .judges import FORM_PAGES, PictureScorer, encode_images, load_judges
 from .selection import choose_lam, choose_layer, choose_n_concepts, with_score
 from .sweep import sweep
 from .sweep_figures import curves, layers_beside_the_paper, shares
-from .systems import System
+from .systems import System, learn_systems
 
 __all__ = [
     "BASELINE_FILE",
@@ -31,6 +31,7 @@ __all__ = [
     "figures",
     "grounding_quality",
     "layers_beside_the_paper",
+    "learn_systems",
     "load_bert_judge",
     "load_judges",
     "measure",

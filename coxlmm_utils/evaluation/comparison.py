@@ -37,8 +37,8 @@ def compare(scores: Mapping[str, Sequence[float] | np.ndarray], ours: str) -> pd
         - difference, low, high: mean of ours minus the other, and its interval over seeds and pictures;
         - p_paired_t, p_paired_t_holm: paired t-test, as it is and after Holm's correction over the rows;
         - p_wilcoxon, p_wilcoxon_holm: Wilcoxon's signed-rank test, which does not ask for normal differences;
-        - p_independent_t: a two-sided independent t-test (Student's, equal variances), uncorrected; the paper's test,
-          as it is recalled.
+        - p_independent_t: a two-sided independent t-test (Student's, equal variances) of means over seeds, uncorrected;
+          the paper's test, as it is recalled.
 
         Where all scores are the same, every p is 1.
 

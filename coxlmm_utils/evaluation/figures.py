@@ -10,30 +10,33 @@ from matplotlib.figure import Figure
 
 from ..plots import ACCENT, INK, PALETTE, QUIET, interval_dots, new_figure, row_labels, style_axes
 from .evaluate import METRICS, Evaluation, Top
-from .systems import NAMES, OURS
+from .systems import NAMES, heading
 
 ROW = 0.24  # inches
+PAD = 0.1  # inches, so that no title touches the edge
 
 
 def systems_figure(evaluations: Sequence[Evaluation], top: Top = 1) -> Figure:
     """Mean CLIPScore and BERTScore of every system, a panel for each token (ours; the numbers are Table 1's).
 
-    Small strokes are the means of single seeds, where there are several.
+    Bars are 95% intervals; small strokes are the means of single seeds, where there are several.
     """
     systems = [name for name in NAMES if any(name in evaluation.systems for evaluation in evaluations)]
-    width, height = 2.1 * len(evaluations) + 2.0, 2 * (ROW * len(systems) + 0.75)
+    width, height = 2.1 * len(evaluations) + 2.0, 2 * (ROW * len(systems) + 0.75) + 0.3
     figure = new_figure(width, height, layout="constrained")
     panels = figure.subplots(2, len(evaluations), sharey=True, sharex="row", squeeze=False)
     for row, metric in zip(panels, METRICS):
         for axes, evaluation in zip(row, evaluations):
             _panel(axes, evaluation, metric, top, systems)
+    figure.get_layout_engine().set(h_pad=PAD)
+    figure.supxlabel("dot: mean · bar: its 95% interval · stroke: mean of one seed", fontsize=9, color=QUIET)
     return figure
 
 
 def _panel(axes, evaluation: Evaluation, metric: str, top: Top, systems: Sequence[str]) -> None:
     """One token's systems from top to bottom, GT-captions in their place."""
     style_axes(axes, f"{evaluation.token} · {METRICS[metric]}", "")
-    row_labels(axes, [NAMES[system] + (" (ours)" if system in OURS else "") for system in systems], 9, top_first=True)
+    row_labels(axes, [heading(system) for system in systems], 9, top_first=True)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     for row, system in enumerate(systems):
@@ -49,7 +52,8 @@ def _panel(axes, evaluation: Evaluation, metric: str, top: Top, systems: Sequenc
 def grounding_figure(tables: Sequence[pd.DataFrame]) -> Figure:
     """The paper's Fig 3: each concept's score with its own words against that with random words."""
     table = pd.concat(tables, ignore_index=True)
-    figure = new_figure(9.2, 4.5, layout="constrained")
+    figure = new_figure(9.2, 4.7, layout="constrained")
+    figure.get_layout_engine().set(h_pad=PAD)
     for axes, (metric, name) in zip(figure.subplots(1, 2), METRICS.items()):
         scored = table.dropna(subset=[metric, metric + "_random"])
         for colour, (token, rows) in zip(cycle(PALETTE), scored.groupby("token", sort=False)):

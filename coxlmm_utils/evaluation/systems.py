@@ -22,14 +22,19 @@ NAMES = {  # in the order of tables; the first five are Table 1's columns
     "simple": "Simple",
     "semi_nmf": "Semi-NMF",
     "gt_captions": "GT-captions",
-    "pca": "PCA",
+    "pca": "PCA, active side",
     "pca_released": "PCA, words of +u only",
     "kmeans": "K-Means",
     "rnd_words_gaussian": "Rnd-Words, any direction",
     "rnd_words_vocabulary": "Rnd-Words, any word",
 }
-OURS = ("rnd_words_gaussian", "rnd_words_vocabulary")  # all others are the paper's
+OURS = ("pca", "rnd_words_gaussian", "rnd_words_vocabulary")  # the paper has all others, PCA by words of +u only
 RANDOM = {"rnd_words": "uniform", "rnd_words_gaussian": "gaussian", "rnd_words_vocabulary": "vocabulary"}
+
+
+def heading(system: str) -> str:
+    """A system's name in tables and figures; ours say so."""
+    return NAMES[system] + (" (ours)" if system in OURS else "")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,11 @@ class System:
     seed: int  # of the dictionary, and of random words
     words: list[Words]  # of each concept; of a signed dictionary of each side, see `Dictionary.side_directions`
     activations: np.ndarray  # (test pictures, concepts or sides)
+
+    @property
+    def heading(self) -> str:
+        """Its name in tables and figures."""
+        return heading(self.name)
 
     def explanations(self, n_concepts: int = 3) -> list[list[tuple[str, ...]]]:
         """Per picture the words of its most active concepts, the largest activation first.
@@ -74,19 +84,53 @@ def make_systems(
     it; no code of it was released). Words are found as `ConceptBank.learn` finds them.
     """
     builder = _SystemBuilder(lmm, states.layer, word_filter or WordFilter())
+    systems = learn_systems(lmm, states, test_states, dictionary, seeds, word_filter)
+    systems += [builder.random(item, name) for item in systems if item.name == "semi_nmf" for name in RANDOM]
     noise, noise_test = _of_noise(lmm, states), _of_noise(lmm, test_states)
-    n = dictionary.n_concepts
-    systems = [builder.system("simple", seeds[0], Simple(n), states, test_states)]
-    pca = PCA(n)
-    systems.append(builder.system("pca", seeds[0], pca, states, test_states))
-    # the released code sorts signed scores, and reads no words of -u
-    systems.append(System("pca_released", seeds[0], systems[-1].words[:n], pca.transform(test_states.Z)))
-    for seed in tqdm(seeds, desc="dictionaries", unit="seeds"):
-        seeded, on_noise = (dictionary.clone(random_state=seed, verbose=False) for _ in range(2))
-        semi_nmf = builder.system("semi_nmf", seed, seeded, states, test_states)
-        systems += [semi_nmf, *(builder.random(semi_nmf, name) for name in RANDOM)]
-        systems.append(builder.system("kmeans", seed, KMeans(n, random_state=seed), states, test_states))
+    for seed in seeds:
+        on_noise = dictionary.clone(random_state=seed, verbose=False)
         systems.append(builder.system("noise_imgs", seed, on_noise, noise, noise_test))
+    return systems
+
+
+def learn_systems(
+    lmm: LMM,
+    states: States,
+    test_states: States,
+    dictionary: SemiNMF,
+    seeds: Sequence[int] = (0, 1, 2),
+    word_filter: WordFilter | None = None,
+) -> list[System]:
+    """The systems that learn from the pictures: Simple, PCA, K-Means and Semi-NMF (paper, Table 2, arXiv 2406.08074).
+
+    Parameters
+    ----------
+    states, test_states : States
+        To learn from, and of the test pictures: of the same token, layer and position.
+    dictionary : SemiNMF
+        Its settings, and the number of concepts for all.
+    seeds : sequence of int
+        Of K-Means and Semi-NMF; Simple and PCA have none.
+    word_filter : WordFilter, optional
+
+    Returns
+    -------
+    list of System
+        Simple, PCA by the side that is active (ours), PCA by the words of +u only, then for each seed K-Means and
+        Semi-NMF.
+    """
+    builder, n = _SystemBuilder(lmm, states.layer, word_filter or WordFilter()), dictionary.n_concepts
+    simple = builder.system("simple", seeds[0], Simple(n), states, test_states)
+    axes = PCA(n)
+    pca = builder.system("pca", seeds[0], axes, states, test_states)
+    # the released code sorts signed scores, and reads no words of -u
+    systems = [simple, pca, System("pca_released", seeds[0], pca.words[:n], axes.transform(test_states.Z))]
+    for seed in tqdm(seeds, desc="dictionaries", unit="seeds"):
+        seeded = {
+            "kmeans": KMeans(n, random_state=seed),
+            "semi_nmf": dictionary.clone(random_state=seed, verbose=False),
+        }
+        systems += [builder.system(name, seed, learned, states, test_states) for name, learned in seeded.items()]
     return systems
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..statistics import Mean
 from .comparison import holm
 from .evaluate import METRICS, Evaluation, Top
 from .paper import TABLE1, TABLE1_SYSTEMS, TABLE2, TABLE2_SYSTEMS
-from .systems import NAMES, OURS
+from .systems import NAMES, System, heading
 
 TESTS = ("p_paired_t", "p_wilcoxon")  # whose p-values are corrected; see `statistics.compare`
 ENDS = ("mean", "low", "high")
@@ -71,8 +71,9 @@ def table1(evaluations: Sequence[Evaluation], top: Top = 1, systems: Sequence[st
     Returns
     -------
     pandas.DataFrame
-        Text. Rows (token, metric); the best but GT-captions of each row is marked by a star. Where there are several
-        seeds, the column says how many, and the cell what the lowest and the highest of their means are.
+        Text. Rows (token, metric); a star marks the highest mean but GT-captions' of each row, among the columns shown,
+        significant or not. Where there are several seeds, the column says how many, and the cell what the lowest and
+        the highest of their means are.
     """
     numbers = score_numbers(evaluations, top, systems)
     scored = numbers[numbers["system"] != "gt_captions"].dropna(subset="mean")
@@ -83,7 +84,11 @@ def table1(evaluations: Sequence[Evaluation], top: Top = 1, systems: Sequence[st
 
 
 def table2(evaluations: Sequence[Evaluation], systems: Sequence[str] = TABLE2_SYSTEMS) -> pd.DataFrame:
-    """The paper's Table 2 for other tokens: overlap, lower is better, with an interval over seeds and concepts."""
+    """The paper's Table 2 for other tokens: overlap, lower is better, with an interval over seeds and concepts.
+
+    The interval takes concepts for independent, though each overlaps with the others. Of "pca" both sides of an axis
+    are concepts (ours); "pca_released" has the words of +u only.
+    """
     numbers = overlap_numbers(evaluations, systems)
     best = set(numbers.dropna(subset="mean").groupby("token")["mean"].idxmin())
     numbers["cell"] = [_cell(row, row.Index in best, std=False) for row in numbers.itertuples()]
@@ -102,35 +107,52 @@ def paper_table1() -> pd.DataFrame:
 
 def paper_table2() -> pd.DataFrame:
     """The paper's Table 2 as printed: DePALM on COCO, overlap; nothing of it is ours."""
-    names = [NAMES[system] for system in TABLE2_SYSTEMS]
+    names = [NAMES[system].split(",")[0] for system in TABLE2_SYSTEMS]  # which side of PCA's is ours to say
     rows = {token: [f"{value:.3f}" for value in cells] for token, cells in TABLE2.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("token")
 
 
-def comparisons(evaluations: Iterable[Evaluation], top: Top = 1) -> pd.DataFrame:
-    """Semi-NMF against every other system on the same pictures, all tokens and metrics (ours)."""
+def union_lengths(systems: Mapping[str, Iterable[System]]) -> pd.DataFrame:
+    """Mean number of distinct words in the list of a picture's three concepts (ours): a longer list can say more.
+
+    Rows tokens, columns systems; over pictures, and seeds where there are several.
+    """
+    rows = [
+        {"token": token, "system": system.name, "words": np.mean([len(words) for words in system.union_words()])}
+        for token, learned in systems.items()
+        for system in learned
+    ]
+    table = pd.DataFrame(rows).pivot_table("words", "token", "system", sort=False)
+    return table.rename(columns=heading).rename_axis(columns=None)
+
+
+def comparisons(evaluations: Iterable[Evaluation], top: Top = 1, ours: str = "semi_nmf") -> pd.DataFrame:
+    """One system against every other one on the same pictures, all tokens and metrics (ours)."""
     parts = {}
     for evaluation in evaluations:
         for metric in METRICS:
-            if evaluation.mean("semi_nmf", metric, top) is not None:
-                parts[evaluation.token, metric] = evaluation.compare(metric, top)
+            if evaluation.mean(ours, metric, top) is not None:
+                parts[evaluation.token, metric] = evaluation.compare(metric, top, ours)
     table = pd.concat(parts, names=["token", "metric"])
     for test in TESTS:
         table[f"{test}_holm"] = holm(table[test])
     return table
 
 
-def differences(compared: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
-    """What `comparisons` says, in short: Semi-NMF minus each other system, with its interval (ours).
+def no_difference(compared: pd.DataFrame, test: str = "p_paired_t_holm", alpha: float = 0.05) -> pd.Series:
+    """Where `comparisons` show none: the test over pictures finds none, or 0 lies in the interval, seeds included."""
+    return (compared[test] >= alpha) | (compared["low"] * compared["high"] <= 0)
 
-    Not significant, "(n.s.)", is what the corrected paired t-test over pictures finds no difference for, and what has 0
-    in its interval, in which seeds count too.
+
+def differences(compared: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
+    """What `comparisons` says, in short: a system minus each other one, with its interval (ours).
+
+    "(n.s.)" is said of what `no_difference` is true of, by the corrected paired t-test.
     """
     rows = compared.reset_index().rename(columns={"other": "system"})
     rows["cell"] = [
-        f"{row.difference:+.3f} [{row.low:z.3f},{SPACE}{row.high:z.3f}]"
-        + ("" if row.p_paired_t_holm < alpha and row.low * row.high > 0 else f"{SPACE}(n.s.)")
-        for row in rows.itertuples()
+        f"{row.difference:+.3f} [{row.low:z.3f},{SPACE}{row.high:z.3f}]" + (f"{SPACE}(n.s.)" if level else "")
+        for row, level in zip(rows.itertuples(), no_difference(rows, alpha=alpha))
     ]
     rows["metric"] = rows["metric"].map(METRICS)
     return _laid_out(rows, ["token", "metric"], [name for name in NAMES if name in set(rows["system"])])
@@ -177,12 +199,7 @@ def _laid_out(numbers: pd.DataFrame, rows: list[str], systems: Sequence[str]) ->
     """Cells with systems as columns, under their names; ours say so."""
     table = numbers.pivot_table("cell", rows, "system", aggfunc="first", sort=False)
     n_seeds = numbers.groupby("system")["n_seeds"].max() if "n_seeds" in numbers else {}
-    names = {
-        name: NAMES[name]
-        + (" (ours)" if name in OURS else "")
-        + (f", {n_seeds[name]} seeds" if n_seeds.get(name, 1) > 1 else "")
-        for name in systems
-    }
+    names = {name: heading(name) + (f", {n_seeds[name]} seeds" if n_seeds.get(name, 1) > 1 else "") for name in systems}
     return (
         table.reindex(columns=[name for name in systems if name in table])
         .rename(columns=names)

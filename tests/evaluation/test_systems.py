@@ -14,7 +14,7 @@ from coxlmm_utils.concepts.word_filter import WordFilter
 from coxlmm_utils.dictionaries.baselines import PCA, KMeans, Simple
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.evaluation.random_words import random_words
-from coxlmm_utils.evaluation.systems import NAMES, OURS, RANDOM, System, make_systems
+from coxlmm_utils.evaluation.systems import NAMES, OURS, RANDOM, System, heading, learn_systems, make_systems
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.perturbed import noise_images
 from tests.conftest import in_memory
@@ -104,7 +104,20 @@ def test_each_system_by_name_and_seed(made):
     for name, seed in made:
         n_sides = 2 * K if name == "pca" else K
         assert made[name, seed].activations.shape == (6, n_sides) and len(made[name, seed].words) == n_sides
-    assert set(OURS) < set(RANDOM) < set(NAMES)
+    assert set(OURS) < set(NAMES) and set(RANDOM) < set(NAMES)
+
+
+def test_what_is_ours_says_so():
+    assert heading("pca") == System("pca", 0, [], np.zeros((0, 0))).heading == "PCA, active side (ours)"
+    assert (heading("pca_released"), heading("kmeans")) == ("PCA, words of +u only", "K-Means")
+
+
+def test_the_dictionaries_alone_are_those_of_all_systems(llava, states, dictionary, made):
+    learned = learn_systems(llava, *states, dictionary, SEEDS[:1], FILTER)
+    assert [system.name for system in learned] == ["simple", "pca", "pca_released", "kmeans", "semi_nmf"]
+    for system in learned:
+        same = made[system.name, SEEDS[0]]
+        assert system.words == same.words and np.array_equal(system.activations, same.activations)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

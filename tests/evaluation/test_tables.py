@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.evaluation.comparison import compare, holm
 from coxlmm_utils.evaluation.evaluate import Evaluation
-from coxlmm_utils.evaluation.systems import NAMES
+from coxlmm_utils.evaluation.systems import NAMES, System
 from coxlmm_utils.evaluation.tables import (
     comparisons,
     differences,
+    no_difference,
     overlap_numbers,
     paper_table1,
     paper_table2,
@@ -21,6 +23,7 @@ from coxlmm_utils.evaluation.tables import (
     score_numbers,
     table1,
     table2,
+    union_lengths,
 )
 from coxlmm_utils.statistics import nested_bootstrap
 
@@ -164,7 +167,7 @@ def test_a_dash_where_nothing_could_be_judged():
 def test_table_2_has_its_star_at_the_lowest():
     table = table2([evaluation(), evaluation("bus", overlaps={"kmeans": [0.2, 0.2], "semi_nmf": [0.3, 0.3]})])
     assert table.index.tolist() == ["dog", "bus"] and table.index.name == "token"
-    assert table.columns.tolist() == ["Simple", "PCA", "K-Means", "Semi-NMF"]
+    assert table.columns.tolist() == ["Simple", "PCA, active side (ours)", "K-Means", "Semi-NMF"]
     assert table.loc["dog"].str.contains("*", regex=False).tolist() == [False, True, False, False]
     assert plain(table.loc["bus", "K-Means"]) == "0.200* [0.200, 0.200]" and "*" not in table.loc["bus", "Semi-NMF"]
     assert table.loc["dog", "Simple"] == "–" and table.loc["dog", "K-Means"].startswith("0.400 [")
@@ -271,6 +274,30 @@ def test_differences_in_short():
     assert marked.tolist() == ((compared["p_paired_t_holm"] >= 0.4) | holds_0).tolist()
     assert all(cell.endswith("(n.s.)") for cell in differences(compared).to_numpy().ravel())
     assert table.loc[("dog", "CLIPScore"), "GT-captions"].startswith("-0.2")
+
+
+def test_no_difference_by_one_rule_for_every_test():
+    """n.s. by the test, by the interval, by neither; the other test has its own p."""
+    ends = {"low": [0.1, -0.1, -0.3], "high": [0.2, 0.3, -0.1]}
+    compared = pd.DataFrame({"p_paired_t_holm": [0.06, 0.01, 0.01], "p_wilcoxon_holm": [0.04, 0.01, 0.05]} | ends)
+    assert no_difference(compared).tolist() == [True, True, False]
+    assert no_difference(compared, "p_wilcoxon_holm").tolist() == [False, True, True]
+
+
+def test_comparisons_with_another_system_than_semi_nmf():
+    table = comparisons([evaluation()], ours="simple").loc["dog", "clipscore"]
+    assert "simple" not in table.index and table.loc["semi_nmf", "difference"] == pytest.approx(0.375 - 0.55)
+
+
+def test_mean_length_of_three_concepts_words_each_once():
+    words = [Words(kept, ()) for kept in (("dog", "brown"), ("bus", "dog"), ("snow",))]
+    pages = np.array([[3, 2, 1], [3, 2, 0], [0, 0, 1]])  # 4, 3 and 1 distinct words
+    seeded = [System("kmeans", 0, words, pages), System("kmeans", 1, words, pages[:1])]
+    table = union_lengths(
+        {"dog": [System("pca", 0, words, pages), *seeded], "bus": [System("pca", 0, words, pages[2:])]}
+    )
+    assert table.index.tolist() == ["dog", "bus"] and table.columns.tolist() == ["PCA, active side (ours)", "K-Means"]
+    assert table.loc["dog"].tolist() == pytest.approx([8 / 3, (8 / 3 + 4) / 2]) and table.iloc[1, 0] == 1
 
 
 def test_differences_of_what_could_be_judged():

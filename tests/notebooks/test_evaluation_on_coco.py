@@ -24,7 +24,16 @@ from tests.tiny_lmms import tiny_llava
 SPLITS = ["train"] * 4 + ["restval"] * 2 + ["test"] * 4
 PLACE = {"train": "train2014", "restval": "val2014", "test": "val2014"}
 SYSTEMS = {"rnd_words", "noise_imgs", "simple", "semi_nmf", "gt_captions", "pca", "kmeans"}
-EXPORTED = {"table1", "table2", "comparisons", "table1_numbers", "table2_numbers"}
+EXPORTED = {
+    "table1",
+    "table1_all",
+    "table1_union",
+    "table2",
+    "comparisons",
+    "table1_numbers",
+    "table2_numbers",
+    "union_lengths",
+}
 
 
 def as_coco(folder: Path, token: str, paths: list[Path], splits: list[str] = SPLITS) -> str:
@@ -87,5 +96,7 @@ def _check_exports(folder: Path, token: str) -> None:
     assert set(numbers["token"]) == {token} and SYSTEMS < set(numbers["system"])
     assert numbers[["mean", "low", "high"]].notna().all(axis=None)
     assert 2 <= numbers["n"].min() == numbers["n"].max() <= 4 and not numbers["n_missing"].any()
-    compared = pd.read_csv(folder / "comparisons.csv", index_col=["token", "metric", "other"])
-    assert len(compared) == 2 * (numbers["system"].nunique() - 1) and compared["p_wilcoxon_holm"].between(0, 1).all()
+    compared = pd.read_csv(folder / "comparisons.csv", index_col=["score", "token", "metric", "other"])
+    assert (
+        len(compared) == 3 * 2 * (numbers["system"].nunique() - 1) and compared["p_wilcoxon_holm"].between(0, 1).all()
+    )
