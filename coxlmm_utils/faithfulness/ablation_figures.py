@@ -12,10 +12,11 @@ from .ablation_summary import WHERE, AblationSummary
 
 EFFECTS = {  # colour, marker and label of each
     "own": (ACCENT, "o", "its own words"),
-    "others": (BLUE, "D", "other concepts' words, up or down"),
+    "others": (BLUE, "D", "minus how far other concepts' words move"),
     "random": (GREY, "s", "its own words, random direction instead"),
 }
 ORDERS = {"activation": (ACCENT, "most active first"), "random": (GREY, "random order")}
+MEASURED = {"caption": "caption", "target": "word"}  # columns of `curves`
 SHARES = np.linspace(0, 1, 11)  # where curves of different numbers of concepts are averaged
 N_RESAMPLES = 2_000  # for a band
 
@@ -23,15 +24,18 @@ N_RESAMPLES = 2_000  # for a band
 def ablation_effects(summary: AblationSummary, bank, n_words: int = 4) -> Figure:
     """Per concept how its removal changes its own words and others', beside a random direction's, with intervals.
 
+    How far others' words move has no sign: it is drawn to the left, as the line that the concept's own have to cross.
     The concept whose words fall most comes first; its dot is hollow where it is not `significant`.
     """
     table = summary.concepts.sort_values("own", ascending=False)  # drawn from below
     figure = new_figure(7.6, 0.32 * len(table) + 1.5, layout="constrained")
     axes, rows = figure.subplots(), np.arange(len(table))
     for lift, (name, (colour, marker, label)) in zip((0.2, 0, -0.2), EFFECTS.items()):
-        ends = table[f"{name}_low"], table[f"{name}_high"]
+        value, low, high = (table[column].to_numpy() for column in (name, f"{name}_low", f"{name}_high"))
+        if name == "others":
+            value, low, high = -value, -high, -low
         filled = table["significant"].to_numpy(dtype=bool) if name == "own" else True
-        interval_dots(axes, rows + lift, table[name].to_numpy(), *ends, colour, label, filled, marker=marker)
+        interval_dots(axes, rows + lift, value, low, high, colour, label, filled, marker=marker)
     axes.axvline(0, color=INK, linewidth=0.9)
     below = "change in log-probability when it, or a random direction, is removed, nats"
     style_axes(axes, f"“{bank.token}”, {bank.where}", below)
@@ -42,7 +46,7 @@ def ablation_effects(summary: AblationSummary, bank, n_words: int = 4) -> Figure
 
 
 def deletion_insertion(table: pd.DataFrame, measure: str = "caption", seed: int = 0) -> Figure:
-    """The caption's log-probability as concepts are removed, and as they are put back; bands are intervals (ours)."""
+    """The log-probability of "caption" or "target" as concepts are removed, and put back; bands are intervals (ours)."""
     figure = new_figure(7.2, 3, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (curve, done) in zip(panels, {"deletion": "removed", "insertion": "put back"}.items()):
@@ -53,7 +57,7 @@ def deletion_insertion(table: pd.DataFrame, measure: str = "caption", seed: int 
         axes.axhline(0, color=INK, linewidth=0.9)
         style_axes(axes, curve, f"share of the active concepts {done}")
         axes.set_xlim(0, 1)
-    panels[0].set_ylabel(f"change of the {measure}'s\nlog-probability, nats", fontsize=9, color=QUIET)
+    panels[0].set_ylabel(f"change of the {MEASURED[measure]}'s\nlog-probability, nats", fontsize=9, color=QUIET)
     panels[1].legend(frameon=False, fontsize=8.5, loc="lower right")
     return figure
 

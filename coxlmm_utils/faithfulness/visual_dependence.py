@@ -79,10 +79,19 @@ class VisualDependence:
         return bank_key(self.bank.activations)
 
     def answers(self, bank: ConceptBank) -> Answers:
-        """Does it come from the picture? For the trust card."""
+        """Does it come from the picture? For the trust card.
+
+        Random directions pass, too: a yes says that this state depends on the picture, not that these concepts do so
+        more than others. It cannot be read for activations that are nearly constant (K-Means, Simple).
+        """
         holds = [verdict == "from the picture" for verdict in self.verdicts("blank")]
-        values = weighted_jaccard(self.activations[ORIGINAL], self.activations["blank"])
-        return Answers(values, holds, f"blank picture: {mean_text(values)} of an activation stays as it was")
+        original = self.activations[ORIGINAL]
+        values = weighted_jaccard(original, self.activations["blank"])
+        another = weighted_jaccard(original, np.roll(original, 1, axis=0))  # the page before, with its caption
+        finding = f"blank picture: {mean_text(values)} of an activation stays as it was"
+        return Answers(
+            values, holds, f"{finding}; another page: {mean_text(another)}; true of the state, not the concept"
+        )
 
     def verdicts(self, condition: str = "blank") -> list[str]:
         """Where each concept comes from: "from the picture", "mixed", "from the words" or "never active" (ours)."""

@@ -112,7 +112,10 @@ def recover_factors(
 
 
 def comparison(results: Mapping[str, Sequence[SystemRecovery]]) -> pd.DataFrame:
-    """Systems side by side, means over seeds; and the difference of Semi-NMF from each on the same resampled pages."""
+    """Systems side by side, means over seeds; and the difference of Semi-NMF from each on the same resampled pages.
+
+    `mean_auc` is over the values matched: all of them for probes, for others at most as many as concepts (K).
+    """
     semi_nmf, rows = [run.recovery for run in results["semi_nmf"]], {}
     for name, runs in results.items():
         first, recoveries = runs[0].recovery, [run.recovery for run in runs]

@@ -44,7 +44,7 @@ class FactorRecovery:
         How many values have a held-out AUC above .9. As of all means here, n is the number of held-out pages, and the
         interval says what other pages would give for the same concepts and matching.
     mean_auc : Mean
-        Of the matched concepts' held-out AUCs.
+        Held-out AUC, of the values matched alone: at most as many as concepts, so that K bounds them.
     n_values : int
         How many values there were to match.
     n_excluded : int
@@ -76,7 +76,7 @@ class FactorRecovery:
         recovered, excluded = self.recovered, f"; {self.n_excluded} not scored" if self.n_excluded else ""
         return (
             f"{recovered.value:.0f} [{recovered.low:.0f}, {recovered.high:.0f}] of {self.n_values} values recovered at "
-            f"held-out AUC above {MIN_AUC} by {len(self.table)} concepts; mean AUC {self.mean_auc}{excluded}"
+            f"held-out AUC above {MIN_AUC} by {len(self.table)} concepts; mean AUC of the values matched {self.mean_auc}{excluded}"
         )
 
     def answers(self, bank) -> Answers:
@@ -84,7 +84,7 @@ class FactorRecovery:
         [values] = by_concept(bank, self.table.set_index("concept"), "auc")
         recovered = self.recovered
         finding = f"{recovered.value:.0f} [{recovered.low:.0f}, {recovered.high:.0f}] of {self.n_values} factor values "
-        return Answers(values, values > MIN_AUC, finding + f"recovered; mean AUC {self.mean_auc}")
+        return Answers(values, values > MIN_AUC, finding + f"recovered; mean AUC of the values matched {self.mean_auc}")
 
 
 def over_seeds(runs: Sequence[FactorRecovery], minus: Sequence[FactorRecovery] = ()) -> dict[str, Mean]:

@@ -15,7 +15,7 @@ from ..explanation import MAPS, concept_maps, explanation_of, generated_for, mas
 from ..models import LMM
 from ..picturebook import Factors, page
 from ..plots import ACCENT, BLUE, EDGE, interval_dots, new_figure, row_labels, style_axes
-from ..statistics import bootstrap_mean
+from ..statistics import bootstrap_mean, share_of
 from .factor_matching import Value
 
 OBJECTS = {"subject": ("colour", "action", "size"), "companion": ("companion",)}  # on which factors are seen
@@ -74,10 +74,17 @@ def score_maps(
 
 
 def map_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over pages of `score_maps`, with 95% intervals (ours)."""
-    rows = {}
+    """Means over pages of `score_maps`, and their differences from the random map's, with 95% intervals (ours).
+
+    Pointing is a share, with the exact interval (`share_of`); all others are of the bootstrap over pages.
+    """
+    rows, by_page = {}, table.set_index(["object", "page"])
     for (thing, name), scores in table.groupby(["object", "map"], sort=False):
-        means = {score: bootstrap_mean(scores[score].astype(float)) for score in SCORES}
+        means = {"pointing": share_of(scores["pointing"]), "iou": bootstrap_mean(scores["iou"])}
+        random = by_page[by_page["map"] == RANDOM].loc[thing].loc[scores["page"]]
+        for score in SCORES:
+            minus_random = scores[score].to_numpy(dtype=float) - random[score].to_numpy(dtype=float)
+            means[f"{score}_minus_random"] = bootstrap_mean(minus_random)
         ends = {(score, end): getattr(mean, end) for score, mean in means.items() for end in ("value", "low", "high")}
         rows[thing, name] = ends | {("n", ""): len(scores)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["object", "map"])

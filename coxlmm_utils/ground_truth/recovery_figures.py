@@ -20,7 +20,10 @@ POSITION_STYLES = {  # colour, marker, label
     "predicts": (ACCENT, "o", "where the word is predicted"),
     "own": (BLUE, "D", "at the word itself"),
 }
-MEASURES = {"recovered": f"factor values recovered, held-out AUC above {MIN_AUC}", "mean_auc": "mean held-out AUC"}
+MEASURES = {
+    "recovered": f"factor values recovered, held-out AUC above {MIN_AUC}",
+    "mean_auc": "held-out AUC, mean of the values matched",
+}
 COLOURS = {"semi_nmf": ACCENT, "probe": INK} | dict.fromkeys(("kmeans", "pca", "simple"), BLUE)  # controls are grey
 PANEL = (2.35, 2.3)  # inches
 MIN_WIDTH = 6.2  # of the legend, inches
@@ -45,9 +48,10 @@ def systems_compared(table: pd.DataFrame, title: str = "") -> Figure:
     panels[1].set_xlim(0.4, 1.02)
     panels[1].axvline(0.5, color=INK, linewidth=0.9, linestyle=":")
     n_concepts, n_values, seeds = table.loc["semi_nmf", ["n_concepts", "n_values", "seeds"]].astype(int)
-    head = f"{n_concepts} concepts, {n_values} factor values; means over {seeds} seeds"
+    sizes = f"{n_concepts} concepts (PCA: two sides of each axis; probes: one per value)"
+    head = f"{sizes}, {n_values} factor values; means over {seeds} seeds"
     figure.suptitle(
-        f"{title}: {head}" if title else head, x=0.01, ha="left", fontsize=10.5, color=INK, parse_math=False
+        f"{title}\n{head}" if title else head, x=0.01, ha="left", fontsize=10.5, color=INK, parse_math=False
     )
     return figure
 

@@ -14,6 +14,7 @@ from coxlmm_utils.faithfulness.ablation_summary import ablation_summary
 from tests.evaluation.test_sweep_figures import inside
 from tests.faithfulness.test_ablation_summary import curve_table, removal_table
 
+SIGNS = {"own": 1, "others": -1, "random": 1}  # how far others' words move is drawn to the left
 WORDS = [("snow", "hill"), ("red",), ("$\\frac$ long " * 3,), ("dog",), ("ball", "tree")]
 
 
@@ -45,7 +46,7 @@ def test_every_effect_of_every_concept_is_a_dot(summary, bank):
     table = summary.concepts.sort_values("own", ascending=False)
     for name, (colour, *_) in EFFECTS.items():
         drawn = dots(axes, colour, hollow=False) | dots(axes, colour, hollow=True)
-        assert [drawn[row] for row in range(len(table))] == pytest.approx(table[name].tolist())
+        assert [drawn[row] for row in range(len(table))] == pytest.approx((SIGNS[name] * table[name]).tolist())
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == [f"{', '.join(WORDS[k])}   {k}" for k in table.index]
     assert inside(figure)  # and a $ begins no formula
@@ -56,7 +57,8 @@ def test_intervals_go_from_end_to_end(summary, bank):
     table = summary.concepts.sort_values("own", ascending=False)
     for lines, name in zip(axes.collections, EFFECTS):
         ends = np.array([segment[:, 0] for segment in lines.get_segments()])
-        assert ends == pytest.approx(table[[f"{name}_low", f"{name}_high"]].to_numpy())
+        expected = np.sort(SIGNS[name] * table[[f"{name}_low", f"{name}_high"]].to_numpy())
+        assert ends == pytest.approx(expected)
 
 
 def test_a_concept_that_is_not_significant_is_hollow(summary, bank):
@@ -104,4 +106,4 @@ def test_bands_are_of_samples_not_of_draws():
 
 def test_curves_can_be_of_the_target():
     figure = deletion_insertion(curve_table().rename(columns={"caption": "target"}), "target")
-    assert figure.axes[0].get_ylabel().startswith("change of the target's")
+    assert figure.axes[0].get_ylabel().startswith("change of the word's")

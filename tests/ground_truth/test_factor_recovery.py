@@ -39,7 +39,7 @@ def test_values_are_recovered_on_held_out_pages():
     shown = np.mean([page.place == "snow" for page in HELD_OUT])
     assert results.table["base"][0] == pytest.approx(shown)
     assert str(results).startswith(
-        "3 [3, 3] of 23 values recovered at held-out AUC above 0.9 by 3 concepts; mean AUC 1.000"
+        "3 [3, 3] of 23 values recovered at held-out AUC above 0.9 by 3 concepts; mean AUC of the values matched 1.000"
     )
 
 

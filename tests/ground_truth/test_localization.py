@@ -15,6 +15,7 @@ from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.picturebook.factors import Factors
 from coxlmm_utils.picturebook.page import page
+from coxlmm_utils.statistics import share_of
 
 DOG = Factors("dog", "white", "large", "running", "beach", "ball", "day")
 VALUES = [("place", "beach"), None, ("companion", "ball"), ("action", "running"), ("colour", "white")]
@@ -94,6 +95,12 @@ def test_means_over_pages():
     assert means.loc[("subject", "occlusion"), ("pointing", "value")] == 3 / 4
     assert means.loc[("companion", RANDOM), ("iou", "value")] == pytest.approx(0.05)
     assert means[("n", "")].unique().tolist() == [4, 2]
+    assert means.loc[("subject", "occlusion"), "pointing_minus_random"].tolist() == [0, 0, 0]
+    better = made()
+    better.loc[better["map"] == RANDOM, "pointing"] = False
+    better = map_means(better).loc[("subject", "occlusion")]
+    assert better["pointing"].tolist() == pytest.approx([0.75, share_of([1, 1, 1, 0]).low, share_of([1, 1, 1, 0]).high])
+    assert better["pointing_minus_random", "value"] == 0.75
     assert (means[("pointing", "low")] <= means[("pointing", "value")]).all()
 
 

@@ -61,7 +61,8 @@ def test_every_system_is_a_dot_with_its_interval(systems):
         assert colours["rotated"] == colours["shuffled"] == GREY
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == list(SYSTEMS.values()) and inside(figure)
-    assert figure.get_suptitle() == "$dog$, layer 4: 20 concepts, 23 factor values; means over 5 seeds"
+    sizes = "20 concepts (PCA: two sides of each axis; probes: one per value)"
+    assert figure.get_suptitle() == f"$dog$, layer 4\n{sizes}, 23 factor values; means over 5 seeds"
 
 
 @pytest.mark.parametrize("measure", ["recovered", "mean_auc"])
