@@ -115,6 +115,7 @@ def test_numbers_stand_behind_the_answers(card):
 def test_the_summary_has_intervals_and_controls(card):
     findings = card.summary["finding"]
     assert "1 [0, 2] of 23" in findings["recovered"]
+    assert "another page: 1.000 [1.000, 1.000]" in findings["visual"]  # both samples are alike
     assert findings["causal"].startswith("at later steps, the strictest of three; ")
     assert "2 in expected mentions, 2 at the state's own step; " in findings["causal"]
     assert "-0.350 [-0.350, -0.350] nats; 1 not tested" in findings["causal"]
