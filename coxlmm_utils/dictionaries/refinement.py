@@ -25,6 +25,7 @@ from .basis import coordinates, directions_of, outside, times_states
 from .solver import Result, into_ball, sweep_rows
 
 MAX_SWEEPS = 20  # over the concepts, with V fixed: as close as the next solution of V needs
+ROUNDING = 1e-15  # of the states' energy: what sums in float64 do not tell from zero
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Refinement:
             C = times_states(self.now.V, self.Z)  # (concepts, width)
             lacking = outside(C, self.W)
             gain = (lacking * (lacking * self._inverse_curvature()[:, None])).sum()
-            complete = float(gain) <= tol * self.now.value
+            complete = float(gain) <= tol * self.now.value + ROUNDING * float(self.squares.sum())
             if at_rest and complete or len(self.objective) >= max_iter:
                 break
             if not complete:

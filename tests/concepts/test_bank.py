@@ -200,6 +200,7 @@ def test_a_bank_of_the_final_norm_survives_too(llava, pictures, token, tmp_path)
     [
         SemiNMF(2, lam=0.5, tol=1e-5),
         SemiNMF(2, relative_lam=0.1),
+        SemiNMF(2, centre=True),
         Simple(2),
         PCA(2, random_state=3),
         KMeans(2, random_state=3),
