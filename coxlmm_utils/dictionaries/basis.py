@@ -23,7 +23,7 @@ from .base import in_chunks, squared_norms
 
 MAX_WIDTH = 256  # up to which states are cheap to work on as they are: W is the identity
 MAX_SAMPLES = 512  # from which the leading directions are estimated
-N_FEW, N_MANY = 20, 120  # directions beyond the number of concepts, where the rest is noise, and where it is not
+N_FEW, N_MANY = 10, 120  # directions beyond the number of concepts, where the rest is noise, and where it is not
 NOISE = 2  # times the energy of an average direction outside: pure noise has up to 1.5 in its largest
 
 

@@ -74,14 +74,14 @@ class Refinement:
         """The same within the span of W: until a step without extrapolation lowers F by no more than `tol` of it."""
         extrapolate = False
         while len(self.objective) < max_iter:
-            self._step(extrapolate)
-            if self.decrease <= tol and not extrapolate:
+            extrapolated = self._step(extrapolate)
+            if self.decrease <= tol and not extrapolated:
                 return True
             extrapolate = self.decrease > tol
         return False
 
-    def _step(self, extrapolate: bool) -> None:
-        """U, then V. A step that is extrapolated too far is made again without: that one cannot raise F."""
+    def _step(self, extrapolate: bool) -> bool:
+        """U, then V. A step extrapolated too far is made again without, which cannot raise F; whether it is."""
         last, U = self.now, best_concepts(self.now.U, self.now.V, self.P)
         if extrapolate:
             ahead = self._solved(into_ball(U + self.factor * (U - self.previous)))
@@ -92,6 +92,7 @@ class Refinement:
             self.now, self.previous = following, U
         self.decrease = (last.value - self.now.value) / (last.value or 1.0)
         self.objective.append(self.now.value)
+        return extrapolate
 
     def _solved(self, U: Tensor) -> Iterate:
         """With the activations solved, from those of the present concepts if there are any."""
