@@ -40,7 +40,7 @@ def ablation_effects(summary: AblationSummary, bank, n_words: int = 4) -> Figure
     below = "change in log-probability when it, or a random direction, is removed, nats"
     style_axes(axes, f"“{bank.token}”, {bank.where}", below)
     row_labels(axes, [bank.label(k, n_words) for k in table.index])
-    style = dict(ncols=3, frameon=False, fontsize=8.5, title_fontsize=10.5)
+    style = dict(ncols=3, frameon=False, fontsize=8.5, title_fontsize=10)
     figure.legend(loc="outside upper center", title=_title(summary), **style)
     return figure
 
