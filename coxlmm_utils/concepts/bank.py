@@ -260,15 +260,16 @@ class ConceptBank(HasProvenance):
         Parameters
         ----------
         folder : str or Path
-            Made, or replaced. Names that are given to concepts later are written there, too.
+            Made, or replaced if it is empty or a saved bank's. Names given later are written there, too. Names that the
+            same concepts have there stay, unless this bank has its own; those of another bank are not carried over.
 
         Raises
         ------
-        ValueError
-            If the dictionary is of a method that could not be loaded again.
+        ValueError, FileExistsError
+            If the dictionary is of a method that could not be loaded again; if the folder holds anything else.
         """
-        saved = save_bank(self, folder).absolute()
-        object.__setattr__(self, "folder", saved)  # the one thing of a bank that is not fixed when it is made
+        folder = save_bank(self, folder).absolute()
+        object.__setattr__(self, "folder", folder)  # of what a bank has, this alone may change
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ConceptBank:

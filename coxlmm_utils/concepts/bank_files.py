@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 import warnings
 from dataclasses import asdict
@@ -22,6 +23,8 @@ from .grounding import Words
 FORMAT = 2  # of the files of a saved bank
 OLD_PARAMETERS = {"max_rounds": "max_iter", "n_starts": "n_init"}  # of SemiNMF, in banks saved by version 0.1.0
 NAMES = "names.json"  # beside them, so that naming a concept writes nothing else
+PICTURES = "pictures"  # the folder of them
+PARTS = {"bank.json", "bank.safetensors", NAMES, PICTURES}  # all that a bank's folder holds
 MEASURE = "measure/"  # before a measure's name among the tensors
 
 
@@ -30,7 +33,12 @@ def save_bank(bank, folder: str | Path) -> Path:
     name = type(bank.dictionary).__name__
     if METHODS.get(name) is not type(bank.dictionary):
         raise ValueError(f"a bank of {name} cannot be saved: only {', '.join(METHODS)} can be loaded again")
-    return atomic_write(folder, partial(_write, bank))
+    folder = Path(folder)
+    _check_replaceable(folder)
+    names = _names_given(folder, bank) | bank.names
+    atomic_write(folder, partial(_write, bank, names))
+    bank.names.update(names)
+    return folder
 
 
 def load_bank(folder: str | Path) -> dict:
@@ -66,12 +74,39 @@ def read_names(folder: Path, n_concepts: int) -> dict[int, str]:
     return names
 
 
-def _write(bank, folder: Path) -> None:
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace what is neither an empty folder nor a bank's, with a bank's files alone in it."""
+    if not folder.is_dir():
+        found = [folder.name] if folder.exists() else []
+    elif found := sorted(path.name for path in folder.iterdir()):
+        pictures = folder / PICTURES
+        within = sorted(path.name for path in pictures.iterdir()) if pictures.is_dir() else []
+        strangers = [f"{PICTURES}/{name}" for name in within if not re.fullmatch(r"\d{5,}\.png", name)]
+        strangers += [name for name in found if name not in PARTS]
+        found = strangers if "bank.json" in found else found
+    if found:
+        raise FileExistsError(
+            f"no bank was saved to {folder}, which has {found[0]!r} in it: give a new or an empty folder"
+        )
+
+
+def _names_given(folder: Path, bank) -> dict[int, str]:
+    """The names in the folder of a saved bank that has the same concepts and activations; none of another bank's."""
+    try:
+        tensors = load_file(folder / "bank.safetensors")
+        pairs = [(bank.concepts, tensors["components_"]), (bank.activations, tensors["activations"])]
+    except (KeyError, OSError, SafetensorError):  # no bank, or a damaged one
+        return {}
+    same = all(new.shape == old.shape and np.allclose(new, old, rtol=1e-4, atol=1e-4) for new, old in pairs)
+    return read_names(folder, len(bank)) if same else {}
+
+
+def _write(bank, names: dict[int, str], folder: Path) -> None:
     """Fill the folder of a bank."""
-    (folder / "pictures").mkdir(parents=True)
+    (folder / PICTURES).mkdir(parents=True)
     files = {id: f"{number:05d}.png" for number, id in enumerate(bank.thumbnails)}
     for id, picture in bank.thumbnails.items():
-        picture.save(folder / "pictures" / files[id])
+        picture.save(folder / PICTURES / files[id])
     measures = {MEASURE + name: values for name, values in bank.measures.items()}
     tensors = {"activations": bank.activations, "top": bank.top, **_learned(bank.dictionary), **measures}
     tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
@@ -87,8 +122,8 @@ def _write(bank, folder: Path) -> None:
         "provenance": bank.provenance,
     }
     (folder / "bank.json").write_text(json.dumps(record, indent=1))
-    if bank.names:
-        write_names(folder, bank.names)
+    if names:
+        write_names(folder, names)
 
 
 def _read(folder: Path) -> dict:
@@ -112,7 +147,7 @@ def _read(folder: Path) -> dict:
         "ids": record["ids"],
         "captions": record["captions"],
         "top": tensors["top"],
-        "thumbnails": {id: open_picture(folder / "pictures" / name) for id, name in record["pictures"].items()},
+        "thumbnails": {id: open_picture(folder / PICTURES / name) for id, name in record["pictures"].items()},
         "provenance": provenance,
         "measures": {key.removeprefix(MEASURE): tensors[key] for key in tensors if key.startswith(MEASURE)},
     }

@@ -102,8 +102,8 @@ def explanation(explained, n: int = 3) -> Figure:
         _card(figure, cards_left, bottom, bank, (number, relative), 5, n_pictures, EXPLAINING_SIDE)
     if top:
         below = head - LINE - len(top) * step + MARGIN / 2
-        key = f"bars: activation / largest; {explained.share_text(n)}"
-        put_text(figure, bars_left, below, key, color=QUIET, fontsize=9, va="top")
+        key = wrap(f"bars: activation / largest; {explained.share_text(n)}", 95)
+        put_text(figure, bars_left, below, "\n".join(key), color=QUIET, fontsize=9, va="top")
     return figure
 
 
@@ -115,7 +115,7 @@ def objective(fits: dict[str, Sequence[float]]) -> Figure:
         axes.plot(range(1, len(values) + 1), np.array(values) / values[-1] - 1, color=colour, label=name)
     axes.set_yscale("log")
     axes.set_xlabel("iteration")
-    axes.set_ylabel("objective above the last")
+    axes.set_ylabel("objective / last - 1")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure

@@ -34,8 +34,8 @@ def ground_words(
 ) -> list[Words]:
     """The words of highest probability in W_U u_k, for each concept.
 
-    As the paper (arXiv 2406.08074) and the first release of its code: decode the most probable tokens (15, that code's
-    default), and keep those that are words.
+    As the paper (arXiv 2406.08074) and the first release of its code: decode the most probable tokens and keep those
+    that are words. That code's function decodes 15 by default (its command line 10; the paper, as we recall, 15).
 
     Parameters
     ----------

@@ -38,6 +38,8 @@ class Explanation:
         Which of them is the token.
     activations : numpy.ndarray
         (concepts,); PCA's have a sign, all others are >= 0.
+    state : numpy.ndarray, optional
+        (width,), which they are the projection of.
     """
 
     bank: ConceptBank
@@ -47,6 +49,7 @@ class Explanation:
     tokens: list[str]
     step: int
     activations: np.ndarray
+    state: np.ndarray | None = None
 
     @property
     def relative(self) -> np.ndarray:
@@ -77,13 +80,29 @@ class Explanation:
         magnitudes = np.abs(self.activations).astype(float)
         return magnitudes / (magnitudes.sum() or 1.0)
 
+    def reconstructed(self, concepts: Sequence[int] | None = None) -> float:
+        """What part of the state these concepts (default: all) reconstruct, ``1 - ||z - sum_k v_k u_k||^2 / ||z||^2`` (ours).
+
+        The activations stay those of all concepts, and a method's mean, if it has one, counts as reconstructed.
+        Below zero if the sum is further from the state than zero is; NaN if the state is zero or not kept.
+        """
+        if self.state is None or not self.state.any():
+            return float("nan")
+        kept = np.zeros_like(self.activations)
+        kept[slice(None) if concepts is None else concepts] = 1
+        [made] = self.bank.dictionary.reconstruct((kept * self.activations)[None])  # (width,)
+        return 1 - float(np.square(self.state - made).sum() / np.square(self.state).sum())
+
     def share_text(self, n: int = 3) -> str:
-        """How much of the activation the n most active concepts hold, and of how many active ones, as text (ours)."""
+        """What parts of the activation and of the state (`reconstructed`) the n most active concepts have, as text (ours)."""
         top, n_active = self.top(n), int((self.activations != 0).sum())
         if not top:
             return "no concept is active"
-        hold = "hold" if len(top) > 1 else "holds"
-        return f"{len(top)} of {n_active} active concepts {hold} {self.shares[top].sum():.0%} of the activation"
+        s = "" if len(top) > 1 else "s"
+        text = f"{len(top)} of {n_active} active concepts hold{s} {self.shares[top].sum():.0%} of the activation"
+        if np.isnan(self.reconstructed()):
+            return text
+        return f"{text} and reconstruct{s} {self.reconstructed(top):.0%} of the state (all: {self.reconstructed():.0%})"
 
     def table(self, n: int = 3) -> pd.DataFrame:
         """The n most active concepts: number, activation, relative activation, share of all activation, words."""
@@ -155,7 +174,9 @@ def explanation_of(
         return None
     state = generated.state(bank.layer, step, bank.position)  # (width,)
     tokens = [lmm.tokenizer.decode([token]).strip() for token in generated.ids]
-    return Explanation(bank, picture, generated.caption, generated.ids, tokens, step, bank.project(state[None])[0])
+    [activations] = bank.project(state[None])
+    state = state.float().cpu().numpy()
+    return Explanation(bank, picture, generated.caption, generated.ids, tokens, step, activations, state)
 
 
 def explain_many(

@@ -265,6 +265,32 @@ def test_saving_again_replaces(llava, states, saved):
     assert [path.name for path in saved.parent.iterdir()] == ["bank"]
 
 
+@pytest.mark.parametrize(
+    "stranger", ["paper.tex", "pictures/holiday.jpg", "pictures/00000.png/a", "figures/a.png", ".git/config"]
+)
+@pytest.mark.parametrize("of_bank", [True, False])
+def test_a_folder_with_anything_else_in_it_is_left_alone(bank, tmp_path, stranger, of_bank):
+    folder = tmp_path / "my work"
+    if of_bank and "00000" not in stranger:
+        bank.save_pretrained(folder)
+    (folder / stranger).parent.mkdir(parents=True, exist_ok=True)
+    (folder / stranger).write_text("mine")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with pytest.raises(FileExistsError, match="no bank was saved to .*my work, which has .* give a new or an empty"):
+        bank.save_pretrained(folder)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_file_is_not_replaced_by_a_bank_and_an_empty_folder_is(bank, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(FileExistsError, match="no bank was saved to .*file"):
+        bank.save_pretrained(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    bank.save_pretrained(tmp_path / "empty")
+    assert len(ConceptBank.from_pretrained(tmp_path / "empty")) == 3
+
+
 def test_a_failed_saving_keeps_the_old_bank(bank, saved, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("no space left")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -72,6 +73,33 @@ def test_names_given_elsewhere_are_kept(named, tmp_path):
     other.rename(0, "theirs")
     named.rename(1, "mine")
     assert named.names == {0: "theirs", 1: "mine"} == ConceptBank.from_pretrained(tmp_path / "bank").names
+
+
+def test_saving_the_same_concepts_again_keeps_their_names(named, tmp_path):
+    again = replace(named, names={1: "own"}, words=named.words[::-1])
+    named.save_pretrained(tmp_path / "bank")
+    named.rename(0, "first")
+    named.rename(1, "second")
+    again.save_pretrained(tmp_path / "bank")
+    assert again.names == {0: "first", 1: "own"} == ConceptBank.from_pretrained(tmp_path / "bank").names
+    again.rename(0, "")  # a name that was taken away does not come back
+    again.save_pretrained(tmp_path / "bank")
+    assert ConceptBank.from_pretrained(tmp_path / "bank").names == {1: "own"}
+
+
+@pytest.mark.parametrize("part", ["activations", "concepts", "damaged"])
+def test_names_of_another_bank_are_not_carried_over(named, tmp_path, part):
+    named.rename(0, "first")
+    named.save_pretrained(tmp_path / "bank")
+    other = replace(named, names={}, dictionary=copy(named.dictionary))
+    if part == "activations":
+        other = replace(other, activations=named.activations[:, ::-1])
+    elif part == "concepts":
+        other.dictionary.components_ = named.concepts[::-1]
+    else:
+        (tmp_path / "bank" / "bank.safetensors").write_bytes(b"half")
+    other.save_pretrained(tmp_path / "bank")
+    assert other.names == {} == ConceptBank.from_pretrained(tmp_path / "bank").names
 
 
 def test_the_folder_is_remembered_wherever_one_goes(named, tmp_path, monkeypatch):
