@@ -86,7 +86,9 @@ def explanation(explained, n: int = 3) -> Figure:
     width, height = _card_size(n_pictures, EXPLAINING_SIDE)
     step = height + MARGIN
     shown = EXPLAINED_SIDE * min(1, explained.picture.height / explained.picture.width)  # height of the picture
-    tall = max(shown + MARGIN + 0.21 * len(lines), len(top) * step + 2 * LINE - MARGIN)
+    room = BARS + MARGIN + width  # of the bars and cards
+    key = wrap(f"bars: activation / largest; {explained.share_text(n)}", int(room / 0.0685))  # inches a letter
+    tall = max(shown + MARGIN + 0.21 * len(lines), len(top) * step + 2 * LINE - MARGIN + 0.16 * max(0, len(key) - 2))
     cards_left = EXPLAINED_SIDE + BARS + 4 * MARGIN
     figure = new_figure(cards_left + width + MARGIN, tall + 2 * MARGIN)
     head = tall + MARGIN
@@ -95,14 +97,13 @@ def explanation(explained, n: int = 3) -> Figure:
     put_text(figure, MARGIN, head - shown - MARGIN, "\n".join(lines), **style)
     heading = [f"Concepts behind “{bank.token}”"] if top else [f"No concept is active behind “{bank.token}”"]
     bars_left = EXPLAINED_SIDE + 3 * MARGIN
-    put_line(figure, bars_left, head - LINE / 2, heading, BARS + MARGIN + width, weight="bold")
+    put_line(figure, bars_left, head - LINE / 2, heading, room, weight="bold")
     for row, number in enumerate(top):
         bottom, relative = head - LINE - (row + 1) * step + MARGIN, float(explained.relative[number])
         _bar(figure, bars_left, bottom + height / 2, bank, number, relative)
         _card(figure, cards_left, bottom, bank, (number, relative), 5, n_pictures, EXPLAINING_SIDE)
     if top:
         below = head - LINE - len(top) * step + MARGIN / 2
-        key = wrap(f"bars: activation / largest; {explained.share_text(n)}", 95)
         put_text(figure, bars_left, below, "\n".join(key), color=QUIET, fontsize=9, va="top")
     return figure
 

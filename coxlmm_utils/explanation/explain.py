@@ -83,7 +83,8 @@ class Explanation:
     def reconstructed(self, concepts: Sequence[int] | None = None) -> float:
         """What part of the state these concepts (default: all) reconstruct, ``1 - ||z - sum_k v_k u_k||^2 / ||z||^2`` (ours).
 
-        The activations stay those of all concepts, and a method's mean, if it has one, counts as reconstructed.
+        The activations stay those of all concepts, and a method's mean, if it has one, counts as reconstructed. What
+        all states share is part of z, too: the share is not of what tells this state from others.
         Below zero if the sum is further from the state than zero is; NaN if the state is zero or not kept.
         """
         if self.state is None or not self.state.any():
