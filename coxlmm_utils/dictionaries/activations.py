@@ -34,7 +34,7 @@ class Solved:
 
 
 def solve_activations(Z: Tensor, squares: Tensor, U: Tensor, lam: float) -> Solved:
-    """The activations of states (paper section 3), each solved from zero, in float64, to a residual of 1e-8.
+    """The activations of states (arXiv 2406.08074), each solved from zero, in float64, to a residual of 1e-8.
 
     Warns where that takes too long. `squares`, (samples,), are the states' squared norms, in float64.
     """

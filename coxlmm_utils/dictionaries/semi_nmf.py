@@ -54,7 +54,7 @@ def _largest_useful_lam(squares: Tensor) -> float:
 class SemiNMF(Dictionary):
     """A dictionary of concepts by sparse semi-non-negative matrix factorisation.
 
-    The objective (top of this file) is the paper's (section 3, arXiv 2406.08074), the solver ours: block coordinate
+    The objective (top of this file) is the paper's (arXiv 2406.08074), the solver ours: block coordinate
     descent by exact projected gradient steps, one concept at a time (hierarchical alternating least squares, Cichocki
     and Phan 2009), with extrapolation (Ang and Gillis 2019). All sums are in float64, whatever the states are in: where
     a few dimensions or the mean dominate, float32 cannot tell progress from rounding. States wider than 256 are solved
@@ -158,7 +158,7 @@ class SemiNMF(Dictionary):
         return dictionary
 
     def fit(self, Z: np.ndarray | Tensor, start: np.ndarray | Tensor | None = None) -> Self:
-        """Learn the concepts of some states (paper section 3); returns itself.
+        """Learn the concepts of some states (arXiv 2406.08074); returns itself.
 
         Parameters
         ----------
@@ -196,7 +196,7 @@ class SemiNMF(Dictionary):
         return self
 
     def transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
-        """Activations of states: ``argmin_{v >= 0} ||z - v U||^2 + lam * sum(v)`` (paper section 3).
+        """Activations of states: ``argmin_{v >= 0} ||z - v U||^2 + lam * sum(v)`` (arXiv 2406.08074).
 
         Each state is solved from zero, by itself, until its optimality (KKT) residual is at most 1e-8 of its
         norm: one state has one answer, whatever is given along with it. Warns where that takes too long.

@@ -84,7 +84,7 @@ class Restarts:
 
 
 class BlockCoordinateDescent:
-    """Exact projected gradient steps on one concept at a time, extrapolated (objective: paper section 3; solver ours).
+    """Exact projected gradient steps on one concept at a time, extrapolated (objective: the paper's; solver ours).
 
     Each iteration first moves on along the last change of U and V, by a factor that grows while this pays (the
     extrapolation of Ang and Gillis, 2019). An iteration that would raise the objective is not kept: the next one, and

@@ -76,7 +76,7 @@ class Evaluation:
         return self._means[key]
 
     def overlap(self, system: str) -> Mean | None:
-        """A system's overlap (paper section 4), with its interval over seeds and the concepts of each."""
+        """A system's overlap (the paper's Table 2), with its interval over seeds and the concepts of each."""
         return _mean(self.overlaps(system))
 
     def means(self, system: str) -> dict[str, Mean | None]:
@@ -123,7 +123,7 @@ def evaluate(
     seeds: Sequence[int] = SEEDS,
     word_filter: WordFilter | None = None,
 ) -> Evaluation:
-    """Evaluate Semi-NMF beside the paper's baselines on test pictures (paper section 4, arXiv 2406.08074).
+    """Evaluate Semi-NMF beside the paper's baselines on test pictures (Tables 1 and 2 of arXiv 2406.08074).
 
     Parameters
     ----------

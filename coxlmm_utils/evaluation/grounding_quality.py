@@ -57,7 +57,7 @@ def grounding_quality(
     seed: int = 0,
     word_filter: WordFilter | None = None,
 ) -> pd.DataFrame:
-    """Score each concept's words with its most activating pictures (paper section 4 and Fig 3, arXiv 2406.08074).
+    """Score each concept's words with its most activating pictures (the paper's Fig 3, arXiv 2406.08074).
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class PictureScorer:
         return len(self.references)
 
     def clip_scores(self, rows: Sequence[int], words: Sequence[tuple[str, ...]], n_concepts: int = 1) -> np.ndarray:
-        """CLIPScore of the words of one concept, or of several as one list, with a picture (paper section 4)."""
+        """CLIPScore of the words of one concept, or of several as one list, with a picture (paper, Table 1)."""
         return self._clip(rows, [words_as_text(concept, n_concepts) for concept in words])
 
     def bert_scores(self, rows: Sequence[int], words: Sequence[tuple[str, ...]]) -> np.ndarray:
@@ -103,7 +103,7 @@ def load_judges(
         As `load_images` takes it, such as `images.source`.
     clip : str or Path, optional
         Another CLIP judge: a model of open_clip with the weights "openai", or a folder; see `load_clip_judge`.
-        Default: OpenAI's ViT-B/32, the paper's (section 4, arXiv 2406.08074).
+        Default: OpenAI's ViT-B/32, the released code's (arXiv 2406.08074).
     bert : str or Path, optional
         Another BERTScore judge, see `load_bert_judge`; a folder is rescaled if it brings a `baseline.tsv`. Default:
         roberta-large, rescaled, the library's for English; the paper's own was not released.

@@ -38,8 +38,8 @@ class Choice:
 def with_score(table: pd.DataFrame) -> pd.DataFrame:
     """A sweep with the column `score`: explained variance x stability x, where known, the share of values recovered.
 
-    Each factor lies between 0 and 1 by itself: unlike an elbow, a K's score does not depend on what else is in the
-    grid (ours).
+    None is above 1: unlike an elbow, a K's score does not depend on the ends of the grid, on the grid only through the
+    starts of `sweep` (ours).
     """
     missing = [name for name in WEIGHED[:2] if name not in table]
     if missing:

@@ -60,8 +60,8 @@ def sweep(
     Returns
     -------
     pandas.DataFrame
-        One row per dictionary: layer, n_concepts, lam (or the fraction), seed; reconstruction_error (relative, as in
-        the paper's Fig 11), explained (share of the states' variance around their mean, on held-out samples if there
+        One row per dictionary: layer, n_concepts, lam (or the fraction), seed; reconstruction_error
+        (relative), explained (share of the states' variance around their mean, on held-out samples if there
         are any), active (concepts per sample), objective; overlap (mean over concepts) and mentioned (share of a
         concept's words that its pictures' references mention) if there is an `lmm`; what `truth` measures. With several
         seeds stability (mean matched cosine with the other seeds' dictionaries, each the best of several restarts) and
