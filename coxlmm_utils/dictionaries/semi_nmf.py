@@ -32,6 +32,7 @@ from .solver import best_of_restarts, into_ball
 
 MAX_SMALL = 2**22  # numbers in Z, up to which more restarts cost next to nothing
 N_INIT_SMALL, N_INIT_LARGE = 8, 4
+SMALLEST_TOL = 1e-6  # of the restarts, which only have to be told apart: the refinement is faster from there
 SMALLEST_OBJECTIVE = 1e-9  # of the states' energy: below, rounding of some 1e-15 of the energy is more than 1e-6 of it
 
 
@@ -72,8 +73,8 @@ class SemiNMF(Dictionary):
     max_iter : int, default=2000
         Largest number of iterations of a restart, refinement included; reaching it warns.
     tol : float, default=1e-6
-        A restart, or the refinement, has converged when an un-extrapolated iteration lowers the objective by no more
-        than this fraction of it.
+        The refinement, or a restart, has converged when an un-extrapolated iteration lowers the objective by no more
+        than this fraction of it (a restart: than 1e-6 of it, if that is more).
     n_init : int, optional
         Number of restarts: the first from the singular vectors of the states, the others from samples drawn far apart;
         the lowest objective is kept.
@@ -249,7 +250,8 @@ class SemiNMF(Dictionary):
         U = initial_concepts(P, squares, self.n_concepts, n_init, self.random_state)  # (restarts, concepts, directions)
         if given is not None:
             U[-1, : len(given)] = given @ W.T
-        best, self.n_running_ = best_of_restarts(P, squares, U, self.lam_, self.tol, self.max_iter, self.verbose)
+        tol = max(self.tol, SMALLEST_TOL)
+        best, self.n_running_ = best_of_restarts(P, squares, U, self.lam_, tol, self.max_iter, self.verbose)
         refined = Refinement(Z, squares, W, P, best, self.lam_)
         converged = refined.run(self.tol, self.max_iter)
         self.objective_, self.n_iter_ = refined.objective, len(refined.objective)

@@ -195,6 +195,13 @@ def test_float32_states_are_solved_in_float64(make):
     assert single.kkt_V_ <= 1e-8 and single.kkt_U_ < 1e-2
 
 
+def test_a_smaller_tol_ends_lower_where_the_mean_dominates():
+    """Cheap sweeps alone would spend all iterations on a crawl there."""
+    Z = massive()
+    rough, fine = (SemiNMF(5, tol=tol, max_iter=1000).fit(Z) for tol in (1e-6, 1e-8))
+    assert fine.objective_[-1] < rough.objective_[-1] and fine.kkt_U_ < rough.kkt_U_
+
+
 def test_wide_states_end_at_a_minimum_among_all_directions(monkeypatch):
     """The first directions do not hold the minimum; from where the fit ends, no direction at all leads lower."""
     rng = np.random.default_rng(0)
