@@ -60,11 +60,12 @@ def test_ours_is_timed_with_its_curve():
 
 def test_table_has_a_row_for_each_system_and_gaps_where_one_is_missing():
     ours = {"seconds": 2.0, "objective": 10.0, "seconds_to_sklearn": None, "rounds": 3}
-    results = {"digits": {"ours": ours, "sklearn": {"seconds": 50.0, "objective": 11.0}, "other": {"missing": "no"}}}
+    systems = {"ours": ours, "sklearn": {"seconds": 50.0, "objective": 11.0}, "overcomplete": {"missing": "no"}}
+    results = {"digits": systems | {"float64_objective": 10.0}}
     rows = bench.table(results)
     assert rows.loc[("digits", "sklearn"), "ratio"] == 25
     assert rows.loc[("digits", "sklearn"), "above ours"] == pytest.approx(0.1)
-    assert np.isnan(rows.loc[("digits", "other"), "seconds"])
+    assert np.isnan(rows.loc[("digits", "overcomplete"), "seconds"])
 
 
 def test_results_of_one_benchmark_leave_the_others(tmp_path):
