@@ -89,9 +89,8 @@ POSITIONS = {"predicts": "`predicts` (the paper's)", "own": "`own` (ours)"}
 
 def where_and_when() -> dict[str, str]:
     """The commit, machine and versions that something was measured with, and the day."""
-    changed = _git(
-        "status", "--porcelain", "--", ".", *(f":!{path.relative_to(ROOT)}" for path in (RESULTS, PAGE, README))
-    )
+    written = (":!docs/results.json", ":!docs/results.md", ":!README.md")
+    changed = _git("status", "--porcelain", "--", ".", *written)
     cpuinfo = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
     return {
