@@ -35,17 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "notebooks: executes notebooks; uses the normal cache of drawn pages")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """For several workers (`-n 2`): a file's tests share fixtures and stay together; all browser tests share a server."""
+    slow = item.get_closest_marker("notebooks") is not None
+    group = "browser" if item.path.parent.name == "browser" else item.nodeid if slow else str(item.path)
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several workers (`-n 2`): what takes longest comes first, and what shares fixtures goes to one worker."""
-
-    def group(item: pytest.Item) -> str:
-        if item.path.parent.name == "browser":  # all of it shares one JupyterLab
-            return "browser"
-        return item.nodeid if item.get_closest_marker("notebooks") else str(item.path)
-
-    items.sort(key=lambda item: item.get_closest_marker("notebooks") is None and group(item) != "browser")  # stable
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+    """What takes longest comes first, so that no worker is left with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("notebooks") is None and item.path.parent.name != "browser")
 
 
 @pytest.fixture(scope="session")
