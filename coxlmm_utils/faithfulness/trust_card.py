@@ -33,8 +33,7 @@ QUESTIONS = {
     "ablation": (
         "causal",
         "Does it push its own words?",
-        "removing it lowers them, all but the target, more than a random direction does and than others' words move, "
-        "by the strictest of three measures",
+        "removing it lowers them, the target aside, beyond a random direction and others' words, by the strictest measure",
         "remove_concepts",
     ),
     "selectivity": (

@@ -89,9 +89,7 @@ class VisualDependence:
         values = weighted_jaccard(original, self.activations["blank"])
         another = weighted_jaccard(original, np.roll(original, 1, axis=0))  # the page before, with its caption
         finding = f"blank picture: {mean_text(values)} of an activation stays as it was"
-        return Answers(
-            values, holds, f"{finding}; another page: {mean_text(another)}; true of the state, not the concept"
-        )
+        return Answers(values, holds, f"{finding}; another page: {mean_text(another)}")
 
     def verdicts(self, condition: str = "blank") -> list[str]:
         """Where each concept comes from: "from the picture", "mixed", "from the words" or "never active" (ours)."""
