@@ -137,7 +137,8 @@ def _read(folder: Path) -> dict:
     if dictionary.signed and "negative_words" not in record:
         record["negative_words"] = [asdict(Words((), ()))] * len(record["words"])
         warnings.warn(
-            f"the bank in {folder} has no words of the sides below zero, since it is of an older version: learn it again to have them"
+            f"the bank in {folder} has no words of the sides below zero, since it is of an older version: "
+            "learn it again to have them"
         )
     return {
         "dictionary": dictionary,

@@ -15,9 +15,7 @@ from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
 from .clipscore import ClipJudge, clip_score, load_clip_judge, words_as_text
 
 BATCH_SIZE = 64
-FORM_PAGES = (
-    400  # the first validation pages of the picture book: its BERT's form was chosen on them, so test on others
-)
+FORM_PAGES = 400  # first validation pages of the picture book: its BERT's form was chosen on them, so test on others
 WORDLESS = 0.0  # BERTScore of no words: what the library gives, and after rescaling that of an unrelated text
 
 

@@ -3,8 +3,8 @@
 Two stages, on the pages of the train split. *Eyes*: the vision tower alone learns to tell the factors, by one linear
 head a factor. *Words*: everything learns sentences, tags and answers, with two helpers: the factor heads keep a small
 weight, and the look-ahead loss asks the state after the last block but one, at each position of a sentence, for the
-content words still to come. The look-ahead is designed in (data/README.md
-says what it changes). Every batch follows from the seed and its number, so a stopped run resumes exactly.
+content words still to come. The look-ahead is designed in (data/README.md says what it changes). Every batch follows
+from the seed and its number, so a stopped run resumes exactly.
 """
 
 from __future__ import annotations
