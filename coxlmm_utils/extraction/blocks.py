@@ -90,7 +90,8 @@ class BlockFolder:
     def known_captions(self) -> dict[tuple[str, str], list[int]]:
         """Token ids of captions that any extraction of the same captioning has, by (id, version) of the picture."""
         known = {}
-        for path in sorted(self.captions_folder.glob("*/*-*.json")):
+        # Hidden folders are scratch of processes that write right now: they may vanish while one looks into them.
+        for path in sorted(self.captions_folder.glob("[!.]*/*-*.json")):
             try:
                 pictures = json.loads(path.read_text())["pictures"]
                 known |= {(picture["id"], picture["version"]): picture["ids"] for picture in pictures}

@@ -1,6 +1,7 @@
 """Blocks on disk: whole or not there, and never taken for another's."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -77,6 +78,15 @@ def test_captions_of_a_damaged_block_are_not_known(folder, block):
     folder.write(1, Block([picture("e")], {}, {}))
     (folder.folder / f"{folder.names[0]}.json").write_text('{"pictures": [{"id"')
     assert folder.known_captions() == {("e", "1"): [5, 7]}
+
+
+def test_scratch_of_a_process_that_writes_right_now_is_not_looked_into(folder, block, monkeypatch):
+    folder.write(0, block)
+    (folder.captions_folder / ".settings.json.xyz").mkdir()
+    scan, looked_into = os.scandir, []
+    monkeypatch.setattr(os, "scandir", lambda path: looked_into.append(str(path)) or scan(path))
+    assert folder.known_captions()
+    assert looked_into and not any(".settings" in path for path in looked_into)
 
 
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])

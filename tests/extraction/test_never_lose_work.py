@@ -112,7 +112,7 @@ def test_every_picture_is_in_one_block_or_noted_as_unreadable(undisturbed):
 
 
 def blocks_in(folder) -> int:
-    return len(list(folder.glob("*/*/*-*.json")))
+    return len(list(folder.glob("[!.]*/[!.]*/*-*.json")))
 
 
 def test_killed_at_random_moments_and_resumed_it_ends_the_same(place, tokens, undisturbed):
