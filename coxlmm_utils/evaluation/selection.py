@@ -95,7 +95,7 @@ def choose_lam(table: pd.DataFrame) -> Choice:
     scores, active = curve["score"], curve["active"]
     best = float(scores.index[scores >= MIN_SCORE_RATIO * scores.max()].max())
     reason = (
-        f"lambda = {best:g}: the largest whose score is at least {MIN_SCORE_RATIO:.0%} of the best "
+        f"{'relative ' * is_relative(table)}lambda = {best:g}: the largest whose score is at least {MIN_SCORE_RATIO:.0%} of the best "
         f"({scores.max():.3f} at {scores.idxmax():g}): {_product(curve, best)}; a sample needs {active[best]:.1f} "
         f"concepts instead of {active.iloc[0]:.1f} at {active.index[0]:g}."
     )
@@ -125,15 +125,20 @@ def choose_layer(table: pd.DataFrame) -> Choice:
     if measure is None:
         raise ValueError("a layer is chosen by ground truth or by words: sweep with truth= or lmm=")
     curve = _means(table, "layer")
-    best = curve[measure].idxmax()
-    worst = curve[measure].idxmin()
+    (best, highest), *next_best = curve[measure].nlargest(2).items()
     reason = (
-        f"layer {best}: the highest {MEASURES[measure]}, {curve[measure][best]:.3f}; the lowest is "
-        f"{curve[measure][worst]:.3f} at layer {worst}."
+        f"layer {best}: the highest {MEASURES[measure]}, {highest:.3f}"
+        + "".join(f"; next {value:.3f} at layer {layer}" for layer, value in next_best)
+        + f"; the lowest is {curve[measure].min():.3f} at layer {curve[measure].idxmin()}."
     )
     return Choice(
         "layer", best, reason + _beside(curve, best, ("mentioned", "overlap") if measure == "auc" else ("overlap",))
     )
+
+
+def is_relative(table: pd.DataFrame) -> bool:
+    """Whether the column lam of a sweep has fractions of the largest useful lambda."""
+    return bool("relative" in table and table["relative"].all())
 
 
 def _means(table: pd.DataFrame, setting: str) -> pd.DataFrame:

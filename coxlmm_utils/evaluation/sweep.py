@@ -60,7 +60,7 @@ def sweep(
     Returns
     -------
     pandas.DataFrame
-        One row per dictionary: layer, n_concepts, lam (or the fraction), seed; reconstruction_error
+        One row per dictionary: layer, n_concepts, lam (the fraction, if relative), relative, seed; reconstruction_error
         (relative), explained (share of the states' variance around their mean, on held-out samples if there
         are any), active (concepts per sample), objective; overlap (mean over concepts) and mentioned (share of a
         concept's words that its pictures' references mention) if there is an `lmm`; what `truth` measures. With several
@@ -81,7 +81,8 @@ def sweep(
             for k in sorted(n_concepts):
                 dictionary = _fitted(states.at(layer).Z, k, lam, seed, relative, dictionary)
                 measured = _measured(dictionary, states.at(layer), held_out and held_out.at(layer), lmm, truth)
-                rows.append({"layer": layer, "n_concepts": k, "lam": lam, "seed": seed} | measured)
+                setting = {"layer": layer, "n_concepts": k, "lam": lam, "relative": relative, "seed": seed}
+                rows.append(setting | measured)
                 concepts["stability"].append(dictionary.components_)
                 if len(seeds) > 1:
                     concepts["stability_single"].append(_single_restart(states.at(layer).Z, dictionary))

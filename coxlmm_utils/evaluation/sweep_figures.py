@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ..concepts import token_shares
 from ..plots import INK, PALETTE, QUIET, band, new_figure, row_labels, style_axes
-from .paper import FIG6_CLIPSCORE, FIG6_LAYERS
-from .selection import MEASURES, Choice
+from .paper import FIG6_CLIPSCORE, FIG6_LAYERS, FIG6_PRECISION
+from .selection import MEASURES, Choice, is_relative
 
 NAMES = {"n_concepts": "K", "lam": "λ", "layer": "layer"}
 PANEL = (2.75, 2.4)  # inches
@@ -48,7 +48,7 @@ def curves(
     for axes, measure in zip(panels, measures):
         for colour, (token, rows) in zip(PALETTE, _by_token(table)):
             _line(axes, rows, setting, measure, at, colour, token)
-        style_axes(axes, MEASURES[measure], NAMES[setting])
+        style_axes(axes, MEASURES[measure], "relative " * (setting == "lam" and is_relative(table)) + NAMES[setting])
         if log:
             axes.set_xscale("log")
         if setting == "layer":
@@ -73,7 +73,7 @@ def layers_beside_the_paper(table: pd.DataFrame, measure: str = "auc") -> Figure
         paper.plot(FIG6_LAYERS, scores, color=colour, linewidth=1.6, label=name)
     style_axes(paper, "CLIPScore", "layer of OPT-6.7B (32 blocks)")
     paper.set_title("paper, Fig 6 · CLIPScore", loc="left", fontsize=10, color=INK)
-    paper.legend(frameon=False, fontsize=8)
+    paper.legend(frameon=False, fontsize=8, title=f"read off to ±{FIG6_PRECISION}", title_fontsize=8)
     return figure
 
 

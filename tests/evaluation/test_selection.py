@@ -53,6 +53,11 @@ def test_lam_is_the_largest_whose_score_is_near_the_best():
     assert "at least 95% of the best (0.900 at 0.5)" in result.reason and "6.0 concepts instead of 9.0" in result.reason
 
 
+@pytest.mark.parametrize("relative, name", [(True, "relative lambda = 20"), (False, "lambda = 20")])
+def test_a_fraction_is_called_relative(relative, name):
+    assert choose_lam(table("lam", [5, 10, 20, 40], **CURVES, active=1.0, relative=relative)).reason.startswith(name)
+
+
 @pytest.mark.parametrize("choose", [choose_n_concepts, choose_lam])
 def test_without_stability_nothing_is_chosen(choose):
     one_seed = pd.DataFrame({"n_concepts": [2, 5], "lam": [1.0, 2.0], "explained": [0.5, 0.9]})
@@ -63,7 +68,7 @@ def test_without_stability_nothing_is_chosen(choose):
 def test_layer_by_ground_truth_else_by_words():
     both = table("layer", [0, 1, "norm"], auc=[0.6, 0.9, 0.8], mentioned=[0.1, 0.2, 0.3], reconstruction_error=1.0)
     assert choose_layer(both).value == 1
-    assert "the lowest is 0.600 at layer 0" in choose_layer(both).reason
+    assert "0.900; next 0.800 at layer norm; the lowest is 0.600 at layer 0" in choose_layer(both).reason
     assert choose_layer(both.drop(columns="auc")).value == "norm"
     with pytest.raises(ValueError, match="sweep with truth= or lmm="):
         choose_layer(both[["layer", "reconstruction_error"]])

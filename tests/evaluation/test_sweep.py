@@ -79,6 +79,7 @@ def test_objective_falls_with_k(states):
 
 def test_lams_may_be_relative(states):
     result = sweep(states, n_concepts=(2,), lams=(0.1,), relative=True).iloc[0]
+    assert result["relative"] and not sweep(states, n_concepts=(2,)).iloc[0]["relative"]
     fitted = SemiNMF(2, relative_lam=0.1).fit(states.Z)
     assert result["reconstruction_error"] == fitted.reconstruction_error_ and result["lam"] == 0.1
 

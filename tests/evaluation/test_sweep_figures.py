@@ -42,6 +42,12 @@ def test_a_panel_for_each_measure_and_a_line_for_each_token():
     assert inside(figure)
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_the_axis_of_fractions_says_so(relative):
+    axes = curves(table("lam").assign(relative=relative), "lam", ["auc"]).axes[0]
+    assert axes.get_xlabel() == ("relative λ" if relative else "λ")
+
+
 def test_without_tokens_there_is_no_legend():
     assert curves(table().drop(columns="token"), "n_concepts", ["auc"]).axes[0].get_legend() is None
 
