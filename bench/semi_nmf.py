@@ -6,6 +6,9 @@
                   "massive activations" of real models; 500 iterations at most
     digits        scikit-learn's bundled digits, 20 concepts, 300 iterations at most
 
+Where no limit is named it is 5,000, the released code's; a run that a lower one stops is unfinished, and the page of
+results says so.
+
 All minimise ||Z - V U||_F^2 + 2 * sum(V), V >= 0, rows of U in the unit ball: lambda 2 is scikit-learn's alpha 1, as the
 released code of the paper leaves it. Each system runs alone in a process of its own, with the same number of threads.
 The objective of each is computed here, from its U and V; overcomplete's concepts know no unit ball, so that longer ones
@@ -107,7 +110,7 @@ def fit_ours(Z: np.ndarray, n_concepts: int, max_iter: int) -> dict:
 
 
 def fit_sklearn(Z: np.ndarray, n_concepts: int, max_iter: int) -> dict:
-    """As the released code calls it, with a seed."""
+    """With the released code's settings, but for the most iterations, and a seed."""
     from sklearn.decomposition import DictionaryLearning
 
     learner = DictionaryLearning(
@@ -148,7 +151,7 @@ def measure(case: str, system: str) -> dict:
     }
     result = fits[system](Z, n_concepts, max_iter)
     reached = objective(Z.astype(float), result.pop("U"), result.pop("V"))
-    return result | {"objective": reached, "states_mb": Z.nbytes / 2**20}
+    return result | {"objective": reached, "states_mb": Z.nbytes / 2**20, "max_iter": max_iter}
 
 
 def measured_alone(case: str, system: str, threads: int) -> dict:

@@ -21,70 +21,18 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
+from coxlmm_utils import SemiNMF
+from coxlmm_utils.evaluation import FORM_PAGES
 from coxlmm_utils.files import atomic_write
+from coxlmm_utils.ground_truth import GALLERY_LAYER
+from coxlmm_utils.picturebook import SUBJECTS, page_numbers
+from coxlmm_utils.statistics import share_of
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE, README = ROOT / "docs" / "results.json", ROOT / "docs" / "results.md", ROOT / "README.md"
 MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.S)
-MEASURES = {
-    "clipscore": "CLIPScore",
-    "union_clipscore": "CLIPScore of three concepts' words as one list (ours)",
-    "bertscore": "BERTScore",
-    "overlap": "overlap (lower is better)",
-}
-CAPTIONS = {
-    "noun": "noun",
-    "colour": "colour, where named",
-    "place": "place, where named",
-    "action": "action, where named",
-    "caption_true": "whole caption true",
-    "yes_no": "yes/no questions",
-    "questions": "colour, place, count, action questions",
-}
-SOLVER = (
-    "case",
-    "scikit-learn, s",
-    "ours, s",
-    "ours, s, to its objective",
-    "times faster",
-    "times faster to its objective",
-    "our objective against its",
-)
-SYSTEMS = {
-    "rnd_words": "Rnd-Words",
-    "noise_imgs": "Noise-Imgs",
-    "simple": "Simple",
-    "pca": "PCA, active side (ours)",
-    "pca_released": "PCA, words of +u only",
-    "kmeans": "K-Means",
-    "semi_nmf": "Semi-NMF",
-    "gt_captions": "GT-captions",
-}
-RECOVERED = {
-    "probe": "linear probes",
-    "recovered": "Semi-NMF",
-    "pca": "PCA, both sides",
-    "kmeans": "K-Means",
-    "simple": "Simple",
-    "rotated": "rotated span",
-    "samples": "random samples",
-    "random": "random directions",
-    "random_init": "randomly initialised model",
-    "shuffled": "activations shuffled",
-}
-INTERVENTIONS = {
-    "own_step": "own step",
-    "later": "later steps",
-    "mentions": "expected mentions",
-    "minus_random": "nats at the own step",
-}
-CHECKS = {
-    "blank_auc": "mean AUC of each concept's value on blank pages",
-    "noise_auc": "the same on pages of noise",
-    "diagonal": "share of concepts that their own factor moves most",
-    "diagonal_sure": "the same, by more than its interval",
-}
-POSITIONS = {"predicts": "`predicts` (the paper's)", "own": "`own` (ours)"}
+TEMPLATES = ROOT / "docs" / "templates"
+LABELS = json.loads((TEMPLATES / "labels.json").read_text())  # of rows and columns
 
 
 def where_and_when() -> dict[str, str]:
@@ -115,7 +63,7 @@ def keep(part: str, path: Path) -> None:
     atomic_write(RESULTS, lambda scratch: scratch.write_text(json.dumps(results, indent=1) + "\n"))
 
 
-TEMPLATES = Environment(loader=FileSystemLoader(ROOT / "docs" / "templates"), keep_trailing_newline=True)
+PAGES = Environment(loader=FileSystemLoader(TEMPLATES), keep_trailing_newline=True)
 
 
 def number(value, digits: int = 2) -> str:
@@ -123,12 +71,12 @@ def number(value, digits: int = 2) -> str:
     if value is None:
         return "–"
     if isinstance(value, list):
-        mean, low, high = (f"{end:.{digits}f}" for end in value)
+        mean, low, high = (f"{end:z.{digits}f}" for end in value)
         return f"{mean} [{low}, {high}]"
-    return str(value) if isinstance(value, (int, str)) else f"{value:.{digits}f}"
+    return str(value) if isinstance(value, (int, str)) else f"{value:z.{digits}f}"  # z: no negative zero
 
 
-TEMPLATES.filters["number"] = number
+PAGES.filters["number"] = number
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -138,20 +86,32 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def captions(scores: dict) -> str:
-    """How true the model's captions and answers are."""
-    rows = [[text, number(scores[name], 3)] for name, text in CAPTIONS.items()]
+    """How true the model's captions and answers are; intervals where a page is one case."""
+    n_pages = len(page_numbers("test"))
+    named = {name: round(n_pages * scores[f"names_{name}"]) for name in ("colour", "place", "action")}
+    cases = {"noun": n_pages, "caption_true": n_pages, "questions": n_pages} | named
+    rows = [[text, *_share(scores[name], cases.get(name))] for name, text in LABELS["captions"].items()]
     noun, share = min(scores["noun_by_subject"].items(), key=lambda item: item[1])
-    rows.insert(1, [f"lowest noun of the subjects ({noun})", number(share, 3)])
-    return table(["right", "share"], rows)
+    rows.insert(1, [f"lowest noun of the subjects ({noun})", *_share(share, n_pages // len(SUBJECTS))])
+    return table(["right", "share", "cases"], rows)
+
+
+def _share(share: float, n: int | None) -> tuple[str, str]:
+    """A share of n cases with its exact interval, and n; without the interval where n is not known."""
+    if n is None:
+        return number(share, 3), number(n)
+    right = round(n * share)
+    exact = share_of([1] * right + [0] * (n - right))
+    return number([exact.value, exact.low, exact.high], 3), f"{n:,}"
 
 
 def recovered(scores: dict) -> str:
     """Recovered values by word and system."""
     rows = [
-        [f"{word}, of {row['n_values']}", *(number(row.get(name), 1) for name in RECOVERED)]
+        [f"{word}, of {row['n_values']}", *(number(row.get(name), 1) for name in LABELS["recovered"])]
         for word, row in scores.items()
     ]
-    return table(["", *RECOVERED.values()], rows)
+    return table(["", *LABELS["recovered"].values()], rows)
 
 
 def mean_aucs(scores: dict) -> str:
@@ -164,40 +124,50 @@ def in_sample(scores: dict) -> str:
     """Each concept's best value on the pages that it was learned from."""
     rows = []
     for word, positions in scores.items():
-        cells = [f"{number(row['mean_auc'], 3)} ({row['above_0_9']})" for row in map(positions.get, POSITIONS)]
+        cells = [
+            f"{number(row['mean_auc'], 3)} ({row['above_0_9']})" for row in map(positions.get, LABELS["positions"])
+        ]
         rows.append([word, *cells, number(positions["own"]["shuffled_auc"], 3)])
-    return table(["", *POSITIONS.values(), "activations shuffled"], rows)
+    return table(["", *LABELS["positions"].values(), "activations shuffled"], rows)
 
 
-def interventions(scores: dict) -> str:
+def interventions(scores: dict, k: int) -> str:
     """What removing concepts does, by word and position."""
     rows = [
-        [f"{word}, {POSITIONS[position]}", str(row["tested"]), *(number(row[name]) for name in INTERVENTIONS)]
+        [f"{word}, {LABELS['positions'][position]}", f"{number(row['tested'], 1)} of {k}"]
+        + [number(row[name]) for name in LABELS["interventions"]]
         for word, positions in scores.items()
-        if isinstance(positions, dict) and set(positions) == set(POSITIONS)
+        if isinstance(positions, dict) and set(positions) == set(LABELS["positions"])
         for position, row in positions.items()
     ]
-    return table(["", "concepts tested", *INTERVENTIONS.values()], rows)
+    return table(["", "concepts tested", *LABELS["interventions"].values()], rows)
 
 
 def checks(scores: dict) -> str:
     """The checks of one word, by position."""
-    by_position = {"predicts": scores["predicts"], "own": scores}
+    by_position = [scores["predicts"], scores]
     rows = [
-        [text, *(number([row[name], *row["intervals"][name]]) for row in by_position.values())]
-        for name, text in CHECKS.items()
+        [text, *(number(_with_ends(row, name)) for row in by_position)]
+        for name, text in LABELS["checks"].items()
+        if name in scores
     ]
-    return table(["", *POSITIONS.values()], rows)
+    return table(["", *LABELS["positions"].values()], rows)
+
+
+def _with_ends(row: dict, name: str):
+    """A number of a row with its interval, if it has one."""
+    ends = row["intervals"].get(name)
+    return [row[name], *ends] if ends and not isinstance(row[name], list) else row[name]
 
 
 def evaluation(scores: dict) -> str:
     """Scores by word, measure and system."""
     rows = [
-        [f"{word}: {text}", *(number(systems.get(name, {}).get(measure)) for name in SYSTEMS)]
+        [f"{word}: {text}", *(number(systems.get(name, {}).get(measure)) for name in LABELS["systems"])]
         for word, systems in scores.items()
-        for measure, text in MEASURES.items()
+        for measure, text in LABELS["measures"].items()
     ]
-    return table(["", *SYSTEMS.values()], rows)
+    return table(["", *LABELS["systems"].values()], rows)
 
 
 def solver(cases: dict) -> str:
@@ -206,38 +176,77 @@ def solver(cases: dict) -> str:
     for case, systems in cases.items():
         ours, theirs = systems["ours"], systems["sklearn"]
         reached = ours.get("seconds_to_sklearn")
-        row = [case, number(theirs["seconds"]), number(ours["seconds"]), number(reached)]
+        row = [case, number(ours.get("max_iter")), _timed(theirs), _timed(ours), number(reached)]
         row += [f"{theirs['seconds'] / seconds:.0f}" if seconds else "–" for seconds in (ours["seconds"], reached)]
-        rows.append([*row, f"{ours['objective'] / theirs['objective'] - 1:+.4%}"])
-    return table(SOLVER, rows)
+        rows.append([*row, f"{ours['objective'] / theirs['objective'] - 1:+z.4%}"])
+    return table(LABELS["solver"], rows)
+
+
+def _timed(result: dict) -> str:
+    """Seconds and iterations, marked where these were as many as were allowed."""
+    unfinished = "\\*" if result["iterations"] == result.get("max_iter") else ""
+    return f"{number(result['seconds'])} ({result['iterations']}{unfinished})"
+
+
+def precision(cases: dict) -> str:
+    """What says whether the fits are as good as they claim."""
+    rows = []
+    for case, systems in cases.items():
+        ours = systems["ours"]
+        reported, double = (
+            value / ours["objective"] - 1 for value in (ours["reported_objective"], systems["float64_objective"])
+        )
+        row = [case, f"{reported:+.1e}", f"{double:+.1e}", f"{ours['kkt_U']:.1e}", f"{ours['kkt_V']:.1e}"]
+        rows.append([*row, number(ours["mean_cosine"], 4)])
+    return table(LABELS["precision"], rows)
+
+
+def others(bench: dict) -> dict[str, str]:
+    """A table of each other benchmark that was run."""
+    return {
+        name: table(["measure", "value"], [[texts.get(key, key), number(value)] for key, value in bench[name].items()])
+        for name, texts in LABELS["benches"].items()
+        if name in bench
+    }
 
 
 def page(results: dict) -> str:
     """The whole page."""
     scores, bench = (results.get(part, {}).get("values", {}) for part in ("scores", "bench"))
-    tables = {"results": results, "scores": scores, "bench": bench}
+    tables = {"results": results, "scores": scores, "bench": bench, "layer": GALLERY_LAYER}
     if scores:
+        first = next(iter(scores["ground_truth"].values()))
+        tables |= {"k": first["k"], "seeds": first["seeds"], "default_k": SemiNMF().n_concepts}
+        tables |= {"above_k": [word for word, row in scores["ground_truth"].items() if row["n_values"] > row["k"]]}
+        n_judged = [len(page_numbers(split)) for split in ("validation", "test")]
+        tables |= {"n_judged": sum(n_judged) // len(SUBJECTS) - FORM_PAGES // len(SUBJECTS)}
         tables |= {"captions": captions(scores["picturebook"]), "recovered": recovered(scores["ground_truth"])}
         tables |= {"mean_aucs": mean_aucs(scores["ground_truth"]), "in_sample": in_sample(scores["dictionary"])}
-        tables |= {"interventions": interventions(scores["truth"]), "checks": checks(scores["truth"])}
+        tables |= {"interventions": interventions(scores["truth"], first["k"]), "checks": checks(scores["truth"])}
         tables |= {"evaluation": evaluation(scores["evaluation"])}
     if bench:
-        tables |= {"solver": solver(bench["semi_nmf"]), "massive": bench["semi_nmf"].get("massive")}
-        others = {name: bench[name].items() for name in ("extraction", "browser") if name in bench}
-        tables["others"] = {
-            name: table(["measure", "value"], [[key, number(value)] for key, value in rows])
-            for name, rows in others.items()
-        }
-    return TEMPLATES.get_template("results.md").render(tables)
+        tables |= {"solver": solver(bench["semi_nmf"]), "precision": precision(bench["semi_nmf"])}
+        tables |= {"others": others(bench)}
+    return PAGES.get_template("results.md").render(tables)
 
 
 def readme_lines(results: dict) -> str:
     """The README's numbers."""
     scores = results["scores"]["values"]
-    words = sorted(scores["ground_truth"], key=lambda word: scores["ground_truth"][word]["recovered"][0])
+    truth, judged = scores["ground_truth"], scores["evaluation"]
+    words = sorted(truth, key=lambda word: truth[word]["recovered"][0])
+    near = sorted(judged, key=lambda word: _ahead(judged[word], "clipscore"))
+    numbers = {"truth": truth, "best": words[-1], "worst": words[0], "judged": judged, "near": near[-1], "far": near[0]}
+    numbers |= {"pca_ahead": sum(row["pca"][0] > row["recovered"][0] for row in truth.values())}
+    for measure in ("clipscore", "bertscore", "union_clipscore"):
+        numbers[f"{measure}_behind"] = sum(_ahead(systems, measure) < 0 for systems in judged.values())
     pushed = {word: scores["truth"][word]["predicts"] for word in ("dog", "cat", "bus", "boat")}
-    numbers = {"truth": scores["ground_truth"], "best": words[-1], "worst": words[0], "pushed": pushed}
-    return TEMPLATES.get_template("readme.md").render(numbers, judged=scores["evaluation"]["dog"])
+    return PAGES.get_template("readme.md").render(numbers, pushed=pushed)
+
+
+def _ahead(systems: dict, measure: str) -> float:
+    """By how much Semi-NMF is above K-Means."""
+    return systems["semi_nmf"][measure][0] - systems["kmeans"][measure][0]
 
 
 def write_pages() -> None:

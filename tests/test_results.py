@@ -1,5 +1,6 @@
 """The page of results says what was measured, and the README what the page says."""
 
+import copy
 import importlib.util
 import json
 from pathlib import Path
@@ -32,10 +33,75 @@ def test_the_readme_says_what_the_page_says(results):
 
 @pytest.mark.parametrize(
     "value, text",
-    [(None, "–"), (0.126, "0.13"), (3, "3"), ([1.0, 0.98, 1.024], "1.00 [0.98, 1.02]"), ("none", "none")],
+    [
+        (None, "–"),
+        (0.126, "0.13"),
+        (-0.001, "0.00"),
+        (3, "3"),
+        ([1.0, 0.98, 1.024], "1.00 [0.98, 1.02]"),
+        ([-0.02, -0.051, -0.004], "-0.02 [-0.05, 0.00]"),
+        ("none", "none"),
+    ],
 )
 def test_numbers(value, text):
     assert pages.number(value) == text
+
+
+def test_a_run_that_its_limit_stopped_is_marked():
+    assert pages._timed({"seconds": 1.5, "iterations": 300, "max_iter": 300}) == "1.50 (300\\*)"
+    assert pages._timed({"seconds": 1.5, "iterations": 42, "max_iter": 300}) == "1.50 (42)"
+
+
+def test_the_interval_of_a_share_is_exact():
+    assert pages._share(0.955, 200) == ("0.955 [0.916, 0.979]", "200")
+    assert pages._share(0.998, None) == ("0.998", "–")
+
+
+def test_results_of_several_seeds_and_with_controls_are_shown(results):
+    results = copy.deepcopy(results)
+    truth = results["scores"]["values"]["truth"]
+    for row in (truth, truth["predicts"]):
+        row |= {"diagonal_chance": 0.142, "diagonal_random": [0.31, 0.22, 0.4]}
+    truth["dog"]["predicts"] |= {"tested": 16.4, "seeds": 5}
+    page = pages.page(results)
+    assert "| 0.14 | 0.14 |" in page and "| 0.31 [0.22, 0.40] | 0.31 [0.22, 0.40] |" in page
+    assert "| 16.4 of 20 |" in page and "Means over 5 seeds." in page and "16.4" in pages.readme_lines(results)
+
+
+# Links
+
+
+def anchors(text):
+    """Those of a Markdown page's headings, as GitHub makes them."""
+    titles = pages.re.findall(r"^#+ (.+)$", text, pages.re.M)
+    return {pages.re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def full(results):
+    """The page as it is when every benchmark was run."""
+    bench = results["bench"]["values"] | {
+        "extraction": {"generate": 10.0, "kills": 20, "resumed_equals_undisturbed": True},
+        "browser": {"open_s": 0.5, "sort_ms": 3.0},
+    }
+    return pages.page(results | {"bench": results["bench"] | {"values": bench}})
+
+
+@pytest.mark.parametrize("name", ["README.md", "data/README.md", "docs/results.md", "docs/glossary.md"])
+def test_every_link_leads_somewhere(name, results):
+    for link in pages.re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text()):
+        path, _, anchor = link.partition("#")
+        if pages.re.match(r"\w+:", path):
+            continue
+        target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert target.exists(), link
+        text = full(results) if target == pages.PAGE else target.read_text() if anchor else ""
+        assert not anchor or anchor in anchors(text), link
+
+
+def test_sections_of_all_benchmarks(results):
+    page = full(results)
+    assert {"extraction", "browser", "the-solver"} <= anchors(page)
+    assert "| pictures per second, `generate` alone | 10.00 |" in page and "| sort_ms | 3.00 |" in page
 
 
 def test_one_part_is_kept_beside_the_other(tmp_path, monkeypatch):
