@@ -177,16 +177,48 @@ def share_of(holds: Sequence[float] | np.ndarray, level: float = 0.95) -> Mean:
     ValueError
         If no value is left, they are no list of true and false, or `level` is not between 0 and 1.
     """
-    holds = _numbers(holds, "the values")
+    return share_over_seeds([holds], level)
+
+
+def share_over_seeds(holds: Sequence[Sequence[float]], level: float = 0.95) -> Mean:
+    """The mean over seeds of how often something holds, with an exact interval as that of `share_of` (ours).
+
+    The concepts of one seed are mostly those of the next, so that more seeds are not more cases: the interval is that of
+    an effective number of cases (Korn and Graubard 1998): no more than one seed has, and fewer where seeds differ so much
+    that their mean is less certain than that.
+
+    Parameters
+    ----------
+    holds : sequence of sequence of bool or float
+        For each seed what `share_of` takes. Each seed has the same weight.
+    level : float, default 0.95
+
+    Returns
+    -------
+    Mean
+        Its `n` is the number of cases of all seeds.
+
+    Raises
+    ------
+    ValueError
+        As `share_of`, of any seed.
+    """
+    rows = [_numbers(row, "the values") for row in holds]
     _check_level(level)
-    there = holds[~np.isnan(holds)]  # (n,)
-    if not len(there):
-        raise ValueError(f"a share takes at least one value, but 0 of {len(holds)} are there.")
-    if not np.isin(there, (0, 1)).all():
+    there = [row[~np.isnan(row)] for row in rows]
+    if not there or not all(map(len, there)):
+        raise ValueError(f"a share takes at least one value, but 0 of {min(map(len, rows), default=0)} are there.")
+    if not np.isin(np.concatenate(there), (0, 1)).all():
         raise ValueError("a share is of values that are true or false: give 1 or 0 for each, NaN where there is none.")
-    interval = stats.binomtest(int(there.sum()), len(there)).proportion_ci(level, method="exact")
-    ends = float(interval.low), float(interval.high)
-    return Mean(float(there.mean()), *ends, n=len(there), n_missing=len(holds) - len(there))
+    shares, n = np.array([row.mean() for row in there]), np.mean([len(row) for row in there])
+    share, variance = shares.mean(), shares.var(ddof=1) / len(shares) if len(shares) > 1 else 0.0  # of the mean
+    if variance > 0:
+        n = min(n, share * (1 - share) / variance)
+    k, tail = n * share, (1 - level) / 2  # Clopper and Pearson's ends, which the beta distribution gives for any n
+    low = stats.beta.ppf(tail, k, n - k + 1) if share > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, k + 1, n - k) if share < 1 else 1.0
+    n_there = sum(map(len, there))
+    return Mean(float(share), float(low), float(high), n_there, sum(map(len, rows)) - n_there, len(rows))
 
 
 def _numbers(values: Sequence[float] | np.ndarray, what: str) -> np.ndarray:

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from coxlmm_utils.statistics import Mean, bootstrap_mean, nested_bootstrap, share_of
+from coxlmm_utils.statistics import Mean, bootstrap_mean, nested_bootstrap, share_of, share_over_seeds
 
 
 def test_a_mean_as_text():
@@ -119,6 +120,26 @@ def test_the_variance_over_seeds_is_that_of_their_mean(crossed):
     seeds = np.random.default_rng(0).standard_normal(40)
     result = nested_bootstrap(np.repeat(seeds[:, None], 3, axis=1), crossed)
     assert (result.high - result.low) / 2 == pytest.approx(1.96 * seeds.std(ddof=1) / np.sqrt(40), rel=0.03)
+
+
+def test_seeds_that_agree_are_no_more_cases_than_one():
+    case = [1, 1, 1, 0]
+    assert share_over_seeds([case] * 5) == replace(share_of(case), n=20, n_seeds=5)
+    assert share_over_seeds([[1] * 16] * 5) == replace(share_of([1] * 16), n=80, n_seeds=5)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    """Shares 0 and 1, of which the mean has the variance 1/4: as one case with the share 1/2 has."""
+    result = share_over_seeds([[0] * 20, [1] * 20])
+    ends = stats.beta.ppf(0.025, 0.5, 1.5), stats.beta.ppf(0.975, 1.5, 0.5)
+    assert result == Mean(0.5, pytest.approx(ends[0]), pytest.approx(ends[1]), 40, n_seeds=2)
+
+
+def test_each_seed_has_the_same_weight_in_a_share():
+    assert share_over_seeds([[1, np.nan], [0, 0, 0]]).value == 0.5
+    assert share_over_seeds([[1, np.nan], [0, 0, 0]]).n_missing == 1
+    with pytest.raises(ValueError, match="at least one value, but 0 of 2"):
+        share_over_seeds([[1, 0, 1], [np.nan, np.nan]])
 
 
 def test_samples_that_all_seeds_share_are_no_independent_ones():

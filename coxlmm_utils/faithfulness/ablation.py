@@ -22,6 +22,7 @@ from .answers import bank_key
 from .edited_forward import Effects, TeacherForcedCaption, can_branch, effects, token_ids
 
 MEASURES = ("own_step", "others_step", "own_later", "others_later", "own_mentions", "others_mentions", "target", "rest")
+BEFORE = ("own_before", "target_before")
 
 
 def remove_concepts(
@@ -39,9 +40,9 @@ def remove_concepts(
     The state is patched at the bank's layer and position only. At position "predicts" the target itself can change, and
     after the last block nothing else; at "own", below the last block, the words that follow it.
 
-    The target is among the words of most concepts at "predicts". Where it is nearly certain, the probability of a set
-    with it is near 1 whatever happens to the others, and cannot fall. So the words that ground a concept are taken
-    without it; what happens to it is the column `target`.
+    The target is among the words of most concepts at "predicts", and more probable there than all their other words
+    together: the probability of a set with it would say what happens to the target. So the words that ground a concept
+    are taken without it; what happens to it is the column `target`.
 
     Parameters
     ----------
@@ -74,6 +75,9 @@ def remove_concepts(
           move, without those that the two share: the mean magnitude over these concepts and the steps, so that rises
           and falls do not cancel; NaN if there are none
         - target, rest: of the target word, and of the caption's words after it
+
+        and before any change own_before, target_before: log-probabilities of the same words at the state's own step,
+        and of the target.
 
     Raises
     ------
@@ -160,11 +164,8 @@ def _edited(
     """The table of `remove_concepts`, for any scale."""
     _check(lmm, bank, states, concepts=concepts, controls=controls)
     grounded = {sign: _other_than_target(lmm, bank, states, sign) for sign in bank.sides}
-    rows, key, branching = (
-        [],
-        bank_key(bank.activations),
-        can_branch(lmm, TeacherForcedCaption.of(lmm, states, 0), bank.layer),
-    )
+    rows, key = [], bank_key(bank.activations)
+    branching = can_branch(lmm, TeacherForcedCaption.of(lmm, states, 0), bank.layer)
     for row, V, active in _samples(bank, states):
         changes, words = [], []
         spoken = [grounded[-1 if v < 0 else 1][k] for k, v in enumerate(V)]  # by the side that is active
@@ -175,12 +176,14 @@ def _edited(
             words.append(_own_and_others(spoken, concept, active))
         forced = TeacherForcedCaption.of(lmm, states, row)
         effect = effects(lmm, forced, bank.layer, torch.cat(changes), sum(words, []), batch_size, branching)
-        for concept, measures in zip(active, _by_concept(effect, words)):  # (1 + controls, measures)
+        first = np.cumsum([0, *map(len, words)])  # of the sets, where each concept's own is
+        for concept, column, measures in zip(active, first, _by_concept(effect, words)):  # (1 + controls, measures)
             sample = {"sample": states.images.ids[row], "concept": concept, "activation": V[concept]}
-            sample |= {"bank": key, "n_concepts": len(bank)}
+            sample |= {"bank": key, "n_concepts": len(bank)} | dict(zip(BEFORE, effect.before[[column, -1]].tolist()))
             for edit, values in (("concept", measures[0]), ("random", measures[1:].mean(dim=0))):
                 rows.append(sample | {"edit": edit} | dict(zip(MEASURES, values.tolist())))
-    return pd.DataFrame(rows, columns=["sample", "concept", "activation", "bank", "n_concepts", "edit", *MEASURES])
+    columns = ["sample", "concept", "activation", "bank", "n_concepts", "edit", *MEASURES, *BEFORE]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _other_than_target(lmm: LMM, bank: ConceptBank, states: States, sign: int) -> list[list[int]]:

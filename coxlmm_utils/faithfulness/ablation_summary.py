@@ -13,10 +13,11 @@ from ..dictionaries import SemiNMF
 from ..extraction import extract
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer
-from ..statistics import Mean, bootstrap_mean, share_of
+from ..statistics import Mean, bootstrap_mean, nested_bootstrap, share_of, share_over_seeds
 from .ablation import remove_concepts
 from .answers import Answers, by_concept
 
+SEEDS = tuple(range(5))
 MIN_SAMPLES = 10  # per concept; with fewer the bootstrap's intervals are too narrow
 SUFFIXES = {"own_step": "step", "later": "later", "mentions": "mentions"}  # of the columns of `remove_concepts`
 WHERE = {  # each measure in words
@@ -145,6 +146,7 @@ def ablation_over(
     layer: Layer,
     positions: Sequence[str] = POSITIONS,
     n_concepts: int = 20,
+    seeds: Sequence[int] = SEEDS,
 ) -> pd.DataFrame:
     """For how many concepts of each token, at each position, removal lowers their own words more than controls (ours).
 
@@ -156,28 +158,45 @@ def ablation_over(
     layer : layer
     positions : sequence of str, default both
     n_concepts : int, default 20
-        Of each dictionary, Semi-NMF of seed 0.
+        Of each dictionary, by Semi-NMF.
+    seeds : sequence of int, default 0 to 4
+        Of the dictionaries.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each token and position: for each measure of `ablation_summary` the share of concepts that are
-        significant with its interval (own_step, own_step_low, own_step_high, later, ...); tested and n_excluded
-        (concepts); and minus_random with its interval, of the measure own_step, in nats.
+        A row for each token and position, means over seeds: for each measure of `ablation_summary` the share of concepts
+        that are significant with its interval (own_step, own_step_low, own_step_high, later, ...; see
+        `share_over_seeds`); tested and n_excluded, the mean numbers of concepts; seeds; and own, random and
+        minus_random with their intervals over seeds and samples, of the measure own_step, in nats.
     """
     rows = []
     for token, parts in images.items():
         for position in positions:
             states, tested = (extract(lmm, part, token, layer, position) for part in parts)
-            bank = ConceptBank.learn(lmm, states, SemiNMF(n_concepts, verbose=False))
-            table = remove_concepts(lmm, bank, tested)
-            summaries = {measure: ablation_summary(table, measure) for measure in SUFFIXES}
-            row, step = {"token": token, "position": position}, summaries["own_step"]
-            for measure, summary in summaries.items():
-                row |= summary.share.named(measure)
-            row |= {"tested": step.share.n, "n_excluded": step.n_excluded}
-            rows.append(row | step.minus_random.named("minus_random"))
+            tables = []
+            for seed in seeds:
+                dictionary = SemiNMF(n_concepts, random_state=seed, verbose=False)
+                tables.append(remove_concepts(lmm, ConceptBank.learn(lmm, states, dictionary), tested))
+            rows.append({"token": token, "position": position} | _over_seeds(tables))
     return pd.DataFrame(rows)
+
+
+def _over_seeds(tables: Sequence[pd.DataFrame]) -> dict:
+    """The row of `ablation_over` of dictionaries of several seeds, from their tables of the same samples."""
+    row = {}
+    for measure in SUFFIXES:
+        concepts = [summary.concepts for summary in (ablation_summary(table, measure) for table in tables)]
+        row |= share_over_seeds([some["significant"] for some in concepts]).named(measure)
+        if measure == "own_step":
+            tested = np.mean([len(some) for some in concepts])
+    n_concepts = tables[0]["n_concepts"].iloc[0]
+    row |= {"tested": tested, "n_excluded": n_concepts - tested, "seeds": len(tables)}
+    by_sample = [_cases(table, "step").groupby("sample").mean() for table in tables]
+    for effect in ("own", "random", "minus_random"):
+        aligned = pd.concat([means[effect] for means in by_sample], axis=1)  # (samples, seeds)
+        row |= nested_bootstrap(aligned.to_numpy().T, crossed=True).named(effect)
+    return row
 
 
 def areas(table: pd.DataFrame, measure: str = "caption", level: float = 0.95, seed: int = 0) -> pd.DataFrame:

@@ -55,13 +55,14 @@ class Effects:
     `mentions` is ruled by the steps where the words are likely: it shows that they are expected, but hardly moves where
     the forced words before make them certain. `target` is exactly 0 where the patched state comes after it, as at
     position "own". `words` is (changes, sets, steps), `mentions` (changes, sets), NaN without tokens; `target` and
-    `rest` are (changes,).
+    `rest` are (changes,). `before` is what the unpatched pass has: of each set at step s, then of the target, (sets + 1,).
     """
 
     words: Tensor
     mentions: Tensor
     target: Tensor
     rest: Tensor
+    before: Tensor
 
 
 @torch.inference_mode()
@@ -92,8 +93,10 @@ def effects(
         part = torch.cat([torch.zeros_like(part[:1]), part])  # (1 + changes, width)
         with hook(lmm, layer, partial(_patched, changes=part, position=position)):
             logits = last_logits(lmm, single if branching else _repeated(single, len(part)), len(forced.ids) + 1)
-        differences.append([values[1:] - values[:1] for values in _measures(logits, forced, words)])
-    return Effects(*(torch.cat(values) for values in zip(*differences)))
+        measures = _measures(logits, forced, words)
+        differences.append([values[1:] - values[:1] for values in measures])
+    before = torch.cat([measures[0][0, :, 0], measures[2][:1]])
+    return Effects(*(torch.cat(values) for values in zip(*differences)), before)
 
 
 @torch.inference_mode()

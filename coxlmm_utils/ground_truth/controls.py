@@ -139,16 +139,16 @@ def recover_factors_over(
     layers: Sequence[Layer],
     positions: Sequence[str] = POSITIONS,
     n_concepts: int = 20,
-    seed: int = 0,
+    seeds: Sequence[int] = SEEDS,
 ) -> pd.DataFrame:
-    """Semi-NMF's factor recovery over tokens, layers and positions, one fit each, beside shuffled activations."""
+    """Semi-NMF's factor recovery over tokens, layers and positions, means over seeds, beside shuffled activations."""
     learned, tested = (extract_many(lmm, some, tokens, layers, positions) for some in (images, held_out))
     rows = []
     for (token, position), states in learned.items():
         for layer in layers:
             at_layer = states.at(layer), tested[token, position].at(layer)
             setting = {"token": token, "layer": layer, "position": position}
-            rows += [setting | row for row in _rows(lmm, *at_layer, n_concepts, seed)]
+            rows += [setting | row for row in _rows(lmm, *at_layer, n_concepts, seeds)]
     return pd.DataFrame(rows)
 
 
@@ -205,15 +205,17 @@ class _Scorer:
         return score_against_factors(activations, self.pages, held_out, self.held_out_pages)
 
 
-def _rows(lmm: LMM, states: States, held_out: States, n_concepts: int, seed: int) -> list[dict]:
+def _rows(lmm: LMM, states: States, held_out: States, n_concepts: int, seeds: Sequence[int]) -> list[dict]:
     """Semi-NMF's row at one token, layer and position, and that of its shuffled activations."""
-    scorer = _Scorer.of(lmm, states, held_out)
-    dictionary, rows = _fit(SemiNMF(n_concepts, random_state=seed, verbose=False), states), []
-    for system, permuted_by in {"semi_nmf": None, "shuffled": seed}.items():
-        recovery = scorer.recovery(*scorer.activations(dictionary, permuted_by))
-        row = {"system": system, "samples": len(states), "n_concepts": n_concepts, "n_values": recovery.n_values}
-        row |= recovery.recovered.named("recovered") | recovery.mean_auc.named("mean_auc")
-        rows.append(row | {"n_excluded": recovery.n_excluded})
+    scorer, rows = _Scorer.of(lmm, states, held_out), []
+    learned = {seed: _fit(SemiNMF(n_concepts, random_state=seed, verbose=False), states) for seed in seeds}
+    for system in ("semi_nmf", "shuffled"):
+        activations = [scorer.activations(fit, seed if system == "shuffled" else None) for seed, fit in learned.items()]
+        runs = [scorer.recovery(*both) for both in activations]
+        row = {"system": system, "samples": len(states), "n_concepts": n_concepts, "n_values": runs[0].n_values}
+        for measure, mean in over_seeds(runs).items():
+            row |= mean.named(measure)
+        rows.append(row | {"n_excluded": np.mean([run.n_excluded for run in runs]), "seeds": len(runs)})
     return rows
 
 

@@ -6,7 +6,7 @@ The caption is teacher-forced up to the token and names nothing but the kind, so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from ..concepts import ConceptBank
-from ..extraction import extract
+from ..extraction import extract, require_same
 from ..faithfulness import Answers, bank_key, by_concept
 from ..images import CaptionedImages
 from ..models import LMM
@@ -39,16 +39,27 @@ class Counterfactuals:
         Of all factors but kind; the values of a factor side by side.
     shown : numpy.ndarray
         bool (pages, values): which values a page shows as it is, one of each factor.
-    activations : numpy.ndarray
-        (pages, values, concepts): with this value in the place of the page's own and all else equal. Where the page
-        shows the value anyway, of the page as it is.
+    states : numpy.ndarray
+        (pages, values, width): with this value in the place of the page's own and all else equal. Where the page shows
+        the value anyway, of the page as it is.
     """
 
     bank: ConceptBank
     numbers: tuple[int, ...]
     values: list[Value]
     shown: np.ndarray
-    activations: np.ndarray
+    states: np.ndarray
+
+    def of(self, bank: ConceptBank) -> Counterfactuals:
+        """The same edits as another bank of these states sees them."""
+        require_same(self.bank, bank, "fingerprint", "layer", "position", names=("the edits", "the bank"))
+        return replace(self, bank=bank)
+
+    @cached_property
+    def activations(self) -> np.ndarray:
+        """Of the states: (pages, values, concepts)."""
+        n_pages, n_values, width = self.states.shape
+        return self.bank.project(self.states.reshape(-1, width)).reshape(n_pages, n_values, -1)
 
     @property
     def factors(self) -> list[str]:
@@ -161,9 +172,9 @@ def counterfactual_edits(lmm: LMM, bank: ConceptBank, numbers: Sequence[int], ba
         for number, row in zip(numbers, shown)
     ]
     different = list(dict.fromkeys(sum(names, [])))
-    by_name = _activations(lmm, bank, CAPTION.format(kind=kind), different, batch_size)
-    activations = np.array([[by_name[name] for name in row] for row in names])
-    return Counterfactuals(bank, numbers, values, shown, activations)
+    by_name = _states(lmm, bank, CAPTION.format(kind=kind), different, batch_size)
+    states = np.array([[by_name[name] for name in row] for row in names])
+    return Counterfactuals(bank, numbers, values, shown, states)
 
 
 def selectivity(
@@ -204,13 +215,13 @@ def _kind(bank: ConceptBank, numbers: Sequence[int]) -> str:
     return kinds.pop()
 
 
-def _activations(lmm: LMM, bank: ConceptBank, caption: str, ids: Sequence[str], batch_size: int) -> dict:
-    """The activations, (concepts,), of each edited page."""
+def _states(lmm: LMM, bank: ConceptBank, caption: str, ids: Sequence[str], batch_size: int) -> dict:
+    """The state, (width,), of each edited page."""
     images = CaptionedImages("", "edited", tuple(ids), [(caption,)] * len(ids), _edited)
     captions = dict.fromkeys(ids, caption)
     options = dict(prompt=bank.prompt, batch_size=batch_size, cache=False, captions=captions)
     states = extract(lmm, images, bank.spellings, bank.layer, bank.position, **options)
-    return dict(zip(states.images.ids, bank.project(states.Z)))
+    return dict(zip(states.images.ids, states.Z.numpy()))
 
 
 def _edited(id: str) -> Image.Image:

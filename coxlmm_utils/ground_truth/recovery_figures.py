@@ -49,7 +49,7 @@ def systems_compared(table: pd.DataFrame, title: str = "") -> Figure:
     panels[1].axvline(0.5, color=INK, linewidth=0.9, linestyle=":")
     n_concepts, n_values, seeds = table.loc["semi_nmf", ["n_concepts", "n_values", "seeds"]].astype(int)
     sizes = f"{n_concepts} concepts (PCA: two sides of each axis; probes: one per value)"
-    head = f"{sizes}, {n_values} factor values; means over {seeds} seeds"
+    head = f"{sizes}, {n_values} factor values; up to {seeds} seeds each"
     figure.suptitle(
         f"{title}\n{head}" if title else head, x=0.01, ha="left", fontsize=10.5, color=INK, parse_math=False
     )

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from ..concepts import ConceptBank
-from ..dictionaries import SemiNMF
+from ..dictionaries import RandomDictionary, SemiNMF
 from ..extraction import States, extract
 from ..faithfulness import ablation_over, visual_dependence, words_before
 from ..images import CaptionedImages, blank_images, load_images, noise_images
 from ..models import LMM, Layer, encode
 from ..picturebook import Factors, factors_of
-from ..statistics import Mean, bootstrap_mean
-from .controls import SystemRecovery, comparison, recover_factors
-from .counterfactuals import counterfactual_edits, selectivity
+from ..statistics import Mean, bootstrap_mean, share_over_seeds
+from .controls import SEEDS, SystemRecovery, comparison, recover_factors
+from .counterfactuals import Counterfactuals, counterfactual_edits, selectivity
 from .factor_matching import matched_values
 from .model_scores import as_text
 from .without_picture import best_values, recovery_without_picture
@@ -31,7 +32,7 @@ POSITIONS = ("own", "predicts")  # the first one's scores are at the top
 NO_PICTURE = {"blank": blank_images, "noise": noise_images}
 CHECKED = "dog"  # the subject of the checks of edits and of states without the picture
 INTERVENED = ("dog", "cat", "bus", "boat")
-MEASURES = ("own_step", "later", "mentions", "minus_random")  # of interventions
+MEASURES = ("own_step", "later", "mentions", "own", "random", "minus_random")  # of interventions
 
 
 def subject_images(subject: str) -> tuple[CaptionedImages, CaptionedImages]:
@@ -56,13 +57,14 @@ def intervention_scores(lmm: LMM, subjects: Sequence[str], layer: Layer) -> dict
     table = ablation_over(lmm, {subject: (train, test[:N_TESTED]) for subject, (train, test) in images.items()}, layer)
     scores = {subject: {} for subject in subjects}
     for _, row in table.iterrows():
-        counts = {name: int(row[name]) for name in ("tested", "n_excluded")}
+        counts = {name: float(row[name]) for name in ("tested", "n_excluded", "seeds")}
         scores[row["token"]][row["position"]] = {name: _ends(row, name) for name in MEASURES} | counts
     return scores
 
 
 def truth_scores(lmm: LMM, subjects: Sequence[str], layer: Layer) -> dict:
-    """The interventions of several subjects, and all checks of one (ours)."""
+    """The interventions of several subjects, and all checks of one; means over five seeds, but of states without the
+    picture (ours)."""
     interventions = intervention_scores(lmm, [subject for subject in INTERVENED if subject in subjects], layer)
     if CHECKED not in interventions:
         return interventions
@@ -103,15 +105,23 @@ def _at(lmm: LMM, layer: Layer, position: str, pushed: dict) -> dict:
     """All checks of one subject at one position."""
     train, test = subject_images(CHECKED)
     states, few = (extract(lmm, images, CHECKED, layer, position) for images in (train, test[:N_TESTED]))
-    bank = ConceptBank.learn(lmm, states, SemiNMF(N_CONCEPTS, verbose=False))
+    banks = [ConceptBank.learn(lmm, states, SemiNMF(N_CONCEPTS, random_state=seed, verbose=False)) for seed in SEEDS]
+    random = [ConceptBank.learn(lmm, states, RandomDictionary(N_CONCEPTS, random_state=seed)) for seed in SEEDS]
     table = comparison(_systems(lmm, CHECKED, layer, position))
     controls = {name: _ends(row, "recovered") for name, row in table.iterrows()}
     means = {"covered": controls["semi_nmf"], "removal_share": pushed["own_step"]}
     means |= {"removal_minus_random": pushed["minus_random"]}
     means |= {f"removal_share_{name}": pushed[name] for name in ("later", "mentions")}
-    for name, mean in (_without_picture(lmm, bank, few, position) | _edited(lmm, bank, test.ids[:N_EDITED])).items():
-        means[name] = [mean.value, mean.low, mean.high]
-    scores = {name: value for name, (value, *_) in means.items()}
+    edits, pages = (
+        counterfactual_edits(lmm, banks[0], [int(id) for id in test.ids[:N_EDITED]]),
+        _pages(states.images.ids),
+    )
+    selective, by_chance = _selectivity(edits, banks, pages), _selectivity(edits, random, pages)
+    results = _without_picture(lmm, banks[0], few, position) | {"diagonal": selective["share"]}
+    results |= {"diagonal_sure": selective["share_significant"], "diagonal_random": by_chance["share"]}
+    results |= {"diagonal_sure_random": by_chance["share_significant"]}
+    means |= {name: [mean.value, mean.low, mean.high] for name, mean in results.items()}
+    scores = {name: value for name, (value, *_) in means.items()} | {"diagonal_chance": selective["chance"]}
     return scores | {"intervals": {name: ends for name, (_, *ends) in means.items()}, "controls": controls}
 
 
@@ -124,11 +134,12 @@ def _without_picture(lmm: LMM, bank: ConceptBank, few: States, position: str) ->
     return {f"{name}_auc": bootstrap_mean(table.loc[name, "auc"]) for name in NO_PICTURE}
 
 
-def _edited(lmm: LMM, bank: ConceptBank, ids: Sequence[str]) -> dict[str, Mean]:
-    """Concepts that their own factor moves most."""
-    values = matched_values(bank.activations, _pages(bank.ids))
-    results = selectivity(counterfactual_edits(lmm, bank, [int(id) for id in ids]), values)
-    return {"diagonal": results.share, "diagonal_sure": results.share_significant}
+def _selectivity(edits: Counterfactuals, banks: Sequence[ConceptBank], pages: Sequence[Factors]) -> dict:
+    """Concepts that their own factor moves most: share, share_significant, and the share by chance."""
+    runs = [selectivity(edits.of(bank), matched_values(bank.activations, pages)) for bank in banks]
+    columns = {"share": "largest", "share_significant": "significant"}
+    shares = {name: share_over_seeds([run.concepts[column] for run in runs]) for name, column in columns.items()}
+    return shares | {"chance": float(np.mean([run.chance for run in runs]))}
 
 
 def _pages(ids: Sequence[str]) -> list[Factors]:

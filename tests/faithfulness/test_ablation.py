@@ -14,7 +14,7 @@ from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.concepts.word_filter import WordFilter
 from coxlmm_utils.dictionaries.base import concept_change, random_changes
 from coxlmm_utils.dictionaries.baselines import PCA
-from coxlmm_utils.faithfulness.ablation import MEASURES, _by_concept, add_concepts, curves, remove_concepts
+from coxlmm_utils.faithfulness.ablation import BEFORE, MEASURES, _by_concept, add_concepts, curves, remove_concepts
 from coxlmm_utils.faithfulness.answers import bank_key
 from coxlmm_utils.faithfulness.edited_forward import Effects, TeacherForcedCaption, effects, token_ids
 from coxlmm_utils.images.captioned_images import CaptionedImages
@@ -81,7 +81,16 @@ def test_there_are_two_rows_for_each_sample_and_its_most_active_concepts(llava, 
         for edit in ("concept", "random")
     ]
     assert list(removed[["sample", "concept", "edit"]].itertuples(index=False, name=None)) == expected
-    assert list(removed.columns) == ["sample", "concept", "activation", "bank", "n_concepts", "edit", *MEASURES]
+    assert list(removed.columns) == [
+        "sample",
+        "concept",
+        "activation",
+        "bank",
+        "n_concepts",
+        "edit",
+        *MEASURES,
+        *BEFORE,
+    ]
     assert set(removed["n_concepts"]) == {3}
     assert set(removed["bank"]) == {bank_key(worded.activations)}
     fewer = remove_concepts(llava, worded, states, concepts=1)
@@ -98,6 +107,7 @@ def test_a_removal_is_measured_by_the_concepts_own_words_and_the_others(llava, w
     changes = torch.cat([change[None], random_changes(change, 2, rng)])
     result = effects(llava, TeacherForcedCaption.of(llava, states, row), 2, changes, [[red, dog], [snow], [blue]])
     own = removed[(removed["sample"] == states.images.ids[row]) & (removed["concept"] == 0)].set_index("edit")
+    assert own[list(BEFORE)].to_numpy() == pytest.approx(np.tile(result.before[[0, -1]], (2, 1)), abs=1e-4)
     assert own["activation"].tolist() == pytest.approx([V[0]] * 2)
     for edit, rows in (("concept", slice(0, 1)), ("random", slice(1, 3))):
         step, later = result.words[rows, :, 0], result.words[rows, :, 1:]
@@ -112,7 +122,7 @@ def test_a_removal_is_measured_by_the_concepts_own_words_and_the_others(llava, w
 
 def test_rises_and_falls_of_others_words_do_not_cancel():
     words = torch.tensor([[[-1.0, 0.5], [2.0, 0.1], [-2.0, -0.1]]] * 2)  # (changes, sets, steps)
-    effect = Effects(words, torch.tensor([[-1.0, 3.0, -3.0]] * 2), torch.zeros(2), torch.zeros(2))
+    effect = Effects(words, torch.tensor([[-1.0, 3.0, -3.0]] * 2), torch.zeros(2), torch.zeros(2), torch.zeros(4))
     [measures] = _by_concept(effect, [[[1], [2], [3]]])
     named = dict(zip(MEASURES, measures[0].tolist()))
     assert (named["own_step"], named["others_step"]) == (-1, 2)

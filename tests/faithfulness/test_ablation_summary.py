@@ -101,17 +101,27 @@ def test_too_few_are_refused():
         ablation_summary(removal_table({0: (-1, 0, 0)}))
 
 
-def test_every_token_and_position_has_a_row(monkeypatch):
+def all_measures(effects=EFFECTS) -> pd.DataFrame:
+    """A removal table with an effect at the own step and in mentions, none at later steps."""
+    table = pd.concat([removal_table(effects, measure=measure) for measure in ("step", "later", "mentions")], axis=1)
+    return table.loc[:, ~table.columns.duplicated()].assign(own_later=1.0)
+
+
+def fake(monkeypatch, removed) -> list:
+    """Let `ablation_over` find what `removed` gives for a seed; the calls of `extract`."""
     asked = []
-    table = pd.concat([removal_table(measure=measure) for measure in ("step", "later", "mentions")], axis=1)
-    table = table.loc[:, ~table.columns.duplicated()].drop(columns=["own_later"]).assign(own_later=1.0)
     given = {
         "extract": lambda lmm, images, token, layer, position: asked.append((images, token, layer, position)) or images,
-        "ConceptBank": SimpleNamespace(learn=lambda lmm, states, dictionary: states),
-        "remove_concepts": lambda lmm, bank, tested: table,
+        "ConceptBank": SimpleNamespace(learn=lambda lmm, states, dictionary: dictionary.random_state),
+        "remove_concepts": lambda lmm, bank, tested: removed(bank),
     }
-    for name, fake in given.items():
-        monkeypatch.setattr(sys.modules["coxlmm_utils.faithfulness.ablation_summary"], name, fake)
+    for name, stand_in in given.items():
+        monkeypatch.setattr(sys.modules["coxlmm_utils.faithfulness.ablation_summary"], name, stand_in)
+    return asked
+
+
+def test_every_token_and_position_has_a_row(monkeypatch):
+    asked = fake(monkeypatch, lambda seed: all_measures())
     rows = ablation_over(None, {"dog": ("dogs", "other dogs"), "cat": ("cats", "other cats")}, 4)
     assert rows[["token", "position"]].to_numpy().tolist() == [
         [token, position] for token in ("dog", "cat") for position in ("predicts", "own")
@@ -121,6 +131,19 @@ def test_every_token_and_position_has_a_row(monkeypatch):
     assert first[["own_step", "own_step_low", "own_step_high"]].tolist() == [share.value, share.low, share.high]
     assert (first["later"], first["mentions"], first["tested"], first["n_excluded"]) == (0, 0.2, 5, 0)
     assert first["minus_random_low"] <= first["minus_random"] <= first["minus_random_high"]
+    assert first["minus_random"] == pytest.approx(first["own"] - first["random"]) and first["seeds"] == 5
+
+
+def test_seeds_have_the_same_weight_and_widen_the_interval(monkeypatch):
+    """All concepts of one seed pass, none of the other's, of which one is on too few samples."""
+    seeds = all_measures({k: (-2, 0, 0) for k in range(4)}), all_measures({k: (2, 0, 0) for k in range(4)})
+    few = seeds[1]["concept"].eq(0) & ~seeds[1]["sample"].isin(["s1", "s2"])
+    fake(monkeypatch, lambda seed: seeds[1][~few] if seed else seeds[0])
+    [row] = ablation_over(None, {"dog": ("dogs", "other dogs")}, 4, ["own"], seeds=(0, 1)).to_dict("records")
+    assert (row["own_step"], row["tested"], row["n_excluded"], row["seeds"]) == (0.5, 3.5, 0.5, 2)
+    assert row["own_step_high"] - row["own_step_low"] > 0.95
+    assert row["minus_random"] == pytest.approx(0, abs=0.02)
+    assert row["minus_random_low"] < -1.9 and row["minus_random_high"] > 1.9
 
 
 def curve_table(n: int = 3) -> pd.DataFrame:

@@ -86,6 +86,10 @@ def test_the_measures_are_those_of_every_step_from_the_change_on(llava, pictures
     ratios = [(edited[i, forced.ids[i]] / plain[i, forced.ids[i]]).log().item() for i in range(N)]
     assert result.rest[0].item() == pytest.approx(sum(ratios[STEP + 1 :]), abs=1e-5)
     assert result.words[:, 2].isnan().all() and result.mentions[:, 2].isnan().all()
+    unpatched = [plain[STEP + 1, ids].sum().log().item() for ids in SETS[:2]] + [
+        plain[STEP, forced.ids[STEP]].log().item()
+    ]
+    assert result.before[[0, 1, -1]].tolist() == pytest.approx(unpatched, abs=1e-5)
 
 
 def test_the_size_of_batches_does_not_matter(llava, pictures):

@@ -194,7 +194,7 @@ def test_answers_over_layers_and_positions(lmm, dogs, halves, monkeypatch):
     for name in ("ground_words", "word_accuracy"):  # whose answers are in no row
         monkeypatch.delattr(controls, name)
     learned, tested = (dogs.with_ids(half.images.ids) for half in halves)
-    table = recover_factors_over(lmm, learned, tested, ["dog"], [2, 4], n_concepts=N)
+    table = recover_factors_over(lmm, learned, tested, ["dog"], [2, 4], n_concepts=N, seeds=[0])
     assert len(table) == 2 * 2 * 2
     assert (table["samples"] == len(halves[0])).all()
     assert table.groupby(["token", "layer", "position"])["system"].apply(list).tolist() == 4 * [
@@ -207,6 +207,8 @@ def test_answers_over_layers_and_positions(lmm, dogs, halves, monkeypatch):
     means = table.groupby("system")["mean_auc"].mean()
     assert means["semi_nmf"] > means["shuffled"]
     assert {"recovered", "recovered_low", "recovered_high", "mean_auc_low", "mean_auc_high", "n_excluded"} <= set(table)
+    two = recover_factors_over(lmm, learned, tested, ["dog"], [4], ["own"], N, seeds=[0, 1])
+    assert (two["seeds"] == 2).all() and two["mean_auc"][0] != table[place]["mean_auc"].item()
 
 
 def known_answers_of(halves):

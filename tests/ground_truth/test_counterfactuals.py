@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coxlmm_utils.concepts.bank import ConceptBank
-from coxlmm_utils.dictionaries.baselines import PCA
+from coxlmm_utils.dictionaries.baselines import PCA, RandomDictionary
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.ground_truth.counterfactuals import (
     CAPTION,
@@ -40,6 +40,9 @@ class Bank:
 
     def __len__(self):
         return self.activations.shape[1]
+
+    def project(self, Z):
+        return Z  # the states are given as activations
 
     def title(self, concept):
         return f"$\\frac$ words {concept}"
@@ -231,6 +234,18 @@ def test_pages_are_redrawn_and_read_at_the_banks_layer_and_position(lmm, dogs):
         states = extract(lmm, images, "dog", 4, position="own", captions=captions, cache=False)
         np.testing.assert_allclose(row, dogs.project(states.Z), rtol=1e-3, atol=1e-3)
     assert np.ptp(changes.activations, axis=1).min() > 0.01
+
+
+def test_another_bank_sees_the_same_edits(lmm, dogs):
+    states = extract(lmm, load_images("picturebook", split="test").with_ids(dogs.ids), "dog", 4, position="own")
+    other = ConceptBank.learn(lmm, states, RandomDictionary(3))
+    edits = counterfactual_edits(lmm, dogs, [1_000_000])
+    np.testing.assert_allclose(
+        edits.of(other).activations, counterfactual_edits(lmm, other, [1_000_000]).activations, rtol=1e-5
+    )
+    elsewhere = ConceptBank.learn(lmm, extract(lmm, states.images, "dog", 4, position="predicts"), RandomDictionary(3))
+    with pytest.raises(ValueError, match="the edits and the bank differ in position"):
+        edits.of(elsewhere)
 
 
 def test_a_direction_from_day_to_night_is_found(lmm, dogs):
