@@ -40,7 +40,8 @@ class NotebookFigure(Figure):
     """A figure that notebooks show by itself; a plain one they show only where pyplot was imported before.
 
     A notebook is to stay small. A chart is shown as PNG of few colours, which is half as large as JPEG and sharper;
-    what that would change, as pictures, as JPEG. `savefig` writes any format.
+    where that would be seen, and wherever there are pictures, whose shades few colours cut into bands, as JPEG.
+    `savefig` writes any format.
     """
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, str], dict[str, dict]]:
@@ -49,12 +50,17 @@ class NotebookFigure(Figure):
         drawn, kind = Image.open(buffer).convert("RGB"), "png"
         few = drawn.quantize(MAX_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         change = np.abs(np.asarray(few.convert("RGB"), float) - np.asarray(drawn))
-        if change.max() > MAX_CHANGE:
+        if change.max() > MAX_CHANGE or _has_pictures(self):
             few, kind = drawn, "jpeg"
         buffer = BytesIO()
         few.save(buffer, format=kind, quality=JPEG_QUALITY, optimize=True)
         encoded = b64encode(buffer.getvalue()).decode()
         return {f"image/{kind}": encoded}, {f"image/{kind}": {"alt": described(self)}}
+
+
+def _has_pictures(figure: Figure) -> bool:
+    """Whether a picture is on it: an image that has colours, not the values of a heat map."""
+    return any(np.ndim(image.get_array()) == 3 for axes in figure.axes for image in axes.images)
 
 
 def described(figure: Figure) -> str:

@@ -50,8 +50,17 @@ def test_a_chart_is_shown_as_png_of_few_colours_that_nobody_tells_from_the_drawi
     assert change.max() <= MAX_CHANGE and result.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_pictures_are_shown_as_jpeg():
+def test_pictures_are_shown_as_jpeg_even_those_of_few_colours():
     assert shown(gallery()).format == "JPEG"
+    figure = new_figure(2, 2)
+    put_picture(figure, 0, 0, 1, Image.new("RGB", (8, 8), "red"))
+    assert shown(figure).format == "JPEG"
+
+
+def test_a_heat_map_is_a_chart():
+    figure = new_figure(2, 2)
+    figure.subplots().imshow(np.eye(4))
+    assert shown(figure).format == "PNG"
 
 
 def test_text_is_literal_and_a_line_keeps_to_its_room():

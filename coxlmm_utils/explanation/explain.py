@@ -84,14 +84,22 @@ class Explanation:
         """What part of the state these concepts (default: all) reconstruct, ``1 - ||z - sum_k v_k u_k||^2 / ||z||^2`` (ours).
 
         The activations stay those of all concepts, and a method's mean, if it has one, counts as reconstructed. What
-        all states share is part of z, too: the share is not of what tells this state from others.
+        all states share is part of z, too: compare `mean_alone`.
         Below zero if the sum is further from the state than zero is; NaN if the state is zero or not kept.
         """
-        if self.state is None or not self.state.any():
-            return float("nan")
         kept = np.zeros_like(self.activations)
         kept[slice(None) if concepts is None else concepts] = 1
-        [made] = self.bank.dictionary.reconstruct((kept * self.activations)[None])  # (width,)
+        return self._reconstructed_by(kept * self.activations)
+
+    @property
+    def mean_alone(self) -> float:
+        """What part of the state the mean of the bank's states is, as its concepts reconstruct that; see `reconstructed`."""
+        return self._reconstructed_by(self.bank.activations.mean(axis=0))
+
+    def _reconstructed_by(self, activations: np.ndarray) -> float:
+        if self.state is None or not self.state.any():
+            return float("nan")
+        [made] = self.bank.dictionary.reconstruct(activations[None])  # (width,)
         return 1 - float(np.square(self.state - made).sum() / np.square(self.state).sum())
 
     def share_text(self, n: int = 3) -> str:
@@ -103,7 +111,8 @@ class Explanation:
         text = f"{len(top)} of {n_active} active concepts hold{s} {self.shares[top].sum():.0%} of the activation"
         if np.isnan(self.reconstructed()):
             return text
-        return f"{text} and reconstruct{s} {self.reconstructed(top):.0%} of the state (all: {self.reconstructed():.0%})"
+        others = f"all concepts {self.reconstructed():.0%}, the mean state alone {self.mean_alone:.0%}"
+        return f"{text} and reconstruct{s} {self.reconstructed(top):.0%} of the state ({others})"
 
     def table(self, n: int = 3) -> pd.DataFrame:
         """The n most active concepts: number, activation, relative activation, share of all activation, words."""
@@ -199,8 +208,8 @@ def explain_many(
     -------
     pandas.DataFrame
         One row per picture: id, caption, and for r = 1 .. n_concepts concept_r, activation_r, relative_r, share_r,
-        words_r, see `Explanation.table`; empty where the caption does not have the token or fewer concepts are active. A picture that cannot be read
-        has its reason in `problem`. `to_csv` writes it.
+        words_r, see `Explanation.table`; empty where the caption lacks the token or fewer concepts are active. A
+        picture that cannot be read has its reason in `problem`.
 
     Raises
     ------
@@ -221,17 +230,7 @@ def explain_many(
 
 
 def generated_for(lmm: LMM, bank: ConceptBank, pictures: list[Image.Image]) -> list[GeneratedCaption]:
-    """Captions generated just as those that the bank was learned from.
-
-    Parameters
-    ----------
-    pictures : list of PIL.Image.Image
-
-    Returns
-    -------
-    list of GeneratedCaption
-        With the states of the bank's layer.
-    """
+    """Captions generated just as those that the bank was learned from, with the states of the bank's layer."""
     return generate_captions(lmm, pictures, [bank.layer], bank.prompt, bank.provenance["max_new_tokens"])
 
 

@@ -101,11 +101,15 @@ def test_how_much_of_the_state_concepts_reconstruct(bank):
     dictionary = SemiNMF(3)
     dictionary.components_ = np.eye(3, 4, dtype=np.float32)
     z = np.array([4, 0, 2, np.sqrt(5)], np.float32)  # of squared norm 25; the last is no concept's
-    explained = replace(made(replace(bank, dictionary=dictionary), 4.0, 0.0, 2.0), state=z)
+    others = np.array([[5, 0, 0], [3, 0, 2]], np.float32)  # whose mean is (4, 0, 1)
+    explained = replace(made(replace(bank, dictionary=dictionary, activations=others), 4.0, 0.0, 2.0), state=z)
     for concepts, part in [([0], 0.64), ([2], 0.16), ([1], 0), ([], 0), (None, 0.8)]:
         assert explained.reconstructed(concepts) == pytest.approx(part)
-    text = "1 of 2 active concepts holds 67% of the activation and reconstructs 64% of the state (all: 80%)"
-    assert explained.share_text(1) == text and np.isnan(replace(explained, state=0 * z).reconstructed())
+    assert explained.mean_alone == pytest.approx(1 - (1 + 5) / 25)
+    text = "1 of 2 active concepts holds 67% of the activation and reconstructs 64% of the state "
+    assert explained.share_text(1) == text + "(all concepts 80%, the mean state alone 76%)" and np.isnan(
+        replace(explained, state=0 * z).reconstructed()
+    )
     assert np.isnan(replace(explained, state=None).reconstructed())
     dictionary.mean_ = np.array([0, 0, 0, 3], np.float32)  # is added, and counts as reconstructed
     assert explained.reconstructed([0]) == pytest.approx(1 - (4 + (np.sqrt(5) - 3) ** 2) / 25)
@@ -116,6 +120,8 @@ def test_an_explanation_reconstructs_as_its_bank_does(llava, pictures, states, b
     z, V = states.Z[1].double().numpy(), bank.activations[1]
     error = np.linalg.norm(z - V @ bank.concepts.astype(float)) / np.linalg.norm(z)
     assert explained.reconstructed() == pytest.approx(1 - error**2, abs=1e-3)
+    mean = states.Z.double().numpy().mean(axis=0)
+    assert explained.mean_alone == pytest.approx(1 - np.square(z - mean).sum() / np.square(z).sum(), abs=0.05)
 
 
 def test_a_bank_of_signed_activations_explains(llava, pictures, states, named):
