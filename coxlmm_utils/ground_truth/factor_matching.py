@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
 from ..picturebook import Factors, allowed_values
-from ..plots import new_figure
+from ..plots import QUIET, new_figure
 
 MIN_SAMPLES = 5  # pages that show a factor value, and pages that do not, for an AUC
 
@@ -67,15 +67,18 @@ def heatmap(bank, pages: Sequence[Factors]) -> Figure:
     labels = factor_labels(pages)
     scores = aucs(bank.activations, np.column_stack(list(labels.values())))  # (concepts, values)
     order = np.lexsort((-scores.max(1), scores.argmax(1)))
-    figure = new_figure(0.34 * len(labels) + 3.4, 0.27 * len(bank) + 1.6, layout="constrained")
+    figure = new_figure(0.34 * len(labels) + 3.5, 0.27 * len(bank) + 1.9, layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(scores[order], cmap="PuOr_r", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(labels)), [value for _, value in labels], rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(bank)), [bank.label(k) for k in order], parse_math=False)
+    axes.set_ylabel("concept: its first words, and its number", color=QUIET)
     factors = [factor for factor, _ in labels]
-    for column in (i for i in range(1, len(factors)) if factors[i] != factors[i - 1]):
-        axes.axvline(column - 0.5, color="white", linewidth=3)
-    axes.set_title(f"“{bank.token}”, {bank.where}", loc="left", fontsize=11)
+    for factor in dict.fromkeys(factors):
+        first, n = factors.index(factor), factors.count(factor)
+        axes.axvline(first - 0.5, color="white", linewidth=3)
+        axes.text(first + (n - 1) / 2, -0.7, factor, ha="center", color=QUIET, fontsize=9)
+    axes.set_title(f"“{bank.token}”, {bank.where}", loc="left", fontsize=11, pad=20)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, label="AUC, one value against the rest", ticks=[0, 0.5, 1], pad=0.01)
