@@ -133,14 +133,21 @@ def in_sample(scores: dict) -> str:
 
 def interventions(scores: dict, k: int) -> str:
     """What removing concepts does, by word and position."""
-    rows = [
-        [f"{word}, {LABELS['positions'][position]}", f"{number(row['tested'], 1)} of {k}"]
-        + [number(row[name]) for name in LABELS["interventions"]]
+    by_word = {
+        (word, position): row
         for word, positions in scores.items()
         if isinstance(positions, dict) and set(positions) == set(LABELS["positions"])
         for position, row in positions.items()
+    }
+    texts = {
+        name: text for name, text in LABELS["interventions"].items() if all(name in row for row in by_word.values())
+    }
+    rows = [
+        [f"{word}, {LABELS['positions'][position]}", f"{number(row['tested'], 1)} of {k}"]
+        + [number(row[name]) for name in texts]
+        for (word, position), row in by_word.items()
     ]
-    return table(["", "concepts tested", *LABELS["interventions"].values()], rows)
+    return table(["", "concepts tested", *texts.values()], rows)
 
 
 def checks(scores: dict) -> str:
