@@ -23,6 +23,7 @@ from .edited_forward import Effects, TeacherForcedCaption, can_branch, effects, 
 
 MEASURES = ("own_step", "others_step", "own_later", "others_later", "own_mentions", "others_mentions", "target", "rest")
 BEFORE = ("own_before", "target_before")
+MIN_SAMPLES = 10  # per concept; with fewer the bootstrap's intervals are too narrow
 
 
 def remove_concepts(
@@ -36,6 +37,9 @@ def remove_concepts(
 ) -> pd.DataFrame:
     """Take each sample's most active concepts out of its state, one at a time, with its own caption teacher-forced
     (ours).
+
+    A concept that is seldom among the most active ones would go untested, and such concepts may be of one kind. So each
+    is also taken out of the ten samples on which it is most active itself.
 
     The state is patched at the bank's layer and position only. At position "predicts" the target itself can change, and
     after the last block nothing else; at "own", below the last block, the words that follow it.
@@ -166,10 +170,13 @@ def _edited(
     grounded = {sign: _other_than_target(lmm, bank, states, sign) for sign in bank.sides}
     rows, key = [], bank_key(bank.activations)
     branching = can_branch(lmm, TeacherForcedCaption.of(lmm, states, 0), bank.layer)
+    magnitudes = np.abs(bank.project(states.at(bank.layer).Z))  # (samples, concepts)
+    strongest = np.argsort(-magnitudes, axis=0, kind="stable")[:MIN_SAMPLES].T.tolist()  # samples, by concept
     for row, V, active in _samples(bank, states):
+        removed = [k for rank, k in enumerate(active) if rank < concepts or row in strongest[k]]
         changes, words = [], []
         spoken = [grounded[-1 if v < 0 else 1][k] for k, v in enumerate(V)]  # by the side that is active
-        for concept in active[:concepts]:
+        for concept in removed:
             rng = np.random.default_rng([seed, row, concept])
             change = concept_change(bank.dictionary, V[None], _scaled(V, concept, scale))  # (1, width)
             changes += [change, random_changes(change[0], controls, rng)]
@@ -177,7 +184,7 @@ def _edited(
         forced = TeacherForcedCaption.of(lmm, states, row)
         effect = effects(lmm, forced, bank.layer, torch.cat(changes), sum(words, []), batch_size, branching)
         first = np.cumsum([0, *map(len, words)])  # of the sets, where each concept's own is
-        for concept, column, measures in zip(active, first, _by_concept(effect, words)):  # (1 + controls, measures)
+        for concept, column, measures in zip(removed, first, _by_concept(effect, words)):  # (1 + controls, measures)
             sample = {"sample": states.images.ids[row], "concept": concept, "activation": V[concept]}
             sample |= {"bank": key, "n_concepts": len(bank)} | dict(zip(BEFORE, effect.before[[column, -1]].tolist()))
             for edit, values in (("concept", measures[0]), ("random", measures[1:].mean(dim=0))):

@@ -12,7 +12,7 @@ from .ablation_summary import WHERE, AblationSummary
 
 EFFECTS = {  # colour, marker and label of each
     "own": (ACCENT, "o", "its own words"),
-    "others": (BLUE, "D", "minus how far other concepts' words move"),
+    "others": (BLUE, "D", "others' words, drawn to the left"),
     "random": (GREY, "s", "its own words, random direction instead"),
 }
 ORDERS = {"activation": (ACCENT, "most active first"), "random": (GREY, "random order")}

@@ -14,11 +14,10 @@ from ..extraction import extract
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer
 from ..statistics import Mean, bootstrap_mean, nested_bootstrap, share_of, share_over_seeds
-from .ablation import remove_concepts
+from .ablation import MIN_SAMPLES, remove_concepts
 from .answers import Answers, by_concept
 
 SEEDS = tuple(range(5))
-MIN_SAMPLES = 10  # per concept; with fewer the bootstrap's intervals are too narrow
 SUFFIXES = {"own_step": "step", "later": "later", "mentions": "mentions"}  # of the columns of `remove_concepts`
 WHERE = {  # each measure in words
     "own_step": "at the state's own step",
@@ -56,8 +55,7 @@ class AblationSummary:
     minus_random : Mean
         Over all samples, each the mean over its concepts.
     n_excluded : int
-        All other concepts of the bank, in no share: removed from fewer samples or none, or without a word but the
-        target.
+        All other concepts of the bank, in no share: active on fewer samples or none, or without a word but the target.
     """
 
     measure: str
@@ -136,7 +134,8 @@ def ablation_answers(bank, table: pd.DataFrame) -> Answers:
     [values] = by_concept(bank, step.concepts, "minus_random")
     [holds] = by_concept(bank, summaries[strictest].concepts, "significant")
     finding = f"{WHERE[strictest]}, the strictest of three; " + ", ".join(f"{n[name]} {WHERE[name]}" for name in laxer)
-    finding += f"; removal minus random at that step {step.minus_random} nats; {step.n_excluded} not tested"
+    finding += f"; removal minus random at that step {step.minus_random} nats"
+    finding += f"; {step.n_excluded} not tested" if step.n_excluded else ""
     return Answers(values, holds, finding)
 
 

@@ -51,7 +51,7 @@ QUESTIONS = {
     "stability": (
         "stable",
         "Is it found again in other dictionaries?",
-        f"cosine of at least {MIN_COSINE} with its partner in the other dictionaries",
+        f"mean cosine of at least {MIN_COSINE} with its partners in the other dictionaries",
         "bank.measured(others=banks)",
     ),
 }

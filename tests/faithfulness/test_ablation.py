@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -93,9 +94,20 @@ def test_there_are_two_rows_for_each_sample_and_its_most_active_concepts(llava, 
     ]
     assert set(removed["n_concepts"]) == {3}
     assert set(removed["bank"]) == {bank_key(worded.activations)}
-    fewer = remove_concepts(llava, worded, states, concepts=1)
-    first = removed.groupby(["sample", "edit"], sort=False).head(1).reset_index(drop=True)
-    pd.testing.assert_frame_equal(fewer, first, atol=1e-4)
+
+
+def test_each_concept_is_removed_where_it_is_strongest_too(llava, worded, states, removed, monkeypatch):
+    """So that one that is never the most active of a sample is tested."""
+    V = worded.project(states.Z)  # (samples, concepts)
+    for n in (0, 1, 2):
+        monkeypatch.setattr(sys.modules["coxlmm_utils.faithfulness.ablation"], "MIN_SAMPLES", n)
+        fewer = remove_concepts(llava, worded, states, concepts=1)
+        expected = {(row, active_on(worded, states, row)[0]) for row in range(len(V))}
+        expected |= {(int(row), k) for k in range(3) for row in np.argsort(-V[:, k], kind="stable")[:n] if V[row, k]}
+        rows = [states.images.ids.index(id) for id in fewer["sample"]]
+        assert set(zip(rows, fewer["concept"])) == expected and len(fewer) == 2 * len(expected)
+    both = fewer.merge(removed, on=["sample", "concept", "edit"])
+    assert both["own_step_x"].to_numpy() == pytest.approx(both["own_step_y"].to_numpy(), abs=1e-4)
 
 
 def test_a_removal_is_measured_by_the_concepts_own_words_and_the_others(llava, worded, states, removed):
