@@ -11,9 +11,9 @@ from ..statistics import bootstrap_mean
 from .ablation_summary import WHERE, AblationSummary
 
 EFFECTS = {  # colour, marker and label of each
-    "own": (ACCENT, "o", "its own words"),
+    "own": (ACCENT, "o", "its own words (hollow: not beyond both)"),
     "others": (BLUE, "D", "others' words, drawn to the left"),
-    "random": (GREY, "s", "its own words, random direction instead"),
+    "random": (GREY, "s", "random direction instead"),
 }
 ORDERS = {"activation": (ACCENT, "most active first"), "random": (GREY, "random order")}
 MEASURED = {"caption": "caption", "target": "word"}  # columns of `curves`

@@ -33,6 +33,7 @@ FACTOR_OFFSET = 100  # points left of the axes, for the names of factors and val
 def systems_compared(table: pd.DataFrame, title: str = "") -> Figure:
     """Each system's factor recovery with intervals over seeds and held-out pages; `table` is from `comparison`."""
     figure = new_figure(8.6, 0.31 * len(table) + 1.4, layout="constrained")
+    figure.get_layout_engine().set(wspace=0.05)
     panels, rows = figure.subplots(1, 2, sharey=True), np.arange(len(table))
     colours = {name: COLOURS.get(name, GREY) for name in table.index}
     for axes, (measure, below) in zip(panels, MEASURES.items()):

@@ -62,7 +62,7 @@ def test_every_system_is_a_dot_with_its_interval(systems):
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == list(SYSTEMS.values()) and inside(figure)
     sizes = "20 concepts (PCA: two sides of each axis; probes: one per value)"
-    assert figure.get_suptitle() == f"$dog$, layer 4\n{sizes}, 23 factor values; means over 5 seeds"
+    assert figure.get_suptitle() == f"$dog$, layer 4\n{sizes}, 23 factor values; up to 5 seeds each"
 
 
 @pytest.mark.parametrize("measure", ["recovered", "mean_auc"])
