@@ -37,7 +37,8 @@ class Evaluation:
     token : str
     scores : pandas.DataFrame
         One row for each system, seed and test picture, the pictures always in the same order: system, seed, picture
-        (its id), clipscore, clipscore_top3, clipscore_union, and the same of bertscore. NaN without any reference.
+        (its id), clipscore, clipscore_top3, clipscore_union, and the same of bertscore (NaN without any reference), and n_words:
+        how many the three concepts have as one list, each once (NaN of GT-captions).
     concepts : pandas.DataFrame
         One row for each system, seed and concept: system, seed, concept, words (how many), overlap (NaN of a concept
         without words). Of PCA a row for each side of a concept: those of u_k, then those of -u_k.
@@ -178,6 +179,7 @@ def _scores_of_systems(systems: Sequence[System], scorer: PictureScorer) -> pd.D
     for top, rows in chosen.items():
         means = rows.groupby(["system", "seed", "picture"], sort=False)[list(METRICS)].mean()
         columns |= {_column(metric, top): means[metric] for metric in METRICS}
+    columns["n_words"] = chosen["union"].set_index(["system", "seed", "picture"])["words"].map(len)
     return pd.DataFrame(columns).reset_index()
 
 

@@ -27,8 +27,14 @@ NAMES = {  # in the order of tables; the first five are Table 1's columns
     "kmeans": "K-Means",
     "rnd_words_gaussian": "Rnd-Words, any direction",
     "rnd_words_vocabulary": "Rnd-Words, any word",
+    "semi_nmf_other": "Semi-NMF, another picture's",
 }
-OURS = ("pca", "rnd_words_gaussian", "rnd_words_vocabulary")  # the paper has all others, PCA by words of +u only
+OURS = (
+    "pca",
+    "rnd_words_gaussian",
+    "rnd_words_vocabulary",
+    "semi_nmf_other",
+)  # the paper has all others, PCA by words of +u only
 RANDOM = {"rnd_words": "uniform", "rnd_words_gaussian": "gaussian", "rnd_words_vocabulary": "vocabulary"}
 
 
@@ -79,17 +85,21 @@ def make_systems(
     """All systems but the ground truth: learned from states, and applied to those of test pictures.
 
     As the paper (arXiv 2406.08074). Rnd-Words are as many random words as each concept of Semi-NMF has; besides the
-    paper's, words of any direction and any words of the vocabulary (ours; see `random_words`). Noise-Imgs learns from
-    noise in the place of the pictures, also of the test pictures, with the true pictures' captions read (as we take
-    it; no code of it was released). Words are found as `ConceptBank.learn` finds them.
+    paper's, words of any direction and any words of the vocabulary (ours; see `random_words`), and Semi-NMF's words for
+    another test picture (ours). Noise-Imgs learns from noise in the place of the pictures, also of the test pictures,
+    with the true pictures' captions read (as we take it; no code of it was released). Words are found as
+    `ConceptBank.learn` finds them.
     """
-    builder = _SystemBuilder(lmm, states.layer, word_filter or WordFilter())
     systems = learn_systems(lmm, states, test_states, dictionary, seeds, word_filter)
-    systems += [builder.random(item, name) for item in systems if item.name == "semi_nmf" for name in RANDOM]
+    for system in [system for system in systems if system.name == "semi_nmf"]:
+        systems.append(_of_another_picture(system, test_states.images.ids))
+        for name, source in RANDOM.items():
+            words = random_words(lmm, system.words, states.layer, source, word_filter, system.seed)
+            systems.append(replace(system, name=name, words=words))
     noise, noise_test = _of_noise(lmm, states), _of_noise(lmm, test_states)
     for seed in seeds:
         on_noise = dictionary.clone(random_state=seed, verbose=False)
-        systems.append(builder.system("noise_imgs", seed, on_noise, noise, noise_test))
+        systems.append(_learned("noise_imgs", seed, on_noise, lmm, noise, noise_test, word_filter))
     return systems
 
 
@@ -119,40 +129,39 @@ def learn_systems(
         Simple, PCA by the side that is active (ours), PCA by the words of +u only, then for each seed K-Means and
         Semi-NMF.
     """
-    builder, n = _SystemBuilder(lmm, states.layer, word_filter or WordFilter()), dictionary.n_concepts
-    simple = builder.system("simple", seeds[0], Simple(n), states, test_states)
-    axes = PCA(n)
-    pca = builder.system("pca", seeds[0], axes, states, test_states)
+    n, given = dictionary.n_concepts, (lmm, states, test_states, word_filter)
+    simple = _learned("simple", seeds[0], Simple(n), *given)
+    pca = _learned("pca", seeds[0], PCA(n), *given)
     # the released code sorts signed scores, and reads no words of -u
-    systems = [simple, pca, System("pca_released", seeds[0], pca.words[:n], axes.transform(test_states.Z))]
+    signed = pca.activations[:, :n] - pca.activations[:, n:]
+    systems = [simple, pca, System("pca_released", seeds[0], pca.words[:n], signed)]
     for seed in tqdm(seeds, desc="dictionaries", unit="seeds"):
-        seeded = {
-            "kmeans": KMeans(n, random_state=seed),
-            "semi_nmf": dictionary.clone(random_state=seed, verbose=False),
-        }
-        systems += [builder.system(name, seed, learned, states, test_states) for name, learned in seeded.items()]
+        systems.append(_learned("kmeans", seed, KMeans(n, random_state=seed), *given))
+        systems.append(_learned("semi_nmf", seed, dictionary.clone(random_state=seed, verbose=False), *given))
     return systems
 
 
-@dataclass(frozen=True)
-class _SystemBuilder:
-    """Learns dictionaries and grounds them in words, the same way for all systems."""
+def _learned(
+    name: str,
+    seed: int,
+    dictionary: Dictionary,
+    lmm: LMM,
+    states: States,
+    test_states: States,
+    word_filter: WordFilter | None,
+) -> System:
+    """A dictionary of some states, grounded in words, the same way for all systems, and applied to others."""
+    directions = dictionary.fit(states.Z).side_directions()
+    words = ground_words(lmm, directions, states.layer, n_kept=lmm.words_kept, word_filter=word_filter)
+    return System(name, seed, words, dictionary.side_activations(dictionary.transform(test_states.Z)))
 
-    lmm: LMM
-    layer: int | str
-    word_filter: WordFilter
 
-    def system(self, name: str, seed: int, dictionary: Dictionary, states: States, test_states: States) -> System:
-        """A dictionary of some states, applied to others."""
-        dictionary.fit(states.Z)
-        options = dict(n_kept=self.lmm.words_kept, word_filter=self.word_filter)
-        words = ground_words(self.lmm, dictionary.side_directions(), self.layer, **options)
-        return System(name, seed, words, dictionary.side_activations(dictionary.transform(test_states.Z)))
-
-    def random(self, system: System, name: str) -> System:
-        """The same concepts with random words."""
-        words = random_words(self.lmm, system.words, self.layer, RANDOM[name], self.word_filter, system.seed)
-        return replace(system, name=name, words=words)
+def _of_another_picture(system: System, ids: Sequence[str]) -> System:
+    """The same concepts as the picture before activates them, in the order of ids; before the first is the last."""
+    order = np.argsort(ids)
+    before = np.empty_like(order)
+    before[order] = np.roll(order, 1)
+    return replace(system, name="semi_nmf_other", activations=system.activations[before])
 
 
 def _of_noise(lmm: LMM, states: States) -> States:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..statistics import Mean
 from .comparison import holm
 from .evaluate import METRICS, Evaluation, Top
 from .paper import TABLE1, TABLE1_SYSTEMS, TABLE2, TABLE2_SYSTEMS
-from .systems import NAMES, System, heading
+from .systems import NAMES, heading
 
 TESTS = ("p_paired_t", "p_wilcoxon")  # whose p-values are corrected; see `statistics.compare`
 ENDS = ("mean", "low", "high")
@@ -112,18 +112,14 @@ def paper_table2() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("token")
 
 
-def union_lengths(systems: Mapping[str, Iterable[System]]) -> pd.DataFrame:
+def union_lengths(evaluations: Iterable[Evaluation], systems: Sequence[str] = tuple(NAMES)) -> pd.DataFrame:
     """Mean number of distinct words in the list of a picture's three concepts (ours): a longer list can say more.
 
     Rows tokens, columns systems; over pictures, and seeds where there are several.
     """
-    rows = [
-        {"token": token, "system": system.name, "words": np.mean([len(words) for words in system.union_words()])}
-        for token, learned in systems.items()
-        for system in learned
-    ]
-    table = pd.DataFrame(rows).pivot_table("words", "token", "system", sort=False)
-    return table.rename(columns=heading).rename_axis(columns=None)
+    rows = pd.concat([evaluation.scores.assign(token=evaluation.token) for evaluation in evaluations])
+    table = rows.pivot_table("n_words", "token", "system", sort=False)
+    return table[[name for name in systems if name in table]].rename(columns=heading).rename_axis(columns=None)
 
 
 def comparisons(evaluations: Iterable[Evaluation], top: Top = 1, ours: str = "semi_nmf") -> pd.DataFrame:

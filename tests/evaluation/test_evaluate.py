@@ -110,6 +110,7 @@ def test_scores_of_three_concepts_words_as_one_list(evaluated, judges, pictures)
     result = evaluated(system())
     lists = [("dog", "brown", "bus"), ("bus", "dog", "snow", "park", "small"), (), ("dog", "brown", "bus"), SNOW, SNOW]
     lists[3] += SNOW  # a word that two concepts have is said once
+    assert result.scores["n_words"].tolist()[:6] == [len(words) for words in lists]
     by_hand = [clip_by_hand(judges[0], picture, words_as_text(words)) for picture, words in zip(pictures[:6], lists)]
     assert result.per_picture("clipscore", "union")["semi_nmf"] == pytest.approx(by_hand, abs=1e-5)
     bert = [bert_by_hand(judges[1], ", ".join(w), texts) if w and texts else 0 for w, texts in zip(lists, REFERENCES)]

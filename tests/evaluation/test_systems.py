@@ -55,7 +55,7 @@ def made(llava, states, dictionary) -> dict[tuple[str, int], System]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         systems = make_systems(llava, *states, dictionary, SEEDS, FILTER)
-    assert len(systems) == 3 + 6 * len(SEEDS)
+    assert len(systems) == 3 + 7 * len(SEEDS)
     return {(system.name, system.seed): system for system in systems}
 
 
@@ -151,6 +151,15 @@ def test_random_words_are_as_many_and_nothing_else_changes(llava, made, name, se
     assert random.activations is ours.activations
     assert [len(words.kept) for words in random.words] == [len(words.kept) for words in ours.words]
     assert random.words == random_words(llava, ours.words, 2, RANDOM[name], FILTER, seed) != ours.words
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_words_of_another_picture_are_those_of_the_one_before_by_id(states, made, seed):
+    own, other = made["semi_nmf", seed], made["semi_nmf_other", seed]
+    ids = list(states[1].images.ids)
+    before = [ids.index(sorted(ids)[sorted(ids).index(id) - 1]) for id in ids]
+    assert sorted(before) == list(range(6)) and all(row != other for row, other in enumerate(before))
+    assert np.array_equal(other.activations, own.activations[before]) and other.words is own.words
 
 
 def test_seeds_differ(made):

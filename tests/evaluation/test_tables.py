@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from coxlmm_utils.concepts.grounding import Words
 from coxlmm_utils.evaluation.comparison import compare, holm
 from coxlmm_utils.evaluation.evaluate import Evaluation
-from coxlmm_utils.evaluation.systems import NAMES, System
+from coxlmm_utils.evaluation.systems import NAMES
 from coxlmm_utils.evaluation.tables import (
     comparisons,
     differences,
@@ -289,15 +288,14 @@ def test_comparisons_with_another_system_than_semi_nmf():
     assert "simple" not in table.index and table.loc["semi_nmf", "difference"] == pytest.approx(0.375 - 0.55)
 
 
-def test_mean_length_of_three_concepts_words_each_once():
-    words = [Words(kept, ()) for kept in (("dog", "brown"), ("bus", "dog"), ("snow",))]
-    pages = np.array([[3, 2, 1], [3, 2, 0], [0, 0, 1]])  # 4, 3 and 1 distinct words
-    seeded = [System("kmeans", 0, words, pages), System("kmeans", 1, words, pages[:1])]
-    table = union_lengths(
-        {"dog": [System("pca", 0, words, pages), *seeded], "bus": [System("pca", 0, words, pages[2:])]}
-    )
-    assert table.index.tolist() == ["dog", "bus"] and table.columns.tolist() == ["PCA, active side (ours)", "K-Means"]
-    assert table.loc["dog"].tolist() == pytest.approx([8 / 3, (8 / 3 + 4) / 2]) and table.iloc[1, 0] == 1
+def test_mean_length_of_three_concepts_words_as_one_list():
+    first, other = evaluation(), evaluation("bus", {"simple": [0.5, 0.6]}, {"simple": [0.1, 0.2]})
+    of_dog = {"gt_captions": [NAN] * 4, "semi_nmf": [4, 3, 1, 0, 4, 4, 4, 4], "simple": [2] * 4}
+    scores = first.scores[first.scores["system"].isin(of_dog)]
+    first = replace(first, scores=scores.assign(n_words=np.concatenate(list(of_dog.values()))))
+    table = union_lengths([first, replace(other, scores=other.scores.assign(n_words=[1, 2]))], ["simple", "semi_nmf"])
+    assert table.index.tolist() == ["dog", "bus"] and table.columns.tolist() == ["Simple", "Semi-NMF"]
+    assert table["Simple"].tolist() == [2, 1.5] and table.loc["dog", "Semi-NMF"] == 3
 
 
 def test_differences_of_what_could_be_judged():
