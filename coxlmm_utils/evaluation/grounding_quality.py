@@ -56,6 +56,7 @@ def grounding_quality(
     n_pictures: int = 5,
     seed: int = 0,
     word_filter: WordFilter | None = None,
+    held_out: States | None = None,
 ) -> pd.DataFrame:
     """Score each concept's words with its most activating pictures (the paper's Fig 3, arXiv 2406.08074).
 
@@ -72,6 +73,8 @@ def grounding_quality(
     seed : int
         Of the random words, which are the paper's (see `random_words`).
     word_filter : WordFilter, optional
+    held_out : States, optional
+        Take the most activating pictures of these, alike but not learned from (ours).
 
     Returns
     -------
@@ -84,10 +87,9 @@ def grounding_quality(
     word_filter = word_filter or WordFilter()
     words = ground_words(lmm, dictionary.components_, states.layer, n_kept=lmm.words_kept, word_filter=word_filter)
     random = random_words(lmm, words, states.layer, word_filter=word_filter, seed=seed)
-    top = ground_pictures(dictionary.activations_, n_pictures)  # (concepts, n_pictures)
-    table = score_words_with_pictures(
-        {"": words, "_random": random}, dictionary.activations_, top, states.images, clip, bert
-    ).reset_index()
+    V = dictionary.activations_ if held_out is None else dictionary.transform(held_out.Z)  # (samples, concepts)
+    top, images = ground_pictures(V, n_pictures), (held_out or states).images  # (concepts, n_pictures)
+    table = score_words_with_pictures({"": words, "_random": random}, V, top, images, clip, bert).reset_index()
     table.insert(0, "token", states.spellings[0])
     table.insert(2, "words", [str(words[k]) for k in table["concept"]])
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -75,6 +76,17 @@ def test_means_over_the_most_activating_pictures_by_hand(llava, states, judges, 
         scores = table[["clipscore" + ending, "bertscore" + ending]].to_numpy()
         assert scores == pytest.approx(by_hand(states, judges, learned, mentioned, n_pictures), abs=1e-5)
     assert (learned.activations_ == 0).any()  # of twelve pictures some do not count
+
+
+def test_pictures_that_were_not_learned_from(llava, states, judges, dictionary, learned, result):
+    held_out = states.subset(states.images.ids[6:])
+    other = grounding_quality(llava, states, *judges, dictionary, 2, word_filter=FILTER, held_out=held_out)
+    applied = copy(learned)
+    applied.activations_ = learned.transform(held_out.Z)
+    words = ground_words(llava, learned.components_, 2, word_filter=FILTER)
+    assert other["words"].tolist() == result["words"].tolist()
+    scores = other[["clipscore", "bertscore"]].to_numpy()
+    assert scores == pytest.approx(by_hand(held_out, judges, applied, words, 2), abs=1e-5)
 
 
 def test_the_given_dictionary_is_only_read(result, dictionary):
