@@ -41,6 +41,7 @@ EVALUATED_SYSTEMS = (
     "pca",
     "pca_released",
     "kmeans",
+    "semi_nmf_other",
     "gt_captions",
 )
 
