@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Callable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 # An installed wheel carries the models inside the package; a clone, also an editable one, has them in its data folder.
 _INSTALLED = Path(__file__).parent / "bundled"
 BUNDLED = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "data" / "picturebook"
+
+LASTING = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
+DAY = 24 * 3600  # seconds; no file takes as long to write
+LITTER = ("Thumbs.db", "desktop.ini")  # of file managers; others' names begin with a dot
 
 
 def cache_folder() -> Path:
@@ -68,7 +85,8 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    recover(path)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.{_machine()}-{os.getpid()}.", dir=path.parent))
     made = scratch / path.name
     try:
         write(made)
@@ -80,13 +98,126 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
 
 def _take_place(made: Path, path: Path, scratch: Path) -> None:
     """Rename `made` to `path`; an old folder there is first moved into `scratch`, since rename refuses it."""
-    if path.is_dir() and made.is_dir():
-        old = scratch / "old"
-        os.replace(path, old)
+    if not made.is_dir():
+        return os.replace(made, path)
+    for number in range(100):  # another process may put its own there in between
+        old = scratch / f"old {number}"
+        if path.is_dir():
+            with suppress(FileNotFoundError):
+                os.replace(path, old)
         try:
-            os.replace(made, path)
-        except OSError:
-            os.replace(old, path)
-            raise
-    else:
-        os.replace(made, path)
+            return os.replace(made, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if old.exists():
+                    os.replace(old, path)
+                raise
+    raise FileExistsError(f"{path} is written by others all the time: give a folder of its own")
+
+
+def recover(path: Path) -> None:
+    """Sweep what dead processes left of writing `path`; an old folder that one had just moved away is put back.
+
+    What a living process writes stays, and so does that of another machine, which may live: until it is a day old.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        of = re.fullmatch(r"\.(\w{16})-(\d{1,9})\.\w+", left.name[len(path.name) + 1 :])
+        with suppress(OSError):  # another process may sweep at the same time
+            if of and left.is_dir() and _is_left(left, *of.groups()):
+                moved = sorted(left.glob("old *"))
+                if moved and not path.exists():
+                    os.replace(moved[0], path)
+                shutil.rmtree(left)
+
+
+def _is_left(scratch: Path, machine: str, process: str) -> bool:
+    """Whether the process that made a scratch folder is dead."""
+    if machine != _machine() or os.name == "nt":  # where asking for a process would end it
+        return time.time() - scratch.stat().st_mtime > DAY
+    try:
+        os.kill(int(process), 0)  # which only asks
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@cache
+def _machine() -> str:
+    """Within what a process number means something: this machine, since it was started, or a container on it."""
+    known = [platform.node()]
+    with suppress(OSError):  # not Linux
+        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return digest(known)
+
+
+def write_folder(
+    folder: str | Path, write: Callable[[Path], None], what: str, needed: tuple[str, ...], own: str
+) -> Path:
+    """`atomic_write` of a folder, in place of nothing, an empty folder or one of the same kind alone (ours).
+
+    Hidden files, as file managers leave them, stay where they are.
+
+    Parameters
+    ----------
+    folder, write
+        As in `atomic_write`.
+    what : str
+        Such as "bank was", for the message.
+    needed : tuple of str
+        The files that every such folder has.
+    own : str
+        A pattern of all else that it may have: "name", or "name/" of a folder.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a file, or a folder with anything else in it.
+    """
+    folder = Path(folder)
+    recover(folder)
+    if found := _foreign(folder, needed, own):
+        raise FileExistsError(f"no {what} saved to {folder}, which has {found!r} in it: give a new or an empty folder")
+
+    def write_all(made: Path) -> None:
+        write(made)
+        for path in folder.rglob("*"):
+            kept = made / path.relative_to(folder)
+            if _is_litter(path) and kept.parent.is_dir():
+                shutil.copy2(path, kept)
+
+    return atomic_write(folder, write_all)
+
+
+def _foreign(folder: Path, needed: tuple[str, ...], own: str) -> str:
+    """Something in a folder that is not of its kind; "" if there is nothing."""
+    if not folder.is_dir():
+        return folder.name if folder.exists() else ""
+    whole = all((folder / name).is_file() for name in needed)
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix() + "/" * path.is_dir()
+        if not _is_litter(path) and not (whole and (name in needed or re.fullmatch(own, name))):
+            return name
+    return ""
+
+
+def _is_litter(path: Path) -> bool:
+    return (path.name.startswith(".") or path.name in LITTER) and path.is_file()
+
+
+@contextmanager
+def locked(path: Path, shared: bool = False) -> Iterator[None]:
+    """Alone with a file among the processes that ask for it, or (`shared`) with others that only read.
+
+    A process that ends, however it does, gives its lock back. Where the disk has no locks, nobody waits.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            file = stack.enter_context(open(path, "rb" if shared else "ab"))  # which makes it, and changes nothing
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+
+
+def is_trouble(error: Exception) -> bool:
+    """Whether an error is the disk's or the machine's, which passes, and not of the file that was read."""
+    return isinstance(error, OSError) and error.errno not in LASTING

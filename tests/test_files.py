@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
-from coxlmm_utils.files import atomic_write, cache_folder, digest
+from coxlmm_utils.files import DAY, _machine, atomic_write, cache_folder, digest, locked, recover, write_folder
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch):
@@ -64,3 +66,60 @@ def test_nothing_written_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         atomic_write(tmp_path / "thing", lambda made: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def _left(path: Path, machine: str, process: int, age: float = 0) -> Path:
+    """A scratch folder as some process leaves it that is killed before it renames."""
+    left = path.parent / f".{path.name}.{machine}-{process}.abc"
+    left.mkdir()
+    when = left.stat().st_mtime - age
+    os.utime(left, (when, when))
+    return left
+
+
+def test_only_what_the_dead_left_is_swept(tmp_path):
+    path, dead = tmp_path / "a.txt", 2**22 + 1  # no process has such a number
+    ours, foreign = _machine(), "0" * 16
+    kept = [_left(path, ours, os.getpid(), 9 * DAY), _left(path, foreign, dead), tmp_path / ".a.txt.own"]
+    kept[-1].mkdir()
+    swept = [_left(path, ours, dead), _left(path, foreign, 1, 2 * DAY)]
+    atomic_write(path, lambda made: made.write_text("one"))
+    assert all(left.exists() for left in kept) and not any(left.exists() for left in swept)
+
+
+def test_a_folder_that_a_dead_process_had_moved_away_is_put_back(tmp_path):
+    left = _left(tmp_path / "bank", _machine(), 2**22 + 1)
+    _folder_of("mine")(left / "old 0")
+    recover(tmp_path / "bank")
+    assert [path.name for path in tmp_path.rglob("*")] == ["bank", "mine"]
+
+
+def test_a_folder_is_replaced_though_another_process_comes_in_between(tmp_path, monkeypatch):
+    replace, path = os.replace, tmp_path / "bank"
+
+    def late(old, new):
+        if Path(new) == path and not path.exists():
+            monkeypatch.setattr(os, "replace", replace)
+            _folder_of("theirs")(path)
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", late)
+    atomic_write(path, _folder_of("ours"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["bank", "ours"]
+
+
+def test_hidden_files_do_not_make_a_folder_foreign_and_stay(tmp_path):
+    for number in range(2):
+        (tmp_path / "own").mkdir(exist_ok=True)
+        (tmp_path / "own" / ".DS_Store").write_text("icons")
+        write_folder(tmp_path / "own", _folder_of(f"{number}"), "thing was", ("0",), "")
+        assert {path.name for path in (tmp_path / "own").iterdir()} == {f"{number}", ".DS_Store"}
+    with pytest.raises(FileExistsError, match=re.escape("no thing was saved to")):  # it has no "0" any longer
+        write_folder(tmp_path / "own", _folder_of("2"), "thing was", ("0",), "")
+
+
+def test_a_lock_changes_no_file_and_is_not_needed(tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    with locked(tmp_path / "a.txt"), locked(tmp_path / "missing" / "lock"), locked(tmp_path / "b", shared=True):
+        pass
+    assert (tmp_path / "a.txt").read_text() == "one" and not (tmp_path / "b").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..extraction import HasProvenance, States, join_states
 from ..images import CaptionedImages
 from ..models import LMM, Layer
 from . import figures
-from .bank_files import check_name, load_bank, read_names, save_bank, write_names
+from .bank_files import change_name, check_name, load_bank, named, save_bank
 from .grounding import Words, ground_pictures, ground_words
 from .word_filter import WordFilter
 
@@ -224,10 +225,8 @@ class ConceptBank(HasProvenance):
         concept, name = operator.index(concept), check_name(name)
         if not 0 <= concept < len(self):
             raise ValueError(f"there is no concept {concept}: they are numbered from 0 to {len(self) - 1}")
-        names = self.names if self.folder is None else read_names(self.folder, len(self))
-        names = {number: other for number, other in {**names, concept: name}.items() if other}
-        if self.folder is not None:
-            write_names(self.folder, names)
+        change = partial(named, self.names) if self.folder is None else partial(change_name, self.folder, len(self))
+        names = change(concept, name)
         self.names.clear()
         self.names.update(names)
 

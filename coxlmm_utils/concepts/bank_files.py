@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 import warnings
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from .._version import __version__
 from ..dictionaries import METHODS, Dictionary, as_matrix
-from ..files import atomic_write
+from ..files import atomic_write, locked, recover, write_folder
 from ..images import open_picture
 from .grounding import Words
 
@@ -24,7 +22,8 @@ FORMAT = 2  # of the files of a saved bank
 OLD_PARAMETERS = {"max_rounds": "max_iter", "n_starts": "n_init"}  # of SemiNMF, in banks saved by version 0.1.0
 NAMES = "names.json"  # beside them, so that naming a concept writes nothing else
 PICTURES = "pictures"  # the folder of them
-PARTS = {"bank.json", "bank.safetensors", NAMES, PICTURES}  # all that a bank's folder holds
+PICTURE = r"\d{5,}\.png"
+PARTS = rf"names\.json|{PICTURES}/|{PICTURES}/{PICTURE}"  # what a bank's folder may hold besides
 MEASURE = "measure/"  # before a measure's name among the tensors
 
 
@@ -34,9 +33,14 @@ def save_bank(bank, folder: str | Path) -> Path:
     if METHODS.get(name) is not type(bank.dictionary):
         raise ValueError(f"a bank of {name} cannot be saved: only {', '.join(METHODS)} can be loaded again")
     folder = Path(folder)
-    _check_replaceable(folder)
-    names = _names_given(folder, bank) | bank.names
-    atomic_write(folder, partial(_write, bank, names))
+
+    names = {}
+
+    def write(scratch: Path) -> None:
+        names.update(_names_given(folder, bank) | bank.names)
+        _write(bank, names, scratch)
+
+    write_folder(folder, write, "bank was", ("bank.json", "bank.safetensors"), PARTS)
     bank.names.update(names)
     return folder
 
@@ -44,6 +48,7 @@ def save_bank(bank, folder: str | Path) -> Path:
 def load_bank(folder: str | Path) -> dict:
     """The attributes of a saved bank, by name; `ConceptBank.from_pretrained` tells more."""
     folder = Path(folder).absolute()
+    recover(folder)
     if not (folder / "bank.json").exists():
         raise FileNotFoundError(f"{folder} holds no concept bank: bank.json is missing")
     try:
@@ -53,10 +58,22 @@ def load_bank(folder: str | Path) -> dict:
     return {**attributes, "names": read_names(folder, len(attributes["words"])), "folder": folder}
 
 
-def write_names(folder: Path, names: dict[int, str]) -> None:
-    """Write the users' names for a saved bank's concepts, whole or not at all."""
+def change_name(folder: Path, n_concepts: int, concept: int, name: str) -> dict[int, str]:
+    """Write one name, "" for none, beside those that a saved bank's concepts have by now; gives them all."""
     if not (folder / "bank.json").exists():
         raise FileNotFoundError(f"the bank is no longer in {folder}: save it again, then name its concepts")
+    with locked(folder / "bank.json"):
+        names = named(read_names(folder, n_concepts), concept, name)
+        _write_names(folder, names)
+    return names
+
+
+def named(names: dict[int, str], concept: int, name: str) -> dict[int, str]:
+    """Names of concepts with another for one of them, "" for none."""
+    return {number: other for number, other in {**names, concept: name}.items() if other}
+
+
+def _write_names(folder: Path, names: dict[int, str]) -> None:
     text = json.dumps({str(number): names[number] for number in sorted(names)}, indent=1)
     atomic_write(folder / NAMES, lambda scratch: scratch.write_text(text))
 
@@ -72,22 +89,6 @@ def read_names(folder: Path, n_concepts: int) -> dict[int, str]:
     if unknown := [number for number in names if not 0 <= number < n_concepts]:
         raise ValueError(f"{path} names the concept {unknown[0]}, and there are {n_concepts}; mend or delete it")
     return names
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace what is neither an empty folder nor a bank's, with a bank's files alone in it."""
-    if not folder.is_dir():
-        found = [folder.name] if folder.exists() else []
-    elif found := sorted(path.name for path in folder.iterdir()):
-        pictures = folder / PICTURES
-        within = sorted(path.name for path in pictures.iterdir()) if pictures.is_dir() else []
-        strangers = [f"{PICTURES}/{name}" for name in within if not re.fullmatch(r"\d{5,}\.png", name)]
-        strangers += [name for name in found if name not in PARTS]
-        found = strangers if "bank.json" in found else found
-    if found:
-        raise FileExistsError(
-            f"no bank was saved to {folder}, which has {found[0]!r} in it: give a new or an empty folder"
-        )
 
 
 def _names_given(folder: Path, bank) -> dict[int, str]:
@@ -123,7 +124,7 @@ def _write(bank, names: dict[int, str], folder: Path) -> None:
     }
     (folder / "bank.json").write_text(json.dumps(record, indent=1))
     if names:
-        write_names(folder, names)
+        _write_names(folder, names)
 
 
 def _read(folder: Path) -> dict:

@@ -2,27 +2,28 @@
 
     FOLDER / CAPTIONING / READING / 000012-NAME.json          captions, tokens found, pictures that could not be read
                                     000012-NAME.safetensors   "TOKEN/POSITION/LAYER": (pictures with the token, width)
+                                    lock                      empty: who writes a block is alone with it
 
 CAPTIONING names what decides the captions (model, prompt, data ...), READING what is extracted besides (tokens,
 layers, positions), and NAME the block's pictures with their versions. So nothing old is taken for something new, and
 any number of processes can fill one folder without a word to each other. The json is written last: it makes a block
-whole.
+whole, and holds the digest of the tensors that it was written with.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
-from ..files import atomic_write, digest
+from ..files import atomic_write, digest, is_trouble, locked
 from ..models import Layer
 
 BLOCK = 128  # pictures
@@ -41,6 +42,20 @@ class Block:
     def having(self, token: str) -> list[dict]:
         """The pictures with a token."""
         return [picture for picture in self.pictures if token in picture["steps"]]
+
+    def check(self) -> None:
+        """Refuse counts that do not fit each other, and states that are not finite."""
+        for picture in self.pictures:
+            if any(not 0 <= step <= len(picture["ids"]) for step in picture["steps"].values()):
+                raise ValueError(f"the caption of {picture['id']} has {len(picture['ids'])} tokens, and one after them")
+        for name, state in self.states.items():
+            pictures = self.having(name.rsplit("/", 2)[0])
+            if state.ndim != 2 or len(state) != len(pictures):
+                raise ValueError(f"{len(pictures)} pictures do not fit its states of {name}, {tuple(state.shape)}")
+            finite = state.isfinite().all(dim=1)
+            if not finite.all():
+                id = pictures[int(finite.int().argmin())]["id"]
+                raise ValueError(f"the state of {id} at {name} has a NaN or infinite value, which float32 may not have")
 
 
 @dataclass(frozen=True)
@@ -69,23 +84,38 @@ class BlockFolder:
     def write(self, number: int, block: Block) -> None:
         """Keep a block, whole or not at all."""
         self._describe()
-        path, record = self._path(number), {"pictures": block.pictures, "unreadable": block.unreadable}
-        for left_behind in self.folder.glob(f".{self.names[number]}.*"):  # by a process that was killed
-            shutil.rmtree(left_behind, ignore_errors=True)
-        states = {name: state.contiguous() for name, state in block.states.items()}
-        atomic_write(f"{path}.safetensors", lambda scratch: save_file(states, scratch))
-        atomic_write(f"{path}.json", lambda scratch: scratch.write_text(json.dumps(record)))
+        path, name = self._path(number), self.names[number]
+        tensors = save({name: state.contiguous() for name, state in block.states.items()})
+        record = {"pictures": block.pictures, "unreadable": block.unreadable, "name": name, "tensors": _sha256(tensors)}
+        with locked(self.folder / "lock"):  # both files are of one writer
+            atomic_write(f"{path}.safetensors", lambda scratch: scratch.write_bytes(tensors))
+            atomic_write(f"{path}.json", lambda scratch: scratch.write_text(json.dumps(record)))
 
     def read(self, numbers: Sequence[int] | None = None, states: bool = True) -> Iterator[Block]:
         """The blocks in order; without states only what json holds of them. A damaged block is a ValueError."""
         for number in range(len(self.names)) if numbers is None else numbers:
             path = self._path(number)
             try:
-                record = json.loads(Path(f"{path}.json").read_text())
-                tensors = load_file(f"{path}.safetensors") if states else {}
-                yield Block(record["pictures"], record["unreadable"], tensors)
-            except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+                yield self._read(number, states)
+            except (KeyError, TypeError, ValueError, OSError, AttributeError, SafetensorError) as error:
+                if is_trouble(error):
+                    raise
                 raise ValueError(f"the block {path}.* is damaged ({error}); delete it and extract again") from error
+
+    def _read(self, number: int, states: bool) -> Block:
+        """One block, if its parts belong together."""
+        path = self._path(number)
+        with locked(self.folder / "lock", shared=True):
+            record = json.loads(Path(f"{path}.json").read_text())
+            tensors = Path(f"{path}.safetensors").read_bytes() if states else b""
+        # Blocks of version 0.1.0 have neither name nor digest.
+        if record.get("name", self.names[number]) != self.names[number]:
+            raise ValueError(f"it is the block {record['name']}")
+        if states and record.get("tensors", _sha256(tensors)) != _sha256(tensors):
+            raise ValueError("its states are not those that its json was written with")
+        block = Block(record["pictures"], record["unreadable"], load(tensors) if states else {})
+        block.check()
+        return block
 
     def known_captions(self) -> dict[tuple[str, str], list[int]]:
         """Token ids of captions that any extraction of the same captioning has, by (id, version) of the picture."""
@@ -108,6 +138,10 @@ class BlockFolder:
             if not (folder / "settings.json").exists():
                 text = json.dumps(settings, indent=1)
                 atomic_write(folder / "settings.json", lambda path: path.write_text(text))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def block_name(number: int, content: Sequence) -> str:

@@ -11,10 +11,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..files import atomic_write
+from ..files import recover, write_folder
 from ..images import CaptionedImages, load_images
 from ..models import LMM, Layer, decode, encode
 from .provenance import SAID_AND_THERE, HasProvenance, require_same
+
+FILES = ("states.json", "states.safetensors")  # of saved states
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,18 @@ class States(HasProvenance):
         return encode(lmm, caption)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Save as safetensors and json, whole or not at all."""
+        """Save as safetensors and json, whole or not at all.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Made, or replaced if it is empty or of saved states.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds anything else.
+        """
 
         def write(scratch: Path) -> None:
             scratch.mkdir()
@@ -118,7 +131,7 @@ class States(HasProvenance):
             record |= {"token_ids": self.token_ids}
             (scratch / "states.json").write_text(json.dumps(record, indent=1))
 
-        atomic_write(folder, write)
+        write_folder(folder, write, "states were", FILES, "")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, images: CaptionedImages | None = None) -> States:
@@ -138,6 +151,7 @@ class States(HasProvenance):
             If the files are damaged, or the states are of pictures in memory and `images` is missing.
         """
         folder = Path(folder)
+        recover(folder)
         if not (folder / "states.json").exists():
             raise FileNotFoundError(f"{folder} holds no states: states.json is missing; run extract again")
         try:

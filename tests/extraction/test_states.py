@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from coxlmm_utils.extraction.extract import extract
-from coxlmm_utils.extraction.states import States
+from coxlmm_utils.extraction.states import FILES, States
 from coxlmm_utils.models import decode, encode
 from tests.extraction.test_extract import QUICK, folder_of
 
@@ -45,6 +45,23 @@ def test_caption_ids_of_another_tokenizer_are_not_taken(llava, states):
     other = [[id + 1 for id in ids] for ids in states.token_ids]
     assert replace(states, token_ids=other).caption_ids(llava, 0) == encode(llava, states.captions[0])
     assert replace(states, token_ids=None).caption_ids(llava, 0) == encode(llava, states.captions[0])
+
+
+@pytest.mark.parametrize("others", [["thesis.tex"], ["states.json"], ["states.json", "states.safetensors", "a/b.csv"]])
+def test_a_folder_with_anything_else_in_it_is_left_alone(states, tmp_path, others):
+    for name in others:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match="no states were saved to .*: give a new or an empty folder"):
+        states.save_pretrained(tmp_path)
+    assert all((tmp_path / name).read_text() == "mine" for name in others)
+
+
+def test_saving_again_replaces_and_keeps_hidden_files(states, tmp_path):
+    for _ in range(2):
+        states.save_pretrained(tmp_path / "grey")
+        (tmp_path / "grey" / ".DS_Store").write_text("icons")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".DS_Store", "grey", *FILES]
 
 
 def test_unusable_files_are_named(states, tmp_path):
