@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import jinja2
 from jinja2 import meta
 from transformers import GenerationConfig, PreTrainedModel
+from transformers.utils import GENERATION_CONFIG_NAME, cached_file
 
 from ..files import digest
 from .lmm import GREY, LMM
@@ -46,10 +50,32 @@ OVERRULING = {
     "forced_bos_token_id": None,
     "forced_eos_token_id": None,
 }
-NEVER = ("num_beams", "guidance_scale", "penalty_alpha", "dola_layers", "stop_strings", "watermarking_config")
+NEVER = (
+    "num_beams",
+    "num_return_sequences",
+    "guidance_scale",
+    "penalty_alpha",
+    "dola_layers",
+    "stop_strings",
+    "watermarking_config",
+)
 # What a chat template may ask for without giving another text for the same messages.
 CONSTANTS = {"messages", "add_generation_prompt", "bos_token", "eos_token", "raise_exception", "tools", "documents"}
 CONSTANTS |= set(jinja2.defaults.DEFAULT_NAMESPACE)
+
+
+def refused_settings(source: str, hub: dict) -> GenerationConfig | None:
+    """The checkpoint's settings where transformers refuses to load them, as it does several sequences without beams."""
+    try:
+        GenerationConfig.from_pretrained(source, **hub)
+    except OSError:  # it has none
+        return None
+    except (AttributeError, TypeError, ValueError):
+        found, path = GenerationConfig(), cached_file(source, GENERATION_CONFIG_NAME, **hub)
+        for name, value in json.loads(Path(path).read_text()).items():
+            setattr(found, name, value)  # nothing is checked
+        return found
+    return None
 
 
 def make_greedy(model: PreTrainedModel) -> dict:

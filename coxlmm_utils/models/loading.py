@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import warnings
 from copy import deepcopy
@@ -17,17 +18,17 @@ from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
-    ProcessorMixin,
 )
-from transformers.utils import is_accelerate_available
+from transformers.utils import is_accelerate_available, is_peft_available
 
 from ..files import bundled_folder
-from .generation_settings import configuration, make_greedy
-from .lmm import GREY, LMM, PAPER_PROMPT
+from .generation_settings import configuration, make_greedy, refused_settings
+from .lmm import LMM, PAPER_PROMPT
 from .out_of_domain import FILE, OODDetector
+from .processors import load_processor, trial_inputs
 from .structure import check_lens, find_parts
 
 PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
@@ -56,7 +57,7 @@ def load_lmm(
     device : str or torch.device, optional
         By default the first available of cuda, mps and cpu. Not with `device_map`.
     dtype : str or torch.dtype, optional
-        By default float32 on the CPU, elsewhere as stored.
+        By default float32 on the CPU, elsewhere as stored. `torch_dtype`, its older name, is taken for it.
     prompt : str, optional
         The instruction used where none is given; by default the paper's for LLaVA, `PAPER_PROMPT`.
     chat_template : str, optional
@@ -82,13 +83,14 @@ def load_lmm(
     Raises
     ------
     FileNotFoundError
-        If the folder is missing or holds no model.
+        If the folder is missing or holds no model, such as one with nothing but an adapter.
     ImportError
         If `device_map` is given, and the package accelerate is not there.
     OSError
         If the hub has no such model or cannot be reached.
     ValueError
-        If the model takes no pictures, or a part of it is not found or not what it seemed to be.
+        If the model takes no pictures, some of its weights are not in the checkpoint, or a part of it is not found or
+        not what it seemed to be.
     """
     _check_device_map(device, from_pretrained_kwargs.get("device_map"))
     source = _source(str(name))
@@ -96,10 +98,11 @@ def load_lmm(
     hub |= {key: value for key, value in from_pretrained_kwargs.items() if key in HUB_OPTIONS}
     if not Path(source).is_dir() and not _hub_has_an_address():
         hub["local_files_only"] = True  # else every file is asked for six times, for 23 seconds
-    _check_kind(source, _load_config(source, hub))
-    processor = _load_processor(source, hub)
+    config = _load_config(source, hub)
+    _check_kind(source, config)
+    processor = load_processor(source, hub, config)
     processor.chat_template = chat_template or getattr(processor, "chat_template", None)
-    model = _load_model(source, device, dtype, from_pretrained_kwargs | hub)
+    model = _load_model(source, device, dtype, from_pretrained_kwargs, hub)
     parts = find_parts(model, layers, final_norm, unembedding)
     lmm = LMM(
         name=str(name),
@@ -116,7 +119,7 @@ def load_lmm(
         warnings.warn(_left_out(lmm))
     if (Path(source) / FILE).is_file():  # a model of the picture book, and only such
         lmm.words_kept, lmm.ood = PICTUREBOOK_WORDS_KEPT, OODDetector.load(Path(source))
-    lmm.lens = check_lens(model, lmm.inputs([GREY]), parts)
+    lmm.lens = check_lens(model, trial_inputs(lmm), parts)
     return lmm
 
 
@@ -157,15 +160,33 @@ def _left_out(lmm: LMM) -> str:
 
 
 def _load_model(
-    source: str, device: str | torch.device | None, dtype: str | torch.dtype | None, options: dict
+    source: str, device: str | torch.device | None, dtype: str | torch.dtype | None, options: dict, hub: dict
 ) -> PreTrainedModel:
     """The model on its device, frozen and in evaluation mode."""
     device = torch.device(device or _best_device())
-    dtype = dtype or (torch.float32 if device.type == "cpu" else "auto")
-    model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **options)
+    dtype = dtype or options.pop("torch_dtype", None) or (torch.float32 if device.type == "cpu" else "auto")
+    refused = refused_settings(source, hub)
+    if refused is not None:
+        options = {"generation_config": GenerationConfig(), **options}
+    options |= hub | {"output_loading_info": True}
+    model, info = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **options)
+    _check_complete(source, model, info)
+    model.generation_config = refused or model.generation_config
     if not hasattr(model, "hf_device_map"):  # else accelerate has put it in place
         model = model.to(device)
     return model.eval().requires_grad_(False)
+
+
+def _check_complete(source: str, model: PreTrainedModel, info: dict) -> None:
+    """Refuse a model with weights that are not in its checkpoint, but drawn at random."""
+    names = [name for name, _ in model.named_parameters()]  # tied ones once, and no buffers
+    drawn = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
+    if missing := [name for name in names if name in drawn]:
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise ValueError(
+            f"{source} lacks {len(missing)} of the {len(names)} weights of {type(model).__name__}, which would be "
+            f"random ones: {some}; its names may be of another version: save it again with the version that wrote it."
+        )
 
 
 def _check_device_map(device: str | torch.device | None, device_map: object) -> None:
@@ -200,11 +221,24 @@ def _source(name: str) -> str:
     folder = Path(name).expanduser()
     if not folder.exists() and name[0] not in "./~" and name.count("/") < 2 and "\\" not in name:
         return name
+    _check_adapter(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(
             f"There is no model at {folder}: give a folder written by save_pretrained, or a hub id."
         )
     return str(folder)
+
+
+def _check_adapter(folder: Path) -> None:
+    """Refuse an adapter without its model, and one beside its model that would be left out without a word."""
+    path = folder / "adapter_config.json"
+    if not path.is_file() or ((folder / "config.json").is_file() and is_peft_available()):
+        return
+    base = json.loads(path.read_text()).get("base_model_name_or_path") or "its model"
+    raise FileNotFoundError(
+        f"{folder} holds an adapter of {base}: load that model, lmm = load_lmm({base!r}), then the adapter, "
+        f"lmm.model.load_adapter({str(folder)!r}), for which peft has to be installed (pip install peft)."
+    )
 
 
 def _load_config(source: str, hub: dict) -> PreTrainedConfig:
@@ -238,18 +272,3 @@ def _check_kind(source: str, config: PreTrainedConfig) -> None:
         raise ValueError(f"{source} is of type {kind}, which takes no pictures: give an image-text model.")
     if config.is_encoder_decoder:
         raise ValueError(f"{source} ({kind}) reads with an encoder and writes with a decoder: give a decoder-only one.")
-
-
-def _load_processor(source: str, hub: dict) -> ProcessorMixin:
-    """The processor, with a tokenizer that can pad on the left."""
-    try:
-        processor = AutoProcessor.from_pretrained(source, **hub)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{source} has no processor: add it with processor.save_pretrained.") from error
-    if not (hasattr(processor, "image_processor") and hasattr(processor, "tokenizer")):
-        kind = type(processor).__name__
-        raise ValueError(f"{source} has only a {kind}, which does not take pictures and text: add one.")
-    tokenizer = processor.tokenizer
-    tokenizer.padding_side = "left"
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    return processor

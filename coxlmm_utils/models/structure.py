@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel
+from transformers.integrations.accelerate import load_offloaded_parameter
 
 INNER_NAMES = ("model", "language_model", "decoder", "text_model", "transformer")
 NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "embedding_norm", "layer_norm")
@@ -89,15 +90,13 @@ def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> st
     """
     states = []
     keep = parts.layers[-1].register_forward_hook(lambda block, args, out: states.append(_stream(out)[:, -1]))
-    with keep:
-        generated = model.generate(
-            **inputs,
-            max_new_tokens=1,
-            do_sample=False,
-            num_beams=1,
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
+    options = dict(do_sample=False, num_beams=1, output_logits=True, return_dict_in_generate=True)
+    try:
+        with keep:
+            generated = model.generate(**inputs, max_new_tokens=1, **options)
+    except (IndexError, TypeError, ValueError) as error:
+        kind = type(model).__name__
+        raise ValueError(f"{kind} does not take what its processor makes of a picture and a prompt: {error}") from error
     if len(states) != 1 or generated.sequences.shape[1] != inputs["input_ids"].shape[1] + 1:
         raise ValueError(f"{type(model).__name__} does not generate a token after its prompt by one run of its blocks.")
     logits = generated.logits[0][0].float()  # (vocabulary,)
@@ -118,24 +117,41 @@ def fingerprint(model: PreTrainedModel) -> str:
     ----------
     model : PreTrainedModel
         Of each of its parameters the name, the shape and up to 64 evenly spaced values are read; of one that is
-        not in memory, the name and the shape. Of adapters (peft's) also which are active, and how strongly.
+        offloaded, they are read from where it lies. Of adapters (peft's) also which are active, and how strongly.
 
     Returns
     -------
     str
         16 hexadecimal digits: the same in float16, bfloat16 and float32 for weights stored in float16 or
         bfloat16. Weights stored in float32 give other digits in float16, which rounds them differently.
+
+    Raises
+    ------
+    ValueError
+        If values of a parameter are nowhere.
     """
     digest = hashlib.sha256(model.config.model_type.encode())
     for name, parameter in sorted(model.named_parameters()):
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        if not parameter.is_meta:
-            digest.update(_sample(parameter.detach().flatten()))
+        digest.update(_sample(_values(model, name, parameter).detach().flatten()))
     for name, module in model.named_modules():
         if isinstance(active := getattr(module, "active_adapters", None), (list, tuple)):  # of a model, it is a method
             strength = [getattr(module, field, None) for field in ("disable_adapters", "merged_adapters", "scaling")]
             digest.update(f"{name}{active}{strength}".encode())
     return digest.hexdigest()[:16]
+
+
+def _values(model: PreTrainedModel, name: str, parameter: Tensor) -> Tensor:
+    """The values of a parameter, wherever it was offloaded to."""
+    if not parameter.is_meta:
+        return parameter
+    try:
+        return load_offloaded_parameter(model, name)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} is not in memory, and nothing says where it was offloaded to, so {type(model).__name__} cannot be "
+            "told from models with other weights: load it without offloading."
+        ) from error
 
 
 def _blocks(model: PreTrainedModel, name: str | None) -> nn.ModuleList:

@@ -56,6 +56,21 @@ def test_a_checkpoints_own_settings_do_not_change_greedy_captions(llava, picture
         torch.testing.assert_close(got.states["norm"], want.states["norm"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [("num_return_sequences", 2), ("early_stopping", 3), ("max_new_tokens", 0), ("watermarking_config", 3)],
+)
+def test_settings_that_transformers_refuses_to_load_do_not_matter(llava, pictures, tmp_path, name, value):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        lmm = in_plain_words(load_lmm(with_settings(tmp_path, **{name: value}), device="cpu"))
+    assert [single.ids for single in written(lmm, pictures[:2])] == [
+        single.ids for single in written(llava, pictures[:2])
+    ]
+    assert lmm.left_out == ({} if name in ("early_stopping", "max_new_tokens") else {name: value})
+    assert bool(lmm.left_out) == any("captions are greedy" in str(warning.message) for warning in seen)
+
+
 def test_what_is_left_out_is_said_and_kept(llava, tmp_path):
     with pytest.warns(UserWarning, match=r"captions are greedy, .*: repetition_penalty=1.3, num_beams=2; see"):
         lmm = load_lmm(with_settings(tmp_path, repetition_penalty=1.3, num_beams=2, do_sample=True), device="cpu")

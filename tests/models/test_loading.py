@@ -8,6 +8,7 @@ import socket
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, dynamic_module_utils
 
 import coxlmm_utils.models.loading
@@ -58,6 +59,7 @@ def test_model_is_frozen_and_in_float32_on_the_cpu(folder):
 
 def test_dtype_can_be_given(folder):
     assert load_lmm(folder, device="cpu", dtype="bfloat16").model.dtype == torch.bfloat16
+    assert load_lmm(folder, device="cpu", torch_dtype=torch.bfloat16).model.dtype == torch.bfloat16
 
 
 def test_prompt_and_chat_template_can_be_given(folder):
@@ -89,9 +91,9 @@ def placed(auto_class):
     load = auto_class.from_pretrained
 
     def place(source, **options):
-        model = load(source, **options)
+        model, info = load(source, **options)
         model.hf_device_map = {"": "cpu"}
-        return model
+        return model, info
 
     return place
 
@@ -116,6 +118,45 @@ def test_code_that_comes_with_a_model_runs_only_if_asked_for(tmp_path, monkeypat
         load_lmm(tmp_path)
     with pytest.raises(RuntimeError, match="it ran"):
         load_lmm(tmp_path, trust_remote_code=True)
+
+
+# Whether all weights are there
+
+
+def with_weights(folder, change):
+    """The same folder, with other weights in its checkpoint."""
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+    return folder
+
+
+def test_weights_that_would_be_random_are_refused_and_named(tmp_path):
+    def renamed(weights):
+        return {name.replace("language_model.model.layers.1", "llm.layers.1"): w for name, w in weights.items()}
+
+    folder = with_weights(tiny_llava(tmp_path), renamed)
+    with pytest.raises(
+        ValueError, match=r"lacks 9 of the 73 weights .* random ones: .*layers.1.self_attn.q_proj.weight"
+    ):
+        load_lmm(folder, device="cpu")
+
+
+def test_weights_of_another_shape_are_refused_even_if_transformers_is_told_to_go_on(tmp_path):
+    def cut(weights):
+        return {name: w[:, :-1].contiguous() if "up_proj" in name else w for name, w in weights.items()}
+
+    with pytest.raises(ValueError, match="lacks 3 of the 73 weights"):
+        load_lmm(with_weights(tiny_llava(tmp_path), cut), device="cpu", ignore_mismatched_sizes=True)
+
+
+def test_tied_weights_and_buffers_need_not_be_in_a_checkpoint(tmp_path):
+    model = AutoModelForImageTextToText.from_pretrained(tiny_llava(tmp_path))
+    model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = True
+    model.tie_weights()
+    model.save_pretrained(tmp_path)
+    assert "lm_head.weight" not in {name.removeprefix("model.") for name in load_file(tmp_path / "model.safetensors")}
+    lmm = load_lmm(tmp_path, device="cpu")
+    assert lmm.unembedding.weight is lmm.model.get_input_embeddings().weight
 
 
 # Parts by name
@@ -157,6 +198,17 @@ def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no model at .*nowhere"):
         load_lmm(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no model at .*save_pretrained"):
+        load_lmm(tmp_path)
+
+
+@pytest.mark.parametrize("beside_its_model", [False, True])
+def test_an_adapter_is_named_with_what_to_do(tmp_path, monkeypatch, beside_its_model):
+    monkeypatch.setattr(coxlmm_utils.models.loading, "is_peft_available", lambda: not beside_its_model)
+    if beside_its_model:  # without peft it would be left out
+        tiny_llava(tmp_path)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "some/model"}))
+    remedy = r"an adapter of some/model: .*load_lmm\('some/model'\), then .*load_adapter\(.*peft"
+    with pytest.raises(FileNotFoundError, match=remedy):
         load_lmm(tmp_path)
 
 
@@ -211,6 +263,34 @@ def test_a_model_without_its_processor_is_refused(folder, tmp_path):
     AutoModelForImageTextToText.from_pretrained(folder).save_pretrained(tmp_path / "alone")
     with pytest.raises(ValueError, match="processor"):
         load_lmm(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("patch_size", "8"), ("num_additional_image_tokens", "1"), ("vision_feature_select_strategy", '"default"')],
+)
+def test_what_an_older_processor_lacks_is_said(tmp_path, name, value):
+    path = tiny_llava(tmp_path) / "processor_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({key: settings[key] for key in settings if key != name}))
+    with pytest.raises(ValueError, match=f'LlavaProcessor of .* write "{name}": {value} into processor_config.json'):
+        load_lmm(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("text", ["messages[0]['content']", "'USER: ' + messages[0]['content']"])
+def test_a_chat_template_of_text_only_is_refused(folder, text):
+    with pytest.raises(ValueError, match=r'takes text only: .*load_lmm\(..., chat_template="..."\)'):
+        load_lmm(folder, device="cpu", chat_template="{{ %s }}" % text)
+
+
+def test_what_else_keeps_a_model_from_its_inputs_is_said_in_one_sentence(folder, tmp_path):
+    for template in ("no picture", "{% if messages[0]['content'][0].image %}{{ 1 + 'a' }}{% endif %}"):
+        with pytest.raises(ValueError, match="LlavaProcessor, makes no inputs .*: see to its chat template"):
+            load_lmm(folder, device="cpu", chat_template=template)
+    path = tiny_llava(tmp_path) / "processor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_additional_image_tokens": 3}))
+    with pytest.raises(ValueError, match="LlavaFor.* does not take what its processor makes .*: .* tokens: 18"):
+        load_lmm(tmp_path, device="cpu")
 
 
 def test_an_empty_prompt_is_kept(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -175,7 +176,16 @@ def test_fingerprint_tells_which_adapters_are_active_and_how_strongly(llava):
     assert len(marks) == 4
 
 
-def test_weights_that_are_not_in_memory_are_told_by_name_and_shape(llava):
-    model = load(llava)
-    here = fingerprint(model)
-    assert len(fingerprint(model.to("meta"))) == 16 and fingerprint(model) != here
+def test_offloaded_weights_are_read_from_where_they_lie(llava):
+    model = load(llava).requires_grad_(False)
+    layers = model.model.language_model.layers
+    here, weights = fingerprint(model), dict(layers[1].mlp.named_parameters())  # by name, as accelerate keeps them
+    layers[1].mlp.to("meta")._hf_hook = SimpleNamespace(weights_map=weights)
+    assert fingerprint(model) == here
+    weights["down_proj.weight"] = weights["down_proj.weight"] + 0.5
+    assert fingerprint(model) != here
+
+
+def test_a_model_whose_weights_are_nowhere_is_not_told_from_others(llava):
+    with pytest.raises(ValueError, match=r"weight is not in memory, .*: load it without offloading"):
+        fingerprint(load(llava).to("meta"))
