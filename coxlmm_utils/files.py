@@ -91,6 +91,10 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
     try:
         write(made)
         _take_place(made, path, scratch)
+    except OSError as error:
+        if error.errno is None or error.filename:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say of which file
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return path
@@ -186,6 +190,19 @@ def write_folder(
                 shutil.copy2(path, kept)
 
     return atomic_write(folder, write_all)
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse (OSError) a folder in which nothing can be kept, before any work is done for it (ours)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(os.urandom(2**20))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        text = f"nothing can be kept in {folder} ({error.strerror}): free its disk, or choose another place by "
+        raise OSError(error.errno, text + "COXLMM_CACHE or `folder`") from error
 
 
 def _foreign(folder: Path, needed: tuple[str, ...], own: str) -> str:

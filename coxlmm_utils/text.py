@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from numbers import Integral
 
 FUNCTION_WORDS = frozenset(
     """
@@ -95,3 +96,11 @@ def common_words(words: Counter, n: int = 12) -> str:
     """The most frequent words with a meaning of their own, as a list to choose from."""
     frequent = [word for word, _ in words.most_common() if len(word) > 2 and word not in FUNCTION_WORDS]
     return ", ".join(frequent[:n]) or "none"
+
+
+def check_counts(**counts: int | None) -> None:
+    """Refuse (ValueError) counts that are not whole numbers from 1 on; None stands for a default (ours)."""
+    for name, count in counts.items():
+        if count is not None and not (isinstance(count, Integral) and count >= 1):
+            kind = "at least 1" if isinstance(count, Integral) else "a whole number"
+            raise ValueError(f"{name} must be {kind}, not {count!r}.")

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
 
 import pytest
 
-from coxlmm_utils.files import DAY, _machine, atomic_write, cache_folder, digest, locked, recover, write_folder
+from coxlmm_utils.files import (
+    DAY,
+    _machine,
+    atomic_write,
+    cache_folder,
+    digest,
+    locked,
+    recover,
+    require_writable,
+    write_folder,
+)
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch):
@@ -123,3 +134,20 @@ def test_a_lock_changes_no_file_and_is_not_needed(tmp_path):
     with locked(tmp_path / "a.txt"), locked(tmp_path / "missing" / "lock"), locked(tmp_path / "b", shared=True):
         pass
     assert (tmp_path / "a.txt").read_text() == "one" and not (tmp_path / "b").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(tmp_path, monkeypatch):
+    require_writable(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="nothing can be kept in .*file/cache .Not a directory.*COXLMM_CACHE or `folder`"):
+        require_writable(tmp_path / "file" / "cache")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(full))
+    with pytest.raises(OSError, match="No space left on device.*COXLMM_CACHE"):
+        require_writable(tmp_path / "new")
+
+
+def test_a_full_disk_is_said_with_the_path(tmp_path):
+    with pytest.raises(OSError, match="No space left on device: '.*thing'"):
+        atomic_write(tmp_path / "thing", lambda made: (_ for _ in ()).throw(OSError(28, "No space left on device")))

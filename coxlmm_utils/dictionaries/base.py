@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..text import check_counts
+
 
 class Dictionary(ABC):
     """A method that learns concepts from states, with scikit-learn's manners.
@@ -96,8 +98,7 @@ class Dictionary(ABC):
 
     def check_number(self, Z: Tensor) -> None:
         """Refuse fewer samples than concepts, or no concepts (ValueError)."""
-        if self.n_concepts < 1:
-            raise ValueError(f"n_concepts must be at least 1, not {self.n_concepts}.")
+        check_counts(n_concepts=self.n_concepts)
         if self.n_concepts > len(Z):
             raise ValueError(f"n_concepts={self.n_concepts} is more than the {len(Z)} samples: lower it.")
 

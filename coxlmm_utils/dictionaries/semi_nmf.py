@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from ..text import check_counts
 from .activations import solve_activations
 from .base import Dictionary, as_matrix, squared_norms
 from .basis import coordinates, directions_of, leading_directions, outside, times_states
@@ -226,10 +227,7 @@ class SemiNMF(Dictionary):
 
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range."""
-        counts = {"n_concepts": self.n_concepts, "max_iter": self.max_iter, "n_init": self.n_init}
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be at least 1, not {count}.")
+        check_counts(n_concepts=self.n_concepts, max_iter=self.max_iter, n_init=self.n_init)
         if not 0 <= self.lam < np.inf:
             raise ValueError(f"lam must be finite and at least 0, not {self.lam}.")
         if self.relative_lam is not None and not 0 <= self.relative_lam < 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..files import cache_folder
+from ..files import cache_folder, require_writable
 from ..images import load_images
 from ..models import POSITIONS, load_lmm
 from .estimate import estimate
@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = make_plan(lmm, images, tokens, settings)
     folder = plan.folder(options.folder or cache_folder() / "states")
     shard, n_shards = _share()
+    if folder.missing():
+        require_writable(folder.folder)
     if shard == 0 and folder.missing():
         print(estimate(lmm, plan, folder, options.batch_size, n_shards), flush=True)
     make_blocks(lmm, plan, folder, options.batch_size, shard, n_shards)

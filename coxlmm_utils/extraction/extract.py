@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 
-from ..files import cache_folder
+from ..files import cache_folder, require_writable
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer, encode, has_hooks
+from ..text import check_counts
 from .blocks import BLOCK
 from .estimate import estimate
 from .loop import make_blocks
-from .plan import Settings, make_plan
+from .plan import Settings, make_plan, words_of
 from .provenance import SAID_AND_THERE, THERE_BUT_UNSAID
 from .samples import gathered
 from .states import States
@@ -85,9 +87,7 @@ def extract(
         If no picture qualifies (the message suggests words that do occur), or for a layer, position or rule that
         there is not.
     """
-    spellings = [token] if isinstance(token, str) else list(token)
-    if not spellings:
-        raise ValueError("the token is empty: []; give a word, or several spellings of one")
+    spellings = words_of(token)
     layers = list(layer) if isinstance(layer, Iterable) and not isinstance(layer, str) else [layer]
     settings = Settings(
         _plain(layers), [position], references, prompt, max_new_tokens, captions, stop_early, samples=samples
@@ -127,7 +127,7 @@ def extract_many(
     positions : sequence of {"predicts", "own"}
     captions : mapping of str to str, optional
         A caption for each picture's id, teacher-forced in place of the model's own: such as another model's. A picture
-        that has none here is left out.
+        that has none here, or None, is left out.
     stop_early : bool
         End a caption once its tokens have been generated (a word later, for the word's end and its own state).
     cache : bool
@@ -155,7 +155,7 @@ def extract_many(
 
 def _plain(layers: Iterable[Layer]) -> list[Layer]:
     """Layers as json holds them, which knows no numpy."""
-    return [layer if isinstance(layer, str) else int(layer) for layer in layers]
+    return [int(layer) if isinstance(layer, Integral) else layer for layer in layers]
 
 
 def _extract(
@@ -168,6 +168,7 @@ def _extract(
     folder: str | Path | None = None,
 ) -> dict[tuple[str, str], States]:
     """Make the blocks that are missing, and gather the states of all of them."""
+    check_counts(batch_size=batch_size)
     plan, changed = make_plan(lmm, images, tokens, settings), has_hooks(lmm)
     if folder is not None and changed:
         raise ValueError("states of a model that hooks change, as in `add`, are not kept: leave folder out")
@@ -176,6 +177,8 @@ def _extract(
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(folder).expanduser() if folder else cache_folder() / "states"
         blocks = plan.folder(root if cache and plan.lasting and not changed else Path(scratch))
+        if blocks.missing():
+            require_writable(blocks.folder)
         if len(blocks.missing()) * BLOCK > MIN_ESTIMATED:
             print(estimate(lmm, plan, blocks, batch_size))
         make_blocks(lmm, plan, blocks, batch_size)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
 from .._version import __version__
-from ..files import digest
+from ..files import digest, is_trouble
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer, caption_settings, find_token, first_pieces
-from ..text import common_words, quoted
+from ..text import check_counts, common_words, quoted
 from . import blocks
 from .blocks import BlockFolder, block_name
 from .provenance import SAID_AND_THERE, SAID_BUT_ABSENT, SAMPLES, THERE_BUT_UNSAID
@@ -93,7 +93,9 @@ class ExtractionPlan:
         """What changes when the picture of an id does."""
         try:
             return str(self.images.version(id)) if self.lasting else ""
-        except OSError:
+        except OSError as error:
+            if is_trouble(error):
+                raise
             return "missing"
 
     def folder(self, root: Path) -> BlockFolder:
@@ -131,12 +133,14 @@ def make_plan(
     lmm: LMM, images: CaptionedImages, tokens: Sequence[str] | Mapping[str, Sequence[str]], settings: Settings
 ) -> ExtractionPlan:
     """Check the settings and find the pictures that may be samples; ValueError says what does not fit."""
+    tokens = [tokens] if isinstance(tokens, str) else tokens
     spellings = tokens if isinstance(tokens, Mapping) else {token: [token] for token in tokens}
-    spellings = {token: [words] if isinstance(words, str) else list(words) for token, words in spellings.items()}
+    spellings = {token: words_of(words) for token, words in spellings.items()}
     _check(lmm, spellings, settings)
     captions = settings.captions
     if captions is not None:
-        images = images.with_ids([id for id in images.ids if id in captions])
+        captions = _by_id(captions, images)
+        images, settings = images.with_ids(captions), replace(settings, captions=captions)
     mentioned = {token: _mentioned(images, words, settings.references) for token, words in spellings.items()}
     eligible = {
         token: _eligible(images, words, mentioned[token], settings.samples) for token, words in spellings.items()
@@ -160,12 +164,43 @@ def make_plan(
     )
 
 
+def words_of(token: str | Sequence[str]) -> list[str]:
+    """A token's spellings; ValueError for what is no word."""
+    words = [token] if isinstance(token, str) or not isinstance(token, Iterable) else list(token)
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError(f"the token is not a word: {token!r}; give a word, or several spellings of one")
+    if not words or not all(word.strip() for word in words):
+        raise ValueError(f"the token is empty: {token!r}; give a word, or several spellings of one")
+    return words
+
+
+def _by_id(captions: Mapping[str, str], images: CaptionedImages) -> dict[str, str]:
+    """Given captions by the ids of the pictures that have one; ValueError for what cannot be understood."""
+    if not isinstance(captions, Mapping):
+        raise ValueError(f"captions= maps picture ids to captions, and this is a {type(captions).__name__}")
+    by_name = {str(key): caption for key, caption in captions.items()}
+    by_id = {id: by_name[id] for id in images.ids if by_name.get(id) not in (None, [], ())}
+    if not by_id:
+        key, id = (next(iter(names), None) for names in (captions, images.ids))
+        raise ValueError(
+            f"captions= has none of these {len(images):,} pictures: its keys are such as {key!r}, the pictures' ids such "
+            f"as {id!r}; give it a caption for each id"
+        )
+    for id, given in by_id.items():
+        if isinstance(given, list | tuple) and len(given) == 1:
+            by_id[id] = given = given[0]
+        if not isinstance(given, str):
+            raise ValueError(f"captions= has {given!r:.80} for {id!r}; give one text for each picture")
+    return by_id
+
+
 def _check(lmm: LMM, tokens: Mapping[str, Sequence[str]], settings: Settings) -> None:
     """Refuse tokens, layers, positions and rules that there are not."""
-    if not tokens or not all(words and all(word.strip() for word in words) for words in tokens.values()):
-        raise ValueError(f"the token is empty: {tokens}; give a word, or several spellings of one")
-    if not settings.layers:
-        raise ValueError("there is no layer to read: give at least one")
+    check_counts(max_new_tokens=settings.max_new_tokens)
+    if not tokens:
+        raise ValueError("the token is empty: there is none; give a word, or several spellings of one")
+    if not settings.layers or not settings.positions:
+        raise ValueError(f"there is no {'position' if settings.layers else 'layer'} to read: give at least one")
     for layer in settings.layers:
         lmm.check_layer(layer)
     for position in settings.positions:
@@ -197,7 +232,7 @@ def _found_otherwise(lmm: LMM, tokens: Mapping[str, Sequence[str]]) -> bool:
 def _mentioned(images: CaptionedImages, spellings: Sequence[str], references: str) -> set[str]:
     """The pictures that have the token in a reference."""
     if references == "word":
-        return set(images.mentioning(*spellings).ids)
+        return set(images.mentioning(*spellings).ids) if any(images.references) else set()
     first = [captions[0].lower() if captions else "" for captions in images.references]
     return {id for id, text in zip(images.ids, first) if any(s.lower() in text for s in spellings)}
 

@@ -189,8 +189,10 @@ def join_states(several: Sequence[States]) -> States:
     Raises
     ------
     ValueError
-        If they differ in what they must share, have no layer in common, or a token comes twice.
+        If there are none, they differ in what they must share, have no layer in common, or a token comes twice.
     """
+    if not several:
+        raise ValueError("there are no states to join: give those of at least one token")
     first = several[0]
     for states in several[1:]:
         require_same(first, states, *COMPARABLE, names=("the first states", "others"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +13,11 @@ from functools import cached_property
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..text import whole_word, words_in
+from ..files import is_trouble
+from ..text import quoted, whole_word, words_in
 from .pictures import as_rgb
+
+WAITS = (0.1, 1.0)  # seconds before a picture is tried again
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -108,15 +112,33 @@ class CaptionedImages:
             Their pictures.
         problems : dict of str to str
             The reason for each of the others, by id.
+
+        Raises
+        ------
+        OSError
+            If it is not a picture that is damaged or missing, but the disk or the memory fails, again and again.
         """
         readable, pictures, problems = [], [], {}
         for row in rows:
             try:
-                pictures.append(self.picture(row))
+                pictures.append(self._picture_at_last(row))
                 readable.append(row)
             except OSError as error:
+                if is_trouble(error):
+                    raise
                 problems[self.ids[row]] = str(error)
         return readable, pictures, problems
+
+    def _picture_at_last(self, row: int) -> Image.Image:
+        """The picture of a row; where the disk fails, tried again."""
+        for seconds in WAITS:
+            try:
+                return self.picture(row)
+            except OSError as error:
+                if not is_trouble(error):
+                    raise
+            time.sleep(seconds)
+        return self.picture(row)
 
     def index(self, id: str) -> int:
         """The row of an id.
@@ -142,8 +164,19 @@ class CaptionedImages:
         ------
         ValueError
             If no spelling is given, or a blank one.
+
+        Warns
+        -----
+        UserWarning
+            If none of the pictures has a reference caption, so that nothing can mention a word.
         """
         pattern = whole_word(*spellings)
+        if len(self) and not any(self.references):
+            warnings.warn(
+                f"none of the {len(self):,} pictures has a reference caption, so none mentions {quoted(spellings)}: leave "
+                "`mentioning` out, then the captions that the model generates decide which are samples",
+                stacklevel=2,
+            )
         return self[[row for row, captions in enumerate(self._read()) if any(map(pattern.search, captions))]]
 
     def words(self) -> Counter[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ from PIL import Image
 
 from .caption_files import references_of
 from .captioned_images import CaptionedImages
-from .pictures import READABLE, read_picture
+from .pictures import READABLE, errors_name, read_picture
 
 
 class Dataset(Protocol):
@@ -62,10 +62,8 @@ def _check_readable(held: object, where: str) -> None:
 
 def _open_row(dataset: Dataset, image: str, rows: dict[str, int], id: str) -> Image.Image:
     """The picture of a row; a Dataset decodes it while it gets the row, and only this row."""
-    try:
+    with errors_name(f"the picture {id!r}"):
         held = dataset[rows[id]][image]
-    except Exception as error:  # damaged data makes decoders raise almost anything
-        raise OSError(f"the picture {id!r} cannot be read, it may be damaged: {error}") from error
     return read_picture(held, f"the picture {id!r}")
 
 
@@ -82,20 +80,32 @@ def _same_for_all(version: str, id: str) -> str:
 def from_list(
     pictures: Sequence[Image.Image | np.ndarray | str | Path],
     limit: int | None,
-    captions: Sequence[str | Sequence[str] | None] | None,
+    captions: Sequence[str | Sequence[str] | None] | Mapping | None,
 ) -> CaptionedImages:
-    """A list of pictures, named "0", "1", ..."""
+    """A list of pictures, named "0", "1", ...; captions that have keys go by these names."""
     if not len(pictures):
         raise ValueError("the list of pictures is empty")
     for number, held in enumerate(pictures):
         _check_readable(held, f"the list of pictures, at {number},")
+    ids = tuple(map(str, range(len(pictures))))
+    captions = _in_order(captions, ids) if isinstance(captions, Mapping) else captions
     if captions is not None and len(captions) != len(pictures):
         raise ValueError(
             f"there are {len(pictures)} pictures and {len(captions)} captions; give None where one has none"
         )
-    ids = tuple(map(str, range(len(pictures))))
     references = [()] * len(ids) if captions is None else _references(ids, captions)
     return CaptionedImages("", "all", ids, references, partial(_open_held, tuple(pictures)))[:limit]
+
+
+def _in_order(captions: Mapping, ids: Sequence[str]) -> list:
+    """Captions that have keys, one for each id, None where there is none; ValueError for a key that is no id."""
+    by_id = {str(key): caption for key, caption in captions.items()}
+    for key in by_id:
+        if key not in ids:
+            raise ValueError(
+                f"captions= has the key {key!r}, and the ids of a list are row numbers, {ids[0]!r} the first"
+            )
+    return [by_id.get(id) for id in ids]
 
 
 def _open_held(pictures: Sequence, id: str) -> Image.Image:

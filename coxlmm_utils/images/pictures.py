@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +17,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+
+from ..files import is_trouble
 
 MAX_SIDE = 2048  # pixels; far more than any vision tower reads
 MAX_PIXELS = 300_000_000  # of an upload; the largest phone cameras have 200 million
@@ -78,14 +80,16 @@ def open_picture(path: str | Path, max_side: int = MAX_SIDE) -> Image.Image:
     Raises
     ------
     OSError
-        If there is no file, or it is no picture that can be read.
+        If there is no file, or it is no picture that can be read; with an `errno` if the disk is to blame.
     """
     path = Path(path)
-    if not path.is_file():
+    with errors_name(path):
+        size = path.stat().st_size if path.is_file() else None
+    if size is None:
         raise FileNotFoundError(f"there is no picture file {path}")
-    if os.path.getsize(path) == 0:
+    if size == 0:
         raise OSError(f"{path} is empty (0 bytes); delete it or copy it again")
-    with _errors_name(path):
+    with errors_name(path):
         return _decoded(path, max_side)
 
 
@@ -98,28 +102,42 @@ def read_picture(held: Image.Image | np.ndarray | str | Path | bytes | Mapping, 
     if isinstance(held, (str, Path)):
         return open_picture(held)
     if isinstance(held, bytes):
-        with _errors_name(name):
+        with errors_name(name):
             return _decoded(BytesIO(held), MAX_SIDE)
     if isinstance(held, Image.Image):
-        with _errors_name(name):
+        with errors_name(name):
             held.load()  # PIL only begins to read a file when it opens it
     return as_rgb(held)
 
 
 @contextmanager
-def _errors_name(name: str | Path) -> Iterator[None]:
-    """Turn whatever PIL raises into an OSError that names the picture."""
+def errors_name(name: str | Path) -> Iterator[None]:
+    """Turn whatever is raised while a picture is read into an OSError that names it.
+
+    It has an `errno` if the picture is not to blame, but the disk or the memory: then it is to be read again.
+    """
     try:
         yield
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, f"{name} cannot be read now, memory is used up: free some, then go on") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise OSError(f"{name} is too large to open safely, make it smaller first: {error}") from error
     except UnidentifiedImageError as error:
         raise OSError(f"{name} is not a picture, or is damaged at its beginning") from error
     except Exception as error:  # damaged data makes PIL's decoders raise almost anything
+        if is_trouble(error):
+            text = f"{name} cannot be read now ({error.strerror}): mend that, then go on; what is done is kept"
+            raise OSError(error.errno, text) from error
         raise OSError(f"{name} cannot be read as a picture, it may be damaged: {error}") from error
 
 
-def _decoded(file: Path | BytesIO, max_side: int, reader: Callable = Image.open) -> Image.Image:
+def _open(file: Path | BytesIO) -> Image.Image:
+    """`Image.open`, but for the formats that hand the file to another program."""
+    Image.init()
+    return Image.open(file, formats=[name for name in Image.ID if name not in ("EPS", "WMF")])
+
+
+def _decoded(file: Path | BytesIO, max_side: int, reader: Callable = _open) -> Image.Image:
     """A picture file's content. Warnings stay as they are set: their filters belong to all threads.
 
     A format's own reader takes more than the 178 million pixels of `Image.open`, whose limit is one for the whole
@@ -131,7 +149,7 @@ def _decoded(file: Path | BytesIO, max_side: int, reader: Callable = Image.open)
         image.draft(None, (max_side, max_side))  # JPEG only: decode at 1/2, 1/4 or 1/8
         # An upload may be huge: reduced before any conversion, there is no second copy of it at full size. Not where
         # one colour stands for transparency, which averaging would blur.
-        if reader is not Image.open and image.mode in AVERAGED and "transparency" not in image.info:
+        if reader is not _open and image.mode in AVERAGED and "transparency" not in image.info:
             image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
         return as_rgb(image, max_side)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from ..files import atomic_write, cache_folder
+from ..text import check_counts
 from .caption_files import captions_of, read_json
 from .captioned_images import CaptionedImages
 from .in_memory import Dataset, from_dataset, from_list
@@ -32,7 +34,7 @@ def load_images(
     limit: int | None = None,
     *,
     image: str = "image",
-    captions: str | Sequence[str | Sequence[str] | None] | None = None,
+    captions: str | Sequence[str | Sequence[str] | None] | Mapping | None = None,
     id: str | None = None,
 ) -> CaptionedImages:
     """Captioned images from one of five sources (ours).
@@ -56,9 +58,9 @@ def load_images(
         Only the first so many pictures.
     image : str, default "image"
         Of a Dataset: the column of pictures, each an image, {"bytes", "path"} or a path.
-    captions : str or sequence, optional
-        Of a Dataset: the column of captions; of a list: a sequence as long. For each picture a caption, a list of
-        them, or None. Default: no captions.
+    captions : str, sequence or mapping, optional
+        Of a Dataset: the column of captions; of a list: a sequence as long, or a mapping of row number. For each
+        picture a caption, a list of them, or None. Default: no captions.
     id : str, optional
         Of a Dataset: the column of ids. Default: row numbers.
 
@@ -77,8 +79,7 @@ def load_images(
     FileNotFoundError
         If a folder or file that the source needs is missing, or a folder holds no pictures.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}; load at least 1 picture, or leave limit out for all")
+    check_counts(limit=limit)
     if isinstance(source, str):
         if captions is not None or id is not None:
             raise ValueError(f"{source!r} brings its own captions and ids; leave them out")
@@ -143,9 +144,12 @@ def _open_page(id: str) -> Image.Image:
     from ..picturebook import drawing_version, page
 
     path = cache_folder() / f"picturebook-{drawing_version()}" / f"{id}.png"
-    if not path.exists():
-        atomic_write(path, page(number=int(id)).picture.save)
-    return open_picture(path)
+    if path.exists():
+        return open_picture(path)
+    drawn = page(number=int(id)).picture
+    with suppress(OSError):  # a cache that is full or read-only: then it is drawn anew each time
+        atomic_write(path, drawn.save)
+    return drawn
 
 
 def _page_version(id: str) -> str:

@@ -261,5 +261,7 @@ def _test_pictures(banks: Sequence[ConceptBank]) -> tuple[CaptionedImages | None
         images = load_images(source, split="test")
     except (ValueError, OSError) as error:
         return None, f"the test pictures cannot be shown: {error}"
+    if not any(images.references):
+        return images, ""
     mentioned = images.mentioning(*(spelling for bank in banks for spelling in bank.spellings))
     return (mentioned if len(mentioned) else images), ""

@@ -436,6 +436,7 @@ def test_a_converged_fit_does_not_warn(Z):
     "parameters, message",
     [
         ({"n_concepts": 0}, "n_concepts must be at least 1, not 0"),
+        ({"n_concepts": 2.5}, "n_concepts must be a whole number, not 2.5"),
         ({"n_concepts": 41}, "n_concepts=41 is more than the 40 samples"),
         ({"max_iter": 0}, "max_iter must be at least 1, not 0"),
         ({"n_init": 0}, "n_init must be at least 1, not 0"),

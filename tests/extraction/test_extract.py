@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import warnings
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from tests.conftest import MAX_NEW_TOKENS, in_memory
 from tests.tiny_lmms import N_LAYERS, WIDTH, WORDS
 
 ALL_LAYERS = [*range(N_LAYERS + 1), "norm"]
+SHORT = dict(max_new_tokens=MAX_NEW_TOKENS)
 QUICK = dict(max_new_tokens=MAX_NEW_TOKENS, cache=False)
 
 
@@ -189,6 +192,18 @@ def test_a_token_of_no_caption_is_refused_with_suggestions(llava, pictures, writ
         (dict(token=[]), "token is empty"),
         (dict(layer=N_LAYERS + 1), "has no layer 4"),
         (dict(layer=[1, "last"]), "has no layer 'last'"),
+        (dict(token=5), "token is not a word: 5; give a word, or several"),
+        (dict(token=["dog", None]), "token is not a word"),
+        (dict(layer=2.5), "has no layer 2.5"),
+        (dict(batch_size=0), "batch_size must be at least 1, not 0"),
+        (dict(batch_size=2.5), "batch_size must be a whole number, not 2.5"),
+        (dict(max_new_tokens=0), "max_new_tokens must be at least 1"),
+        (dict(captions={"image0": "a dog"}), "captions= has none of these 24 pictures: .* as 'image0', .* as 'p0'"),
+        (dict(captions={5: "a dog"}), "keys are such as 5, the pictures' ids such as 'p0'; give it a caption for each"),
+        (dict(captions={}), "captions= has none .* such as None"),
+        (dict(captions=["a dog"]), "captions= maps picture ids to captions, and this is a list"),
+        (dict(captions={"p3": ["a dog", "the dog"]}), "captions= has .*the dog.* for 'p3'; give one text"),
+        (dict(captions={"p3": float("nan")}), "captions= has nan for 'p3'"),
         (dict(layer=[]), "no layer to read"),
         (dict(position="after"), "no position 'after'; choose one of predicts, own"),
         (dict(references="any"), "no reference rule 'any'; choose one of word, substring"),
@@ -197,6 +212,18 @@ def test_a_token_of_no_caption_is_refused_with_suggestions(llava, pictures, writ
 def test_bad_requests_are_refused(llava, pictures, token, change, message):
     with pytest.raises(ValueError, match=message):
         extract(llava, in_memory(pictures, (token,)), **{"token": token, "layer": 1, **QUICK, **change})
+
+
+def test_given_captions_go_by_id_and_what_has_none_is_left_out(llava, pictures, token):
+    given = {0: f"a {token} dog", "1": [f"the {token} cat"], "2": None, 3: [], "elsewhere": "a"}
+    states = extract(llava, load_images(pictures), token, 2, captions=given, **QUICK)
+    assert states.images.ids == ("0", "1")
+
+
+def test_one_token_may_be_given_as_it_is_and_a_position_is_needed(llava, pictures, token):
+    assert list(extract_many(llava, in_memory(pictures, (token,)), token, [2], ["own"], **QUICK)) == [(token, "own")]
+    with pytest.raises(ValueError, match="no position to read"):
+        extract_many(llava, in_memory(pictures, (token,)), token, [2], [], **QUICK)
 
 
 # Saving and the cache
@@ -435,3 +462,28 @@ def test_the_batch_size_does_not_matter(llava, pictures, token):
 def test_pictures_in_memory_cannot_be_kept_in_a_folder(llava, pictures, token, tmp_path):
     with pytest.raises(ValueError, match="pictures in memory cannot be kept apart in a folder: save them as files"):
         extract(llava, in_memory(pictures, (token,)), token, 1, folder=tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_to_is_said_before_the_work(llava, pictures, token, tmp_path, monkeypatch):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("COXLMM_CACHE", str(tmp_path / "file"))
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="nothing can be kept in .*COXLMM_CACHE"):
+        patch.setattr(loop, "generate_batch", lambda *_: pytest.fail("the model ran"))
+        extract(llava, images, token, 2, **SHORT)
+    assert len(extract(llava, images, token, 2, **QUICK)) > 3
+
+
+def test_pictures_that_the_disk_fails_to_read_are_not_kept_as_damaged(llava, pictures, token, tmp_path, monkeypatch):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    monkeypatch.setattr("coxlmm_utils.images.captioned_images.WAITS", ())
+
+    def fail(id):
+        if id == images.ids[5]:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return images.open(id)
+
+    with pytest.raises(OSError, match="Stale file handle"):
+        extract(llava, replace(images, open=fail), token, 2, folder=tmp_path / "blocks", **SHORT)
+    states = extract(llava, images, token, 2, folder=tmp_path / "blocks", **SHORT)
+    assert states.provenance["unreadable"] == []

@@ -76,3 +76,8 @@ def test_a_shared_bank_is_saved_and_explains(llava, shared, states, tmp_path):
     again = ConceptBank.from_pretrained(tmp_path / "bank")
     assert token_shares(again).equals(token_shares(shared))
     assert explain(llava, again, states.images.picture(0)).bank.token == shared.token
+
+
+def test_nothing_to_join_is_refused():
+    with pytest.raises(ValueError, match="no states to join: give those of at least one token"):
+        join_states([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -69,6 +70,17 @@ def test_mentioning_takes_whole_words_of_any_reference():
         images.mentioning()
 
 
+def test_without_references_it_is_said_that_nothing_can_mention_a_word():
+    with pytest.warns(
+        UserWarning, match="none of the 2 pictures has a reference caption, .*'dog'.*leave .*out"
+    ) as caught:
+        assert len(_in_memory((), ()).mentioning("dog")) == 0
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(_in_memory((), ("a cat",)).mentioning("dog")) == 0
+
+
 def test_words_of_the_references():
     assert _in_memory(("A dog", "a cat."), (), ("dog",)).words() == {"a": 2, "dog": 2, "cat": 1}
 
@@ -114,6 +126,24 @@ def test_a_fault_of_another_kind_is_no_damaged_picture():
     images = CaptionedImages("", "all", ("a",), ((),), {"a": "not a picture"}.__getitem__)
     with pytest.raises(TypeError, match="a picture is"):
         images.opened([0])
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_where_the_disk_fails_a_picture_is_tried_again_and_never_noted_as_damaged(monkeypatch, failures):
+    left = [OSError(errno.EIO, "Input/output error")] * failures
+    monkeypatch.setattr("coxlmm_utils.images.captioned_images.WAITS", (0, 0))
+
+    def open(id):
+        if left:
+            raise left.pop()
+        return Image.new("RGB", (4, 4))
+
+    images = CaptionedImages("", "all", ("a",), ((),), open)
+    if failures < 3:
+        assert images.opened([0])[::2] == ([0], {})
+    else:
+        with pytest.raises(OSError, match="Input/output"):
+            images.opened([0])
 
 
 def test_opening_from_other_threads(tmp_path, monkeypatch, damaged):

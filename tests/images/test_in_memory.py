@@ -245,6 +245,16 @@ def test_a_list_with_captions():
     assert some.ids == ("0", "1") and list(some.references) == [("a Dog", "two dogs"), ("a cat",)]
 
 
+def test_captions_of_a_list_may_go_by_row_number():
+    for given in ({"1": "a cat", "0": ["a dog"]}, {1: "a cat", 0: "a dog"}):
+        assert list(load_images(squares(), captions=given).references) == [("a dog",), ("a cat",), ()]
+    for key in ("a.png", 3, -1, "00"):
+        with pytest.raises(
+            ValueError, match=f"captions= has the key '{key}', and the ids of a list are row numbers, '0'"
+        ):
+            load_images(squares(), captions={0: "a dog", key: "a cat"})
+
+
 def test_a_list_may_hold_arrays_paths_and_files_not_read_yet(tmp_path):
     for number, colour in enumerate(COLOURS):
         Image.new("RGB", (8, 6), colour).save(tmp_path / f"{number}.png")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
+from coxlmm_utils.files import is_trouble
 from coxlmm_utils.images.pictures import as_rgb, open_picture, read_picture
 
 
@@ -165,6 +170,42 @@ def test_a_missing_file_is_named(tmp_path):
         open_picture(tmp_path / "absent.png")
     with pytest.raises(FileNotFoundError, match="no picture file"):
         open_picture(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ENOSPC, errno.EMFILE])
+def test_a_trouble_of_the_disk_is_told_from_a_damaged_picture(tmp_path, monkeypatch, number):
+    path = _file(tmp_path / "red.png")
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(PngImageFile, "load", fail)
+    with pytest.raises(OSError, match=f"red.png cannot be read now .{os.strerror(number)}.: mend that") as caught:
+        open_picture(path)
+    assert caught.value.errno == number and is_trouble(caught.value)
+    monkeypatch.setattr(Path, "stat", fail)  # or already the question whether it is there
+    with pytest.raises(OSError, match="cannot be read now"):
+        open_picture(path)
+
+
+def test_a_lack_of_memory_is_no_damaged_picture_and_a_damaged_picture_is_no_trouble(tmp_path, monkeypatch):
+    path = _file(tmp_path / "red.png")
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="red.png cannot .* memory is used up") as caught:
+        patch.setattr(PngImageFile, "load", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        open_picture(path)
+    assert is_trouble(caught.value)
+    for name, content in (("cut.png", path.read_bytes()[:45]), ("empty.png", b""), ("letter.png", b"a letter")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(OSError) as caught:
+            open_picture(tmp_path / name)
+        assert not is_trouble(caught.value)
+
+
+def test_formats_that_another_program_reads_are_refused(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "figure.eps")
+    os.rename(tmp_path / "figure.eps", tmp_path / "figure.png")
+    with pytest.raises(OSError, match="figure.png is not a picture"):
+        open_picture(tmp_path / "figure.png")
 
 
 def test_an_empty_file_is_named(tmp_path):

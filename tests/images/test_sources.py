@@ -235,3 +235,10 @@ def test_the_picture_book_is_drawn_once(tmp_path, monkeypatch):
     assert kept.name == f"{images.ids[1]}.png"
     Image.new("RGB", (3, 3)).save(kept)
     assert images.picture(1).size == (3, 3)  # read, not drawn again
+
+
+def test_pages_are_drawn_though_the_cache_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("COXLMM_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "file").touch()
+    readable, pictures, problems = load_images(split="test", limit=2).opened(range(2))
+    assert readable == [0, 1] and len(pictures) == 2 and not problems
