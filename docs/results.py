@@ -245,6 +245,7 @@ def readme_lines(results: dict) -> str:
     near = sorted(judged, key=lambda word: _ahead(judged[word], "clipscore"))
     numbers = {"truth": truth, "best": words[-1], "worst": words[0], "judged": judged, "near": near[-1], "far": near[0]}
     numbers |= {"pca_ahead": sum(row["pca"][0] > row["recovered"][0] for row in truth.values())}
+    numbers |= {"pca_clearly": sum(row["pca"][1] > row["recovered"][2] for row in truth.values())}
     for measure in ("clipscore", "bertscore", "union_clipscore"):
         numbers[f"{measure}_behind"] = sum(_ahead(systems, measure) < 0 for systems in judged.values())
     pushed = {word: scores["truth"][word]["predicts"] for word in ("dog", "cat", "bus", "boat")}

@@ -69,8 +69,10 @@ def layers_beside_the_paper(table: pd.DataFrame, measure: str = "auc") -> Figure
         axes.set_subplotspec(grid[column])
         axes.set_title(f"ours · {axes.get_title(loc='left')}", loc="left", fontsize=10, color=INK)
     paper = figure.add_subplot(grid[2])
-    for colour, (name, scores) in zip((*PALETTE[:2], QUIET), FIG6_CLIPSCORE.items()):
-        paper.plot(FIG6_LAYERS, scores, color=colour, linewidth=1.6, label=name)
+    tokens = dict.fromkeys([token for token, _ in _by_token(table)] + list(FIG6_CLIPSCORE))  # a word has one colour
+    colours = dict(zip(tokens, PALETTE)) | {"random words": QUIET}
+    for name, scores in FIG6_CLIPSCORE.items():
+        paper.plot(FIG6_LAYERS, scores, color=colours[name], linewidth=1.6, label=name)
     style_axes(paper, "CLIPScore", "layer of OPT-6.7B (32 blocks)")
     paper.set_title("paper, Fig 6 · CLIPScore", loc="left", fontsize=10, color=INK)
     paper.legend(frameon=False, fontsize=8, title=f"read off to ±{FIG6_PRECISION}", title_fontsize=8)

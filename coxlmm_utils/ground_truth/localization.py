@@ -100,7 +100,7 @@ def map_scores_figure(table: pd.DataFrame) -> Figure:
         for lift, colour, thing in zip((-0.13, 0.13), (ACCENT, BLUE), things):
             rows = means.loc[thing].loc[list(names)]
             values = (rows[score, end].to_numpy() for end in ("value", "low", "high"))
-            label = f"concept of the {thing} ({rows['n', ''].iloc[0]:.0f} pages)"
+            label = f"on the {thing} ({rows['n', ''].iloc[0]:.0f} pages)"
             interval_dots(axes, np.arange(len(names)) + lift, *values, colour, label)
         style_axes(axes, title, "share of pages" if score == "pointing" else "mean over pages")
         for row in (2.5, 4.5):  # between maps of the token, of the concept, and chance

@@ -59,6 +59,8 @@ def test_the_papers_layers_are_beside_ours():
     assert ours.get_title(loc="left").startswith("ours") and paper.get_title(loc="left").startswith("paper")
     assert {line.get_label(): tuple(line.get_ydata()) for line in paper.lines} == FIG6_CLIPSCORE
     assert all(len(scores) == len(FIG6_LAYERS) for scores in FIG6_CLIPSCORE.values())
+    colours = [{line.get_label(): line.get_color() for line in axes.lines} for axes in (ours, paper)]
+    assert colours[0]["dog"] == colours[1]["dog"] and colours[0]["cat"] == colours[1]["cat"] != colours[0]["dog"]
     assert inside(figure)
 
 

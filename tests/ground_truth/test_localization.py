@@ -112,7 +112,7 @@ def test_the_figure_has_every_mean():
     assert [len(dot.get_xdata()) for dot in dots] == 2 * [len(MAPS) + 1]
     assert [label.get_text() for label in pointing.get_yticklabels()] == [*MAPS.values(), "random"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["concept of the subject (4 pages)", "concept of the companion (2 pages)"]
+    assert legend == ["on the subject (4 pages)", "on the companion (2 pages)"]
 
 
 def test_one_kind_of_object_may_be_missing():
