@@ -94,7 +94,7 @@ def test_only_what_the_dead_left_is_swept(tmp_path):
     kept = [_left(path, ours, os.getpid(), 9 * DAY), _left(path, foreign, dead), tmp_path / ".a.txt.own"]
     kept[-1].mkdir()
     swept = [_left(path, ours, dead), _left(path, foreign, 1, 2 * DAY)]
-    atomic_write(path, lambda made: made.write_text("one"))
+    recover(path)
     assert all(left.exists() for left in kept) and not any(left.exists() for left in swept)
 
 

@@ -16,9 +16,10 @@ from ..dictionaries import Dictionary, SemiNMF
 from ..extraction import HasProvenance, States, join_states
 from ..images import CaptionedImages
 from ..models import LMM, Layer
+from ..text import check_counts
 from . import figures
 from .bank_files import change_name, check_name, load_bank, named, save_bank
-from .grounding import Words, ground_pictures, ground_words
+from .grounding import Words, ground_pictures, ground_words, thumbnails_of, warn_if_few
 from .word_filter import WordFilter
 
 N_WORDS = 3  # that stand for a concept without a name
@@ -109,15 +110,21 @@ class ConceptBank(HasProvenance):
         ------
         ValueError
             If the states are of another model, of several layers, fewer than the concepts, or not finite.
+
+        Warns
+        -----
+        UserWarning: of fewer than 3 samples for each concept.
         """
+        check_counts(n_decoded=n_decoded, n_kept=n_kept, n_pictures=n_pictures)
         states = states if isinstance(states, States) else join_states(states)
         _same_model(states.provenance["model"], lmm)
         layer = states.layer
         dictionary = dictionary.clone().fit(states.Z)
+        warn_if_few(len(states), len(dictionary.components_))
         n_kept, word_filter = n_kept or lmm.words_kept, word_filter or WordFilter()
         words = ground_words(lmm, dictionary.side_directions(), layer, n_decoded, n_kept, word_filter, norm)
         top = ground_pictures(dictionary.side_activations(dictionary.activations_), n_pictures)  # (sides, n_pictures)
-        thumbnails = {states.images.ids[row]: _thumbnail(states.images.picture(row)) for row in np.unique(top)}
+        thumbnails = thumbnails_of(states.images, np.unique(top), THUMBNAIL_SIDE)
         grounding = {"n_decoded": n_decoded, "n_kept": n_kept, "norm": norm, "filter": word_filter.settings()}
         method = {"method": type(dictionary).__name__, **dictionary.get_params()}
         provenance = {**states.provenance, "layer": layer, "dictionary": method, "grounding": grounding}
@@ -156,7 +163,7 @@ class ConceptBank(HasProvenance):
 
     @property
     def concepts(self) -> np.ndarray:
-        """The concepts: (concepts, width), of Semi-NMF each in the unit ball; the paper's U is the transpose."""
+        """(concepts, width), of Semi-NMF each in the unit ball; the paper's U is the transpose."""
         return self.dictionary.components_
 
     def project(self, Z) -> np.ndarray:
@@ -291,9 +298,3 @@ def _same_model(learned_on: dict, lmm: LMM) -> None:
             f"these concepts were learned on {learned_on['name']!r} (weights {learned_on['fingerprint']}), but the "
             f"model given is {lmm.name!r} (weights {lmm.fingerprint}); load the first, or extract again with the second"
         )
-
-
-def _thumbnail(picture: Image.Image) -> Image.Image:
-    small = picture.copy()
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    return small

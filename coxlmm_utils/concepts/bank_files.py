@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 import warnings
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from .._version import __version__
 from ..dictionaries import METHODS, Dictionary, as_matrix
-from ..files import atomic_write, locked, recover, write_folder
+from ..files import atomic_write, is_trouble, locked, recover, write_folder
 from ..images import open_picture
 from .grounding import Words
 
@@ -35,6 +36,7 @@ def save_bank(bank, folder: str | Path) -> Path:
     folder = Path(folder)
 
     names = {}
+    recover(folder / NAMES)
 
     def write(scratch: Path) -> None:
         names.update(_names_given(folder, bank) | bank.names)
@@ -54,6 +56,8 @@ def load_bank(folder: str | Path) -> dict:
     try:
         attributes = _read(folder)
     except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
+        if is_trouble(error):
+            raise
         raise ValueError(f"the concept bank in {folder} is damaged ({error}); save it again") from error
     return {**attributes, "names": read_names(folder, len(attributes["words"])), "folder": folder}
 
@@ -84,7 +88,7 @@ def read_names(folder: Path, n_concepts: int) -> dict[int, str]:
     try:
         written = json.loads(path.read_text()) if path.exists() else {}
         names = {int(number): check_name(name) for number, name in written.items()}
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"the names of concepts in {path} cannot be read ({error}); mend or delete it") from error
     if unknown := [number for number in names if not 0 <= number < n_concepts]:
         raise ValueError(f"{path} names the concept {unknown[0]}, and there are {n_concepts}; mend or delete it")
@@ -141,7 +145,7 @@ def _read(folder: Path) -> dict:
             f"the bank in {folder} has no words of the sides below zero, since it is of an older version: "
             "learn it again to have them"
         )
-    return {
+    bank = {
         "dictionary": dictionary,
         "activations": tensors["activations"],
         "words": [_words(words) for words in record["words"]],
@@ -149,10 +153,41 @@ def _read(folder: Path) -> dict:
         "ids": record["ids"],
         "captions": record["captions"],
         "top": tensors["top"],
-        "thumbnails": {id: open_picture(folder / PICTURES / name) for id, name in record["pictures"].items()},
+        "thumbnails": {id: open_picture(_within(folder, name)) for id, name in record["pictures"].items()},
         "provenance": provenance,
         "measures": {key.removeprefix(MEASURE): tensors[key] for key in tensors if key.startswith(MEASURE)},
     }
+    _check(bank)
+    return bank
+
+
+def _within(folder: Path, name: str) -> Path:
+    """The picture of a name in a bank's folder; ValueError for one that leads out of it."""
+    path = folder / PICTURES / name
+    if not re.fullmatch(PICTURE, name) or not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"its picture {name!r} is a link or path out of its folder, which is not followed: copy the files"
+        )
+    return path
+
+
+def _check(bank: dict) -> None:
+    """Refuse counts that do not fit each other, values that are not finite, and samples that there are not."""
+    V, U, top, ids = bank["activations"], bank["dictionary"].components_, bank["top"], bank["ids"]
+    n, K = V.shape
+    fits = {
+        "concepts": len(U) == K,
+        "words": len(bank["words"]) == K and len(bank["negative_words"]) in (0, K),
+        "ids": len(ids) == n == len(set(ids)),
+        "captions": len(bank["captions"]) == n,
+        "top samples": top.ndim == 2 and len(top) == K and set(top.flat) <= set(range(n)),
+        "pictures": set(bank["thumbnails"]) <= set(ids),
+        "measures": all(values.shape == (K,) for values in bank["measures"].values()),
+    }
+    if wrong := [name for name, fit in fits.items() if not fit]:
+        raise ValueError(f"its {wrong[0]} do not fit its activations, which are of {n} samples and {K} concepts")
+    if not np.isfinite(V).all():
+        raise ValueError("its activations have a NaN or infinite value")
 
 
 def _words(record: dict) -> Words:
@@ -174,7 +209,11 @@ def _rebuilt(settings: dict, tensors: dict[str, np.ndarray]) -> Dictionary:
     dictionary = METHODS[settings["method"]](**parameters)
     for name in dictionary.learned:
         setattr(dictionary, name, tensors[name] if tensors[name].ndim else float(tensors[name]))
-    as_matrix(dictionary.components_, "concept")  # which refuses what is not finite
+    width = as_matrix(dictionary.components_, "concept").shape[1]  # which refuses what is not finite
+    for name in dictionary.learned:
+        value = np.asarray(getattr(dictionary, name))
+        if not np.isfinite(value).all() or (value.ndim == 1 and len(value) != width):
+            raise ValueError(f"its {name} is not finite, or does not fit its concepts of width {width}")
     return dictionary
 
 

@@ -44,9 +44,15 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there are no concepts to show, or one that the bank does not have.
     """
     if concepts is None:
         concepts = np.argsort(-np.abs(bank.activations).sum(0), kind="stable").tolist()
+    _check(bank, concepts)
     cards = [(number, sign) for number in concepts for sign in bank.sides]
     n_pictures = bank.top.shape[1]
     n_columns = min(2, len(cards))
@@ -70,6 +76,7 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
 
 def concept(bank, number: int, n_words: int = 5) -> Figure:
     """One concept, large, with a card for each of its sides: the paper's Fig 2."""
+    _check(bank, [number])
     n_pictures = bank.top.shape[1]
     width, height = _card_size(n_pictures, CONCEPT_SIDE)
     step = height + MARGIN
@@ -120,6 +127,12 @@ def objective(fits: dict[str, Sequence[float]]) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure
+
+
+def _check(bank, concepts: Sequence[int]) -> None:
+    """Refuse concepts that there are not."""
+    if not len(concepts) or not all(number in range(len(bank)) for number in concepts):
+        raise ValueError(f"concepts {list(concepts)} cannot be shown: give some of 0 to {len(bank) - 1}")
 
 
 def _card_size(n_pictures: int, side: float) -> tuple[float, float]:

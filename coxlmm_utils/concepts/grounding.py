@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 
+from ..images import CaptionedImages
 from ..models import LMM, Layer, token_text
 from .word_filter import WordFilter
+
+FEW = 3  # samples for each concept
 
 
 @dataclass(frozen=True)
@@ -87,3 +93,22 @@ def ground_pictures(activations: np.ndarray, n_pictures: int = 5) -> np.ndarray:
     """
     order = np.argsort(-np.abs(activations), axis=0, kind="stable")  # (samples, concepts)
     return order[:n_pictures].T
+
+
+def thumbnails_of(images: CaptionedImages, rows: Iterable[int], side: int) -> dict[str, Image.Image]:
+    """Copies of some pictures by their ids, the longer side reduced to so many pixels."""
+    small = {}
+    for row in rows:
+        small[images.ids[row]] = picture = images.picture(row)
+        picture.thumbnail((side, side))
+    return small
+
+
+def warn_if_few(n_samples: int, n_concepts: int) -> None:
+    """Warn of concepts that can hardly be more than single pictures."""
+    if n_samples < FEW * n_concepts:
+        warnings.warn(
+            f"{n_concepts} concepts of {n_samples} samples, fewer than {FEW} for each: most can only be about single "
+            f"pictures; learn at most {max(1, n_samples // FEW)}, or extract more samples",
+            stacklevel=3,
+        )

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..files import atomic_write, digest, is_trouble, locked
+from ..files import atomic_write, digest, is_trouble, locked, recover
 from ..models import Layer
 
 BLOCK = 128  # pictures
@@ -88,6 +88,8 @@ class BlockFolder:
         tensors = save({name: state.contiguous() for name, state in block.states.items()})
         record = {"pictures": block.pictures, "unreadable": block.unreadable, "name": name, "tensors": _sha256(tensors)}
         with locked(self.folder / "lock"):  # both files are of one writer
+            for suffix in ("safetensors", "json"):
+                recover(Path(f"{path}.{suffix}"))
             atomic_write(f"{path}.safetensors", lambda scratch: scratch.write_bytes(tensors))
             atomic_write(f"{path}.json", lambda scratch: scratch.write_text(json.dumps(record)))
 

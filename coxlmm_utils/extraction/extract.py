@@ -88,9 +88,8 @@ def extract(
         there is not.
     """
     spellings = words_of(token)
-    layers = list(layer) if isinstance(layer, Iterable) and not isinstance(layer, str) else [layer]
     settings = Settings(
-        _plain(layers), [position], references, prompt, max_new_tokens, captions, stop_early, samples=samples
+        _plain(layer), [position], references, prompt, max_new_tokens, captions, stop_early, samples=samples
     )
     by_key = _extract(lmm, images, {spellings[0]: spellings}, settings, batch_size, cache, folder)
     return by_key[spellings[0], position]
@@ -146,15 +145,16 @@ def extract_many(
         If a token has no sample (the message suggests words that do occur), or for a layer, position or rule that
         there is not.
     """
-    positions = list(dict.fromkeys(positions))
+    positions = list(dict.fromkeys([positions] if isinstance(positions, str) else positions))
     settings = Settings(
         _plain(layers), positions, references, prompt, max_new_tokens, captions, stop_early, samples=samples
     )
     return _extract(lmm, images, tokens, settings, batch_size, cache, folder)
 
 
-def _plain(layers: Iterable[Layer]) -> list[Layer]:
-    """Layers as json holds them, which knows no numpy."""
+def _plain(layers: Layer | Iterable[Layer]) -> list[Layer]:
+    """Layers, or one, as json holds them, which knows no numpy."""
+    layers = layers if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
     return [int(layer) if isinstance(layer, Integral) else layer for layer in layers]
 
 

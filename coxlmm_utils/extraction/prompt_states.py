@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from .._version import __version__
 from ..images import CaptionedImages, warn_of_unreadable
 from ..models import LMM, Layer, capture, encode, last_logits, teacher_forced_batch
+from ..text import check_counts
 from .states import States
 
 
@@ -55,8 +56,9 @@ def prompt_states(
     Raises
     ------
     ValueError
-        If prompts or completions are not one for each picture, a completion has no tokens, or no picture can be read.
+        If prompts or completions are not one for each picture, a completion has no tokens, no picture can be read, or `batch_size` is below 1.
     """
+    check_counts(batch_size=batch_size)
     n = len(images)
     prompts = [prompts] * n if isinstance(prompts, str) else list(prompts)
     completions = None if completions is None else list(completions)

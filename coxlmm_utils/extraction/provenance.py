@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # In whose generated captions and in whose references the token is, or is not; the first is the paper's.
 SAMPLES = SAID_AND_THERE, SAID_BUT_ABSENT, THERE_BUT_UNSAID = "said and there", "said but absent", "there but unsaid"
 
@@ -40,6 +42,14 @@ class HasProvenance:
     def fingerprint(self) -> str:
         """Of the weights of the LMM."""
         return self.provenance["model"]["fingerprint"]
+
+    def picture_ids(self, ids: Sequence[str], known: Sequence[str]) -> list[str]:
+        """Samples' ids among known ones of pictures: joined states have "token/id", the pictures perhaps without it."""
+        if set(ids) <= set(known):
+            return list(ids)
+        tokens = self.provenance.get("tokens", ())
+        before = [next((f"{token}/" for token in tokens if id.startswith(f"{token}/")), "") for id in ids]
+        return [id.removeprefix(token) for id, token in zip(ids, before)]
 
 
 def require_same(first: HasProvenance, second: HasProvenance, *fields: str, names: tuple[str, str]) -> None:

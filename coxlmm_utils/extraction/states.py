@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..files import recover, write_folder
+from ..files import is_trouble, recover, write_folder
 from ..images import CaptionedImages, load_images
 from ..models import LMM, Layer, decode, encode
 from .provenance import SAID_AND_THERE, HasProvenance, require_same
@@ -155,17 +155,44 @@ class States(HasProvenance):
         if not (folder / "states.json").exists():
             raise FileNotFoundError(f"{folder} holds no states: states.json is missing; run extract again")
         try:
-            record = json.loads((folder / "states.json").read_text())
-            tensors = load_file(folder / "states.safetensors")
-            ids, captions, provenance = record["ids"], record["captions"], record["provenance"]
-            data = provenance["data"]
-        except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+            record = json.loads((folder / FILES[0]).read_text())
+            vectors = _vectors(load_file(folder / FILES[1]), len(record["ids"]))
+            ids, captions, provenance, token_ids = _checked(record)
+        except (KeyError, TypeError, ValueError, OSError, AttributeError, SafetensorError) as error:
+            if is_trouble(error):
+                raise
             raise ValueError(f"the states in {folder} are damaged ({error}); delete it and extract again") from error
+        data = provenance["data"]
         if images is None and not data["source"]:
             raise ValueError(f"the states in {folder} are of pictures in memory; give them as `images`")
         images = load_images(data["source"], split=data["split"]) if images is None else images
-        vectors = {int(layer) if layer.isdigit() else layer: tensors[layer] for layer in tensors}
-        return cls(vectors, images.with_ids(ids), captions, provenance, record.get("token_ids"))
+        states = cls(vectors, images, captions, provenance, token_ids)
+        own = states.picture_ids(ids, images.ids)
+        images = images.with_ids(ids) if own == ids else _renamed({id: (images, at) for id, at in zip(ids, own)})
+        return replace(states, images=images)
+
+
+def _vectors(tensors: dict[str, torch.Tensor], n: int) -> dict[Layer, torch.Tensor]:
+    """The states of a file, if they are of n samples and finite."""
+    for layer, Z in tensors.items():
+        if Z.ndim != 2 or len(Z) != n:
+            raise ValueError(f"its {n} samples do not fit the states at layer {layer}, {tuple(Z.shape)}")
+        if not Z.isfinite().all():
+            raise ValueError(f"its states at layer {layer} have a NaN or infinite value")
+    if not tensors:
+        raise ValueError("it has no layer")
+    return {int(layer) if layer.isdigit() else layer: Z for layer, Z in tensors.items()}
+
+
+def _checked(record: dict) -> tuple[list[str], list[str], dict, list[list[int]] | None]:
+    """Ids, captions, provenance and token ids of a file, if their counts fit each other."""
+    ids, captions, token_ids = record["ids"], record["captions"], record.get("token_ids")
+    for name, items in (("captions", captions), ("token_ids", token_ids)):
+        if items is not None and len(items) != len(ids):
+            raise ValueError(f"it has {len(ids)} samples and {len(items)} {name}")
+    for name in ("model", "prompt", "position", "token", "counts", "data"):
+        record["provenance"][name]  # a KeyError names what is missing
+    return ids, captions, record["provenance"], token_ids
 
 
 # What joined states must share.
@@ -214,12 +241,17 @@ def _joined_images(several: Sequence[States]) -> CaptionedImages:
         opened |= {f"{token}/{id}": (states.images, id) for id in states.images.ids}
     if len(opened) < sum(map(len, several)):
         raise ValueError(f"a token comes twice: {[states.spellings[0] for states in several]}")
-    references = tuple(references for states in several for references in states.images.references)
-    first = several[0].images
+    return _renamed(opened)
 
-    def open_one(id: str):
-        images, own_id = opened[id]
-        return images.open(own_id)
+
+def _renamed(opened: dict[str, tuple[CaptionedImages, str]]) -> CaptionedImages:
+    """Pictures under other names: of each the images that it is among, and its id there."""
+    first, _ = next(iter(opened.values()))
+    references = tuple(images.references[images.index(id)] for images, id in opened.values())
+
+    def open_one(name: str):
+        images, id = opened[name]
+        return images.open(id)
 
     return replace(first, source="", ids=tuple(opened), references=references, open=open_one, version=None)
 
@@ -227,11 +259,12 @@ def _joined_images(several: Sequence[States]) -> CaptionedImages:
 def _joined_provenance(several: Sequence[States]) -> dict:
     """The first one's, with the tokens, their numbers of samples, and the counts of all together."""
     first = several[0].provenance
+    same = all(states.provenance["data"] == first["data"] for states in several)
     counts = {name: sum(states.provenance["counts"][name] for states in several) for name in first["counts"]}
     return {
         **first,
         "token": [spelling for states in several for spelling in states.spellings],
         "tokens": {states.spellings[0]: len(states) for states in several},
-        "data": {**first["data"], "source": ""},
+        "data": first["data"] if same else {**first["data"], "source": ""},
         "counts": counts,
     }

@@ -1,4 +1,4 @@
-"""Caption files of a folder, captions.json or captions.csv, with one text or several per picture."""
+"""Caption files of a folder: captions.json, captions.csv or metadata.csv, with one text or several per picture."""
 
 from __future__ import annotations
 
@@ -8,40 +8,75 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+FILE_COLUMNS = ("file", "file_name", "filename", "image", "path")  # of a table; of several the first counts
+CAPTION_COLUMNS = ("caption", "text", "captions", "description", "sentence")
+DELIMITERS = ",;\t"  # spreadsheets write ; where a comma is the decimal mark
+NEEDED = "the first line names the columns, file and caption (or file_name and text)"
+
 
 def captions_of(folder: Path, ids: set[str]) -> dict[str, list[str]]:
-    """Captions by picture from captions.json or captions.csv; none if there is neither."""
+    """Captions by picture from captions.json, captions.csv or metadata.csv; none if there is none of them."""
     paths = [path for path in (folder / "captions.json", folder / "captions.csv") if path.is_file()]
-    if not paths:
-        return {}
     if len(paths) == 2:
         raise ValueError(f"{folder} has both captions.json and captions.csv; keep one of them")
+    path = paths[0] if paths else folder / "metadata.csv"
     captions: dict[str, list[str]] = {}
-    for id, caption in _captions_in(paths[0]):
+    for id, caption in _captions_in(path, ids) if path.is_file() else ():
         captions.setdefault(id, []).append(caption)
     absent = [id for id in captions if id not in ids]
+    if absent and len(absent) == len(captions):
+        raise ValueError(
+            f"{path} has captions for none of the {len(ids):,} pictures: it names {absent[0]!r}, a picture here is "
+            f"{min(ids)!r}; name the files as they are, relative to {folder}"
+        )
     if absent:
         warnings.warn(
-            f"{paths[0]} has captions for {len(absent)} pictures that are not there (the first: "
+            f"{path} has captions for {len(absent)} pictures that are not there (the first: "
             f"{absent[0]}); they are left out",
             stacklevel=5,
         )
     return captions
 
 
-def _captions_in(path: Path) -> list[tuple[str, str]]:
+def _captions_in(path: Path, ids: set[str]) -> list[tuple[str, str]]:
     """(id, caption) for each caption of a captions file; blank captions are left out."""
     try:
-        pairs = _csv_captions(path) if path.suffix == ".csv" else _json_captions(read_json(path))
+        pairs = _csv_captions(path, ids) if path.suffix == ".csv" else _json_captions(read_json(path))
         return [(_id_of(file), caption.strip()) for file, caption in pairs if caption.strip()]
-    except (KeyError, TypeError, AttributeError, csv.Error, UnicodeDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not laid out as load_images describes: {error}") from error
 
 
-def _csv_captions(path: Path) -> list[tuple[str, str]]:
-    """(file, caption) of each row of a table."""
+def _csv_captions(path: Path, ids: set[str]) -> list[tuple[str, str]]:
+    """(file, caption) of each row of a table; ValueError names the line that is not one."""
     with path.open(newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets begin the file with a mark
-        return [(row["file"], row["caption"]) for row in csv.DictReader(file)]
+        lines = file.readlines()
+    delimiter = max(DELIMITERS, key=lines[0].count) if lines else ","
+    rows, line, pairs = csv.reader(lines, delimiter=delimiter, strict=True), 1, []  # line: where a row begins
+    try:
+        header = [name.strip().lower() for name in next(rows, [])]
+        columns = [_column(header, names) for names in (FILE_COLUMNS, CAPTION_COLUMNS)]
+        line = rows.line_num + 1
+        for row in rows:
+            if row and len(row) != len(header):
+                raise ValueError(
+                    f"{len(row)} fields for {len(header)} columns; a caption with a comma needs quotes around it"
+                )
+            if any(_id_of(text.split(delimiter)[0].strip()) in ids for text in lines[line : rows.line_num]):
+                raise ValueError("a quotation mark that is opened here is not closed, and takes other rows in")
+            pairs += [tuple(row[column] for column in columns)] if row else []
+            line = rows.line_num + 1
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"{path}, line {line}: {error}") from error
+    return pairs
+
+
+def _column(header: list[str], names: Sequence[str]) -> int:
+    """Where in a table's header one of these names is."""
+    name = next((name for name in names if name in header), None)
+    if name is None or header.count(name) > 1:
+        raise ValueError(f"{NEEDED}, each once; here it is {', '.join(map(repr, header)) or 'empty'}")
+    return header.index(name)
 
 
 def _json_captions(content: dict | list) -> list[tuple[str, str]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from PIL import Image
 
@@ -46,8 +48,9 @@ def load_images(
         - "coco:DIR": COCO with Karpathy's split. DIR holds `dataset_coco.json` (or has it in `annotations/`)
           and the pictures in `train2014/` and `val2014/`.
         - "folder:DIR": every picture in DIR and its subfolders. Captions, if any, in DIR: `captions.json`
-          ({file: caption or list of captions}, or a list of {"file", "captions"}) or `captions.csv` (columns
-          file, caption; a row for each caption), files named relative to DIR.
+          ({file: caption or list of captions}, or a list of {"file", "captions"}), `captions.csv` (columns file,
+          caption; a row for each caption) or `metadata.csv` (file_name, text), files named relative to DIR. Links to
+          folders are not followed.
         - A `Dataset` of Hugging Face's `datasets`; its pictures are decoded one by one, when they are opened.
         - A list of pictures: PIL images, arrays as `as_rgb` takes them, or paths.
     split : str, default "train"
@@ -174,12 +177,23 @@ def _coco(source: str, folder: Path, splits: list[str], limit: int | None) -> Ca
         rows = [row for row in read_json(path)["images"] if row["split"] in inner_splits][:limit]
         ids = tuple(f"{row['filepath']}/{row['filename']}" for row in rows)
         references = tuple(tuple(sentence["raw"].strip() for sentence in row["sentences"]) for row in rows)
-    except (KeyError, TypeError) as error:
+        _check_names(ids)
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not Karpathy's file for COCO, part of it is missing: {error}") from error
     if not ids:
         raise ValueError(f"{path} lists no pictures of the split {split}; copy the whole file again")
     _check_coco_pictures(folder, ids)
     return CaptionedImages(source, split, ids, references, partial(_open_in, folder), partial(_file_version, folder))
+
+
+def _check_names(ids: Iterable[str]) -> None:
+    """Refuse names of files that lead out of the folder."""
+    for id in ids:
+        path = PureWindowsPath(id)  # which takes either slash
+        if path.anchor or ".." in path.parts:
+            raise ValueError(
+                f"the file names the picture {id!r}, which is outside of its folder: mend or copy it again"
+            )
 
 
 def _karpathy_file(folder: Path) -> Path:
@@ -209,8 +223,7 @@ def _folder(source: str, folder: Path, limit: int | None) -> CaptionedImages:
     """Every picture of a folder, with the captions that it has."""
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    files = [path.relative_to(folder) for path in folder.rglob("*")]
-    ids = sorted(file.as_posix() for file in files if _is_picture(file))
+    ids = _pictures_in(folder)
     if not ids:
         raise FileNotFoundError(
             f"there are no pictures in {folder}; it needs files that end in {', '.join(PICTURE_SUFFIXES)}"
@@ -219,6 +232,23 @@ def _folder(source: str, folder: Path, limit: int | None) -> CaptionedImages:
     ids = tuple(ids[:limit])
     references = tuple(tuple(captions.get(id, ())) for id in ids)
     return CaptionedImages(source, "all", ids, references, partial(_open_in, folder), partial(_file_version, folder))
+
+
+def _pictures_in(folder: Path) -> list[str]:
+    """The pictures of a folder and its subfolders, in order; warns of subfolders that are left out."""
+    ids, left_out = [], []
+    for place, folders, names in os.walk(folder, onerror=lambda error: left_out.append(Path(error.filename))):
+        ids += [
+            file.as_posix() for file in (Path(place, name).relative_to(folder) for name in names) if _is_picture(file)
+        ]
+        left_out += [path for path in (Path(place, name) for name in folders) if path.is_symlink()]
+    if left_out := [path for path in left_out if not path.name.startswith(".")]:
+        warnings.warn(
+            f"{len(left_out)} folders in {folder} are links or cannot be read (the first: {min(left_out)}); their pictures "
+            "are left out: copy them there, or load them by themselves",
+            stacklevel=5,
+        )
+    return sorted(ids)
 
 
 def _is_picture(file: Path) -> bool:

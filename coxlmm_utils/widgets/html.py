@@ -97,9 +97,15 @@ class Thumbnails:
         images, problem = self._images
         if images is None:
             raise OSError(problem)
+        id = self._own_ids[id]
         if id not in images.ids:
             raise OSError(f"it is not among the pictures of {images.source or 'the given images'}")
         return images.picture(images.index(id))
+
+    @cached_property
+    def _own_ids(self) -> dict[str, str]:
+        """What the images call the bank's pictures; a bank of several tokens has these before them."""
+        return dict(zip(self.bank.ids, self.bank.picture_ids(self.bank.ids, self._images[0].ids)))
 
     @cached_property
     def _images(self) -> tuple[CaptionedImages | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -154,6 +155,25 @@ def test_what_cannot_be_learned_from_is_refused(llava, states, other):
         ConceptBank.learn(llava, replace(states, vectors={1: states.Z, 2: states.Z}), SemiNMF(2))
     with pytest.raises(ValueError, match=names_both(llava, other)):
         ConceptBank.learn(other, states, SemiNMF(2))
+
+
+@pytest.mark.parametrize("given", [{"n_kept": 0}, {"n_decoded": 0}, {"n_pictures": 0}, {"n_kept": 2.5}])
+def test_counts_are_whole_numbers(llava, states, given):
+    ((name, value),) = given.items()
+    with pytest.raises(ValueError, match=f"{name} must be (at least 1|a whole number), not {value}"):
+        ConceptBank.learn(llava, states, SemiNMF(2), **given)
+
+
+def test_few_samples_for_each_concept_are_warned_of(llava, states):
+    few = len(states) // 3
+    with pytest.warns(
+        UserWarning, match=f"{few + 1} concepts of {len(states)} samples, fewer than 3 .* at most {few}, or"
+    ) as caught:
+        ConceptBank.learn(llava, states, SemiNMF(few + 1))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ConceptBank.learn(llava, states, SemiNMF(few))
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +376,60 @@ def without_tensor(name):
 def test_a_damaged_bank_is_named(saved, name, damage):
     damage(saved / name)
     with pytest.raises(ValueError, match="the concept bank in .*bank is damaged .*save it again"):
+        ConceptBank.from_pretrained(saved)
+
+
+def _with_tensor(name, change):
+    def damage(path):
+        tensors = load_file(path)
+        save_file({**tensors, name: np.ascontiguousarray(change(tensors[name]))}, path)
+
+    return damage
+
+
+def _with(key, change):
+    def damage(path):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({**record, key: change(record[key])}))
+
+    return damage
+
+
+def _first_named(name):
+    return _with("pictures", lambda files: {id: name if file == "00000.png" else file for id, file in files.items()})
+
+
+@pytest.mark.parametrize(
+    "name, damage, says",
+    [
+        ("bank.json", _with("words", lambda words: words[1:]), "its words do not fit its activations"),
+        ("bank.json", _with("ids", lambda ids: ids[1:]), "its ids do not fit its activations, which are of .* 3 conc"),
+        ("bank.json", _with("ids", lambda ids: ids[:1] * len(ids)), "its ids do not fit"),
+        ("bank.json", _with("captions", lambda captions: []), "its captions do not fit"),
+        ("bank.json", _with("pictures", lambda files: {"other": "00000.png"}), "its pictures do not fit"),
+        ("bank.safetensors", _with_tensor("top", lambda top: top + 99), "its top samples do not fit"),
+        ("bank.safetensors", _with_tensor("top", lambda top: top[1:]), "its top samples do not fit"),
+        ("bank.safetensors", _with_tensor("components_", lambda U: U[1:]), "its concepts do not fit"),
+        ("bank.safetensors", _with_tensor("components_", lambda U: U * np.nan), "Concept 0 has a NaN"),
+        ("bank.safetensors", _with_tensor("activations", lambda V: V * np.inf), "its activations have a NaN"),
+        ("bank.safetensors", _with_tensor("lam_", lambda lam: lam * np.nan), "its lam_ is not finite"),
+        ("bank.json", _first_named("../../holiday.png"), "its picture '../../holiday.png' is a link or path out of"),
+        ("bank.json", _first_named("/etc/holiday.png"), "is a link or path out of its folder, which is not followed"),
+        ("bank.json", _first_named("../bank.json"), "is a link or path out of its folder"),
+    ],
+)
+def test_what_does_not_fit_or_leads_out_of_the_folder_is_refused(saved, name, damage, says):
+    noise(0).save(saved.parent / "holiday.png")
+    damage(saved / name)
+    with pytest.raises(ValueError, match=f"the concept bank in .*bank is damaged .*{says}.*save it again"):
+        ConceptBank.from_pretrained(saved)
+
+
+def test_a_picture_that_is_a_link_out_of_the_folder_is_not_opened(saved):
+    noise(0).save(saved.parent / "holiday.png")
+    (saved / "pictures" / "00000.png").unlink()
+    (saved / "pictures" / "00000.png").symlink_to(saved.parent / "holiday.png")
+    with pytest.raises(ValueError, match="its picture '00000.png' is a link or path out of its folder"):
         ConceptBank.from_pretrained(saved)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from copy import copy
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.concepts.bank_files import check_name
 from coxlmm_utils.concepts.grounding import Words
+from coxlmm_utils.files import _machine
 
 
 @pytest.fixture
@@ -131,3 +133,31 @@ def test_names_that_cannot_be_read_are_said(named, tmp_path, text):
 def test_a_changed_copy_goes_by_the_same_names(named):
     named.rename(0, "first")
     assert replace(named, captions=[]).title(0) == "first"
+
+
+def test_a_name_whose_writing_was_killed_is_in_nobodys_way(named, tmp_path):
+    named.save_pretrained(tmp_path / "bank")
+    (tmp_path / "bank" / f".names.json.{_machine()}-{2**22 + 1}.abc").mkdir()  # no process has such a number
+    named.save_pretrained(tmp_path / "bank")
+    assert not list((tmp_path / "bank").glob(".*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows starts each process anew, which takes long")
+def test_names_that_several_give_at_once_are_all_kept(named, tmp_path):
+    named.save_pretrained(tmp_path / "bank")
+    forking = multiprocessing.get_context("fork")
+    barrier = forking.Barrier(3, timeout=60)
+
+    def give(concept: int) -> None:
+        bank = ConceptBank.from_pretrained(tmp_path / "bank")
+        for number in range(30):
+            barrier.wait()
+            bank.rename(concept, f"{concept} {number}")
+
+    processes = [forking.Process(target=give, args=(concept,)) for concept in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 3
+    assert written(tmp_path / "bank") == {str(concept): f"{concept} 29" for concept in range(3)}

@@ -8,7 +8,11 @@ import torch
 
 from coxlmm_utils import ConceptBank, SemiNMF, explain
 from coxlmm_utils.concepts.measures import token_shares
-from coxlmm_utils.extraction.states import join_states
+from coxlmm_utils.extraction.extract import extract
+from coxlmm_utils.extraction.states import States, join_states
+from coxlmm_utils.widgets.html import Thumbnails
+from coxlmm_utils.widgets.static_page import page_html
+from tests.extraction.test_extract import QUICK, folder_of
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +85,20 @@ def test_a_shared_bank_is_saved_and_explains(llava, shared, states, tmp_path):
 def test_nothing_to_join_is_refused():
     with pytest.raises(ValueError, match="no states to join: give those of at least one token"):
         join_states([])
+
+
+def test_joined_states_of_files_are_saved_and_find_their_pictures_again(llava, pictures, token, tmp_path):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    first = extract(llava, images, token, 2, **QUICK)
+    second = replace(first.subset(first.images.ids[:3]), provenance={**first.provenance, "token": ["blue"]})
+    joined = join_states([first, second])
+    assert joined.provenance["data"]["source"] == images.source
+    joined.save_pretrained(tmp_path / "joined")
+    for given in (None, images, joined.images):
+        loaded = States.from_pretrained(tmp_path / "joined", given)
+        assert loaded.images.ids == joined.images.ids and loaded.images.references == joined.images.references
+        assert loaded.images.picture(-1) == second.images.picture(-1)
+    bank = ConceptBank.learn(llava, joined, SemiNMF(2), n_pictures=1)
+    thumbnails = Thumbnails(bank)
+    assert thumbnails.note == "" and all(thumbnails.of(row).uri for row in range(len(bank.ids)))
+    assert str(tmp_path) not in page_html(bank)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.extraction.states import FILES, States
@@ -62,6 +64,50 @@ def test_saving_again_replaces_and_keeps_hidden_files(states, tmp_path):
         states.save_pretrained(tmp_path / "grey")
         (tmp_path / "grey" / ".DS_Store").write_text("icons")
     assert sorted(path.name for path in tmp_path.rglob("*")) == [".DS_Store", "grey", *FILES]
+
+
+def _of_record(**changes):
+    def change(folder):
+        record = json.loads((folder / "states.json").read_text())
+        (folder / "states.json").write_text(json.dumps({**record, **changes}))
+
+    return change
+
+
+def _of_tensors(change_one):
+    def change(folder):
+        tensors = load_file(folder / "states.safetensors")
+        save_file({layer: change_one(Z) for layer, Z in tensors.items()}, folder / "states.safetensors")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (_of_record(captions=["a dog"]), r"\d+ samples and 1 captions"),
+        (_of_record(token_ids=[[1]]), r"\d+ samples and 1 token_ids"),
+        (_of_record(ids=["p0"]), "its 1 samples do not fit the states at layer 2"),
+        (_of_record(ids=5), "has no len"),
+        (_of_record(provenance={"data": {}}), "'model'"),
+        (_of_tensors(lambda Z: Z[:-1].clone()), "samples do not fit the states at layer 2"),
+        (_of_tensors(lambda Z: Z[0].clone()), "do not fit"),
+        (_of_tensors(lambda Z: Z / 0), "layer 2 have a NaN or infinite value"),
+        (lambda folder: save_file({}, folder / "states.safetensors"), "it has no layer"),
+    ],
+)
+def test_counts_that_do_not_fit_and_values_that_are_not_finite_are_refused(states, tmp_path, change, says):
+    states.save_pretrained(tmp_path / "grey")
+    change(tmp_path / "grey")
+    with pytest.raises(ValueError, match=f"the states in .*grey are damaged .*{says}.*; delete it and extract again"):
+        States.from_pretrained(tmp_path / "grey", states.images)
+
+
+def test_a_trouble_of_the_disk_is_not_called_damage(states, tmp_path, monkeypatch):
+    states.save_pretrained(tmp_path / "grey")
+    monkeypatch.setattr(Path, "read_text", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(PermissionError):
+        States.from_pretrained(tmp_path / "grey", states.images)
 
 
 def test_unusable_files_are_named(states, tmp_path):

@@ -70,6 +70,50 @@ def test_captions_in_a_table(folder):
     assert load_images(f"folder:{folder}").references == (("a cat, asleep",), (), ("a dog", "my dog"))
 
 
+@pytest.mark.parametrize(
+    "name, table",
+    [
+        ("metadata.csv", 'file_name,text\na.JPG,"a cat, asleep"\n'),
+        ("metadata.csv", 'split,text,file_name\ntrain,"a cat, asleep",a.JPG\n\n'),
+        ("captions.csv", 'Image;Caption\na.JPG;"a cat, asleep"\n'),
+        ("captions.csv", "filename\tcaption\r\na.JPG\ta cat, asleep\r\n"),
+        ("captions.csv", 'file,text,caption\na.JPG,other,"a cat, asleep"'),
+        ("captions.csv", 'file,caption\na.JPG,"a cat,\nasleep"'),
+    ],
+)
+def test_tables_of_other_columns_where_they_are_clear(folder, name, table):
+    (folder / name).write_text(table, newline="")
+    ((caption,), *others) = load_images(f"folder:{folder}").references
+    assert caption.replace("\n", " ") == "a cat, asleep" and others == [(), ()]
+
+
+@pytest.mark.parametrize(
+    "table, says",
+    [
+        ("file,caption\na.JPG,a cat\nb.png,a dog, asleep\n", "line 3: 3 fields for 2 columns; .* needs quotes"),
+        ("file,caption\n\na.JPG\n", "line 3: 1 fields for 2 columns"),
+        ("a.JPG,a cat\nb.png,a dog\n", "line 1: the first line names .*; here it is 'a.jpg', 'a cat'"),
+        ("id,comment\n1,a cat\n", "line 1: the first line names the columns, file and caption"),
+        ("file,caption,caption\na.JPG,a,b\n", "line 1: .* each once"),
+        ("", "line 1: .* here it is empty"),
+        ('file,caption\na.JPG,"a cat\nb.png,a dog\npets/dog.webp,"my dog"\n', "line 2: "),
+        ('file,caption\na.JPG,"a cat\nb.png,a dog"\n', "line 2: a quotation mark that is opened here is not closed"),
+        ('file,caption\na.JPG,a cat\nb.png,"a dog\n', "line 3: unexpected end of data"),
+    ],
+)
+def test_rows_that_would_be_lost_are_refused_with_their_line(folder, table, says):
+    (folder / "captions.csv").write_text(table)
+    with pytest.raises(ValueError, match=f"captions.csv, {says}"):
+        load_images(f"folder:{folder}")
+
+
+@pytest.mark.parametrize("named", ["a", "A.jpg", "elsewhere/a.JPG"])
+def test_captions_of_no_picture_are_refused_with_an_example(folder, named):
+    (folder / "captions.csv").write_text(f"file,caption\n{named},a cat\n")
+    with pytest.raises(ValueError, match=f"for none of the 3 pictures: it names '{named}', a picture here is 'a.JPG'"):
+        load_images(f"folder:{folder}")
+
+
 def test_captions_of_absent_pictures_are_counted(folder):
     (folder / "captions.json").write_text(json.dumps({"gone.png": "?", "a.JPG": "a cat", "lost.png": "?"}))
     with pytest.warns(UserWarning, match=r"2 pictures that are not there \(the first: gone.png\)") as caught:

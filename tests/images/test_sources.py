@@ -151,6 +151,16 @@ def test_coco_files_of_another_kind(tmp_path, content, says):
         load_images(f"coco:{tmp_path}")
 
 
+@pytest.mark.parametrize("place, name", [("..", "x.jpg"), ("train2014", "../../x.jpg"), ("/etc", "x.jpg"), ("C:", "x")])
+def test_coco_names_that_lead_out_of_the_folder_are_refused(tmp_path, place, name):
+    source = _coco(tmp_path)
+    record = json.loads((tmp_path / "dataset_coco.json").read_text())
+    record["images"][0] |= {"filepath": place, "filename": name}
+    (tmp_path / "dataset_coco.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=f"names the picture '{place}/{name}', which is outside of its folder"):
+        load_images(source)
+
+
 # A folder
 
 
@@ -176,6 +186,18 @@ def test_a_folder_that_is_missing_or_bare(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(FileNotFoundError, match="no pictures.*\\.jpg"):
         load_images(f"folder:{tmp_path}")
+
+
+def test_linked_folders_are_said_and_linked_pictures_opened(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    _save(other / "far.png")
+    (folder / "pets" / "more").symlink_to(other)
+    (folder / ".hidden").symlink_to(other)
+    (folder / "near.png").symlink_to(other / "far.png")
+    with pytest.warns(UserWarning, match="1 folders in .* are links or cannot be read .*pets/more.*left out") as caught:
+        images = load_images(f"folder:{folder}")
+    assert images.ids == ("a.JPG", "b.png", "near.png", "pets/dog.webp") and images.picture(2).size == (8, 6)
+    assert len(caught) == 1 and caught[0].filename == __file__
 
 
 def test_unreadable_pictures_are_found_when_they_are_opened(folder):
