@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..models import LMM, generate_batch
+from ..models import LMM, generate_batch, without_refused
 from .blocks import BlockFolder
 from .plan import ExtractionPlan
 
@@ -65,10 +65,16 @@ def estimate(
 def _seconds_of(lmm: LMM, plan: ExtractionPlan, pictures: list) -> float:
     """The time of one batch; of the second run, since a first one also warms up."""
     settings = plan.caption_settings["prompt"], plan.caption_settings["max_new_tokens"]
-    generate_batch(lmm, pictures[:1], plan.settings.layers, *settings)
-    begin = time.perf_counter()
-    generate_batch(lmm, pictures, plan.settings.layers, *settings).states([0], [0])  # which waits for the GPU
-    return time.perf_counter() - begin
+
+    def run(rows: list[int]) -> float:
+        begin = time.perf_counter()
+        if rows:
+            chosen = [pictures[row] for row in rows]
+            generate_batch(lmm, chosen, plan.settings.layers, *settings).states([0], [0])  # which waits for the GPU
+        return time.perf_counter() - begin
+
+    without_refused(lmm, pictures[:1], settings[0], run)
+    return without_refused(lmm, pictures, settings[0], run)[0]
 
 
 def _memory_in_use(lmm: LMM) -> int:

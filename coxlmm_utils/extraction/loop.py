@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..models import LMM, Layer, decode, encode, generate_batch, state_of, teacher_forced_batch
+from ..models import LMM, Layer, decode, encode, generate_batch, state_of, teacher_forced_batch, without_refused
 from .blocks import Block, BlockFolder, key_name
 from .plan import ExtractionPlan
 from .provenance import THERE_BUT_UNSAID
@@ -68,20 +68,34 @@ def _make_block(lmm: LMM, plan: ExtractionPlan, opened: tuple, known: dict, batc
     # Pictures of about one size share a batch, so that little of it is padding.
     order = sorted(range(len(rows)), key=lambda i: pictures[i].width * pictures[i].height)
     entries, states = {}, {}
+    bar.update(len(unreadable))
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        batch_entries, batch_states = _extract_batch(
+        batch_entries, batch_states, refused = _extract_taken(
             lmm, plan, [ids[i] for i in batch], [pictures[i] for i in batch], known
         )
         entries |= batch_entries
         states |= batch_states
+        unreadable |= refused
         bar.update(len(batch))
-    bar.update(len(unreadable))
-    block, empty = Block([entries[id] for id in ids], unreadable), torch.empty(0, lmm.width, dtype=lmm.model.dtype)
+    block = Block([entries[id] for id in ids if id in entries], unreadable)
+    empty = torch.empty(0, lmm.width, dtype=lmm.model.dtype)
     for token, position, layer in plan.keys:
         kept = [states[picture["id"], token, position, layer] for picture in block.having(token)]
         block.states[key_name(token, position, layer)] = torch.stack(kept) if kept else empty
     return block
+
+
+def _extract_taken(
+    lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list[Image.Image], known: dict
+) -> tuple[dict, dict, dict]:
+    """As `_extract_batch`, of the pictures that the model can take; and for the others the reason, by id."""
+
+    def run(rows: list[int]) -> tuple[dict, dict]:
+        return _extract_batch(lmm, plan, [ids[row] for row in rows], [pictures[row] for row in rows], known)
+
+    (entries, states), refused = without_refused(lmm, pictures, plan.caption_settings["prompt"], run)
+    return entries, states, {ids[row]: reason for row, reason in refused.items()}
 
 
 def _extract_batch(

@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..images import CaptionedImages, warn_of_unreadable
-from ..models import LMM, generate_captions
+from ..models import LMM, generate_captions, without_refused
 from ..statistics import wilson_interval
 from ..text import FUNCTION_WORDS
 
@@ -116,12 +116,17 @@ def _captioned(
     with tqdm(total=n, desc="captioning a sample", unit="pictures") as bar:
         for start in range(0, n, BATCH):
             opened, pictures, failed = images.opened(chosen[start : start + BATCH])
-            unreadable |= failed
-            if pictures:
-                if not rows:
-                    lmm.warn_if_out_of_domain(pictures)
-                captions += [generated.caption for generated in generate_captions(lmm, pictures, prompt=prompt)]
-                rows += opened
+            if pictures and not rows:
+                lmm.warn_if_out_of_domain(pictures)
+
+            def run(taken: list[int]) -> list[str]:
+                some = [pictures[i] for i in taken]
+                return [each.caption for each in generate_captions(lmm, some, prompt=prompt)] if some else []
+
+            written, refused = without_refused(lmm, pictures, prompt, run)
+            captions += written
+            rows += [row for i, row in enumerate(opened) if i not in refused]
+            unreadable |= failed | {images.ids[opened[i]]: reason for i, reason in refused.items()}
             bar.update(len(chosen[start : start + BATCH]))
     warn_of_unreadable(list(unreadable))
     return rows, captions

@@ -1,7 +1,7 @@
 """Any image-text model of transformers: load it, find its parts, let it generate, read and change its residual stream.
 
-`LMM` (lmm, loading, structure) is the model; captioning and hooks run it and keep its states; generation_settings says
-what greedy is; caption_tokens finds words among tokens; image_tokens and attention know which inputs are the picture;
+`LMM` (lmm, loading, processors, structure) is the model; captioning, passes and hooks run it and keep its states;
+generation_settings says what greedy is; caption_tokens finds words among tokens; image_tokens and attention know which inputs are the picture;
 out_of_domain warns of pictures that the bundled model does not know.
 """
 
@@ -12,7 +12,6 @@ from .captioning import (
     GeneratedCaption,
     generate_batch,
     generate_captions,
-    last_logits,
     state_of,
     teacher_forced_batch,
     teacher_forced_states,
@@ -23,6 +22,7 @@ from .image_tokens import Box, image_grid, image_tokens, seen_box
 from .lmm import LMM, Layer, collapse_repeats
 from .loading import load_lmm, randomly_initialised
 from .out_of_domain import OODDetector, OutOfDomainWarning, vision_features
+from .passes import last_logits, without_refused
 
 __all__ = [
     "Box",
@@ -59,5 +59,6 @@ __all__ = [
     "token_text",
     "vision_features",
     "vocabulary",
+    "without_refused",
     "word_at",
 ]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from inspect import signature
 
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import BatchFeature, StoppingCriteria
+from transformers import StoppingCriteria
 
 from .caption_tokens import decode
 from .generation_settings import GREEDY
 from .hooks import capture
 from .lmm import LMM, Layer
+from .passes import last_logits, refused_pictures
 
 POSITIONS = ("predicts", "own")
 
@@ -161,9 +161,15 @@ def generate_captions(
     Raises
     ------
     ValueError
-        If there are no pictures or no such layer, or not one prompt for each picture.
+        If there are no pictures or no such layer, or not one prompt for each picture, or if the model cannot take one.
     """
-    batch = generate_batch(lmm, pictures, layers, prompt, max_new_tokens)
+    try:
+        batch = generate_batch(lmm, pictures, layers, prompt, max_new_tokens)
+    except Exception as error:
+        for row, reason in refused_pictures(lmm, pictures, prompt).items():
+            size = "{} x {}".format(*pictures[row].size)
+            raise ValueError(f"{lmm.name} cannot take picture {row}, of {size} pixels: {reason}") from error
+        raise
     lengths = [len(ids) + 1 for ids in batch.ids]
     rows = [row for row, length in enumerate(lengths) for _ in range(length)]
     steps = [step for length in lengths for step in range(length)]
@@ -207,14 +213,6 @@ def teacher_forced_batch(
     with capture(lmm, layers, positions=prompt_width - 1 + state_indices) as captured:
         last_logits(lmm, batch, 1)  # not used: the pass is for its states
     return {layer: calls[0].cpu() for layer, calls in captured.items()}
-
-
-def last_logits(lmm: LMM, batch: BatchFeature, n: int) -> Tensor:
-    """One pass over whole inputs: the model's own logits at the last n positions, (batch, n, vocabulary)."""
-    options = {"use_cache": False}
-    if "logits_to_keep" in signature(lmm.model.forward).parameters:
-        options["logits_to_keep"] = n  # those of all positions can be large
-    return lmm.model(**batch, **options).logits[:, -n:]
 
 
 def teacher_forced_states(

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import coxlmm_utils.extraction.inspection
-import coxlmm_utils.models.captioning
+import coxlmm_utils.models.passes
 from coxlmm_utils.extraction.inspection import Inspection, inspect
 from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, teacher_forced_states
 from coxlmm_utils.models.lmm import LMM
@@ -99,7 +99,7 @@ def test_positions_are_those_of_the_sequence(lmm, target, seen):
 
 
 def test_a_model_that_gives_all_logits_is_read_the_same(lmm, target, seen, monkeypatch):
-    monkeypatch.setattr(coxlmm_utils.models.captioning, "signature", lambda _: SimpleNamespace(parameters={}))
+    monkeypatch.setattr(coxlmm_utils.models.passes, "signature", lambda _: SimpleNamespace(parameters={}))
     assert inspect(lmm, target.picture, target.word, **QUICK) == seen
 
 

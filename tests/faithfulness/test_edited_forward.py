@@ -10,9 +10,10 @@ import torch
 
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.faithfulness.edited_forward import TeacherForcedCaption, can_branch, effects, token_ids
-from coxlmm_utils.models.captioning import last_logits, teacher_forced_states
+from coxlmm_utils.models.captioning import teacher_forced_states
 from coxlmm_utils.models.hooks import add, capture
 from coxlmm_utils.models.loading import load_lmm
+from coxlmm_utils.models.passes import last_logits
 from tests.conftest import in_memory
 from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH
 

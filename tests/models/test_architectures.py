@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 
 from coxlmm_utils.models import randomly_initialised
-from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, last_logits, teacher_forced_states
+from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, teacher_forced_states
 from coxlmm_utils.models.hooks import add, capture
 from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT
 from coxlmm_utils.models.loading import load_lmm
+from coxlmm_utils.models.passes import last_logits
 from coxlmm_utils.models.structure import Parts, check_lens
 from tests.conftest import in_plain_words
 from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH

@@ -1,0 +1,82 @@
+"""One pass of a model over whole inputs, and which pictures it cannot take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import BatchFeature
+
+from .lmm import GREY, LMM
+
+Result = TypeVar("Result")
+
+
+def last_logits(lmm: LMM, batch: BatchFeature, n: int) -> Tensor:
+    """One pass over whole inputs: the model's own logits at the last n positions, (batch, n, vocabulary)."""
+    options = {"use_cache": False}
+    if "logits_to_keep" in signature(lmm.model.forward).parameters:
+        options["logits_to_keep"] = n  # those of all positions can be large
+    return lmm.model(**batch, **options).logits[:, -n:]
+
+
+@torch.inference_mode()
+def refused_pictures(
+    lmm: LMM, pictures: Sequence[Image.Image], prompt: str | Sequence[str] | None = None
+) -> dict[int, str]:
+    """Which pictures the processor or the model cannot take, such as very thin ones, by row, with the reason.
+
+    Each is tried alone. An error that a grey picture meets, too, is not for the pictures, and is raised; so is a lack
+    of memory.
+    """
+    prompts = [prompt] * len(pictures) if prompt is None or isinstance(prompt, str) else prompt
+    refused = {}
+    for row, (picture, of_row) in enumerate(zip(pictures, prompts)):
+        try:
+            last_logits(lmm, lmm.inputs([picture], of_row), 1)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # of any kind, deep inside a processor or a vision tower
+            last_logits(lmm, lmm.inputs([GREY], of_row), 1)
+            refused[row] = str(error)
+    return refused
+
+
+def without_refused(
+    lmm: LMM, pictures: Sequence[Image.Image], prompt: str | None, run: Callable[[list[int]], Result]
+) -> tuple[Result, dict[int, str]]:
+    """What `run` gives for the rows of all pictures, or after an error for those that the model can take (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+    pictures : sequence of PIL.Image.Image
+    prompt : str or None
+        With which the pictures are tried.
+    run : callable
+        Gets rows of `pictures`, and none if all are refused.
+
+    Returns
+    -------
+    result
+        Of `run`.
+    refused : dict of int to str
+        The reason for each picture that was left out, by row.
+
+    Raises
+    ------
+    Exception
+        That of `run`, if it is not about single pictures.
+    """
+    rows = list(range(len(pictures)))
+    try:
+        return run(rows), {}
+    except Exception:
+        refused = refused_pictures(lmm, pictures, prompt)
+        if not refused:
+            raise
+    return run([row for row in rows if row not in refused]), refused
