@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..files import cache_folder, require_writable
 from ..images import CaptionedImages
-from ..models import LMM, POSITIONS, Layer, encode, has_hooks
+from ..models import LMM, POSITIONS, Layer, encode_captions, has_hooks
 from ..text import check_counts
 from .blocks import BLOCK
 from .estimate import estimate
@@ -224,7 +224,7 @@ def reread(
         raise ValueError(f"these captions do not say {states.tokens[0]!r}: there is no word whose state to re-encode")
     before, ids = states.provenance, states.images.ids
     token_ids = {id: states.caption_ids(lmm, row) for row, id in enumerate(ids)}
-    captions = dict(zip(ids, states.captions))
+    captions, simply = dict(zip(ids, states.captions)), encode_captions(lmm, states.captions, states.prompt)
     settings = Settings(
         _plain([layer]),
         [states.position],
@@ -232,7 +232,7 @@ def reread(
         states.prompt,
         before["max_new_tokens"],
         captions,
-        token_ids={id: tokens for id, tokens in token_ids.items() if tokens != encode(lmm, captions[id])},
+        token_ids={id: token_ids[id] for id, tokens in zip(ids, simply) if tokens != token_ids[id]},
         samples=states.samples,
     )
     images = states.images if images is None else images

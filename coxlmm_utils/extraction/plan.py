@@ -11,7 +11,7 @@ from pathlib import Path
 from .._version import __version__
 from ..files import digest, is_trouble
 from ..images import CaptionedImages
-from ..models import LMM, POSITIONS, Layer, caption_settings, find_token, first_pieces
+from ..models import LMM, POSITIONS, Layer, caption_settings, encode_captions, find_token, first_pieces
 from ..text import check_counts, common_words, quoted
 from . import blocks
 from .blocks import BlockFolder, block_name
@@ -31,7 +31,7 @@ class Settings:
     max_new_tokens: int = 40
     captions: Mapping[str, str] | None = None
     stop_early: bool = False
-    # By picture id, of given captions whose ids tokenizing the text would not give back.
+    # By picture id, of given captions whose ids simply tokenizing the text would not give.
     token_ids: Mapping[str, list[int]] = field(default_factory=dict)
     samples: str = SAID_AND_THERE
 
@@ -140,7 +140,8 @@ def make_plan(
     captions = settings.captions
     if captions is not None:
         captions = _by_id(captions, images)
-        images, settings = images.with_ids(captions), replace(settings, captions=captions)
+        token_ids = _written(lmm, captions, settings.prompt) | {**settings.token_ids}
+        images, settings = images.with_ids(captions), replace(settings, captions=captions, token_ids=token_ids)
     mentioned = {token: _mentioned(images, words, settings.references) for token, words in spellings.items()}
     eligible = {
         token: _eligible(images, words, mentioned[token], settings.samples) for token, words in spellings.items()
@@ -172,6 +173,13 @@ def words_of(token: str | Sequence[str]) -> list[str]:
     if not words or not all(word.strip() for word in words):
         raise ValueError(f"the token is empty: {token!r}; give a word, or several spellings of one")
     return words
+
+
+def _written(lmm: LMM, captions: Mapping[str, str], prompt: str | None) -> dict[str, list[int]]:
+    """The token ids of given captions as the model would write them, where simply tokenizing gives others."""
+    simply = lmm.tokenizer([*captions.values()], add_special_tokens=False)["input_ids"]
+    written = encode_captions(lmm, [*captions.values()], lmm.prompt if prompt is None else prompt)
+    return {id: ids for id, ids, others in zip(captions, written, simply) if ids != others}
 
 
 def _by_id(captions: Mapping[str, str], images: CaptionedImages) -> dict[str, str]:

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from .._version import __version__
 from ..images import CaptionedImages, warn_of_unreadable
-from ..models import LMM, Layer, capture, encode, last_logits, teacher_forced_batch
+from ..models import LMM, Layer, capture, decode, encode_captions, last_logits, teacher_forced_batch, without_refused
 from ..text import check_counts
 from .states import States
 
@@ -63,17 +63,24 @@ def prompt_states(
     prompts = [prompts] * n if isinstance(prompts, str) else list(prompts)
     completions = None if completions is None else list(completions)
     _check(lmm, n, prompts, completions, average, layers)
-    token_ids = None if completions is None else [encode(lmm, text) for text in completions]
+    token_ids = None if completions is None else encode_captions(lmm, completions, prompts)
     if token_ids and not all(token_ids):
         raise ValueError(f"the completion {completions[token_ids.index([])]!r} has no tokens: give some text")
     kept, parts, unreadable = [], [], {}
     for start in tqdm(range(0, n, batch_size), desc="states of prompts", unit="batches"):
         rows, pictures, problems = images.opened(range(start, min(start + batch_size, n)))
         unreadable |= problems
-        if rows:
-            ids = token_ids and [token_ids[row] for row in rows]
-            parts.append(_batch_states(lmm, pictures, [prompts[row] for row in rows], ids, list(layers), average))
-            kept += rows
+
+        def run(chosen: list[int]) -> list[dict[Layer, Tensor]]:
+            some = [rows[i] for i in chosen]
+            ids, asked = token_ids and [token_ids[row] for row in some], [prompts[row] for row in some]
+            chosen = [pictures[i] for i in chosen]
+            return [_batch_states(lmm, chosen, asked, ids, list(layers), average)] if some else []
+
+        states, refused = without_refused(lmm, pictures, [prompts[row] for row in rows], run)
+        parts += states
+        kept += [row for i, row in enumerate(rows) if i not in refused]
+        unreadable |= {images.ids[rows[i]]: reason for i, reason in refused.items()}
     warn_of_unreadable(list(unreadable))
     if not kept:
         raise ValueError(
@@ -82,10 +89,15 @@ def prompt_states(
     return States(
         {layer: torch.cat([part[layer] for part in parts]) for layer in layers},
         images[kept],
-        ["" if completions is None else completions[row] for row in kept],
+        ["" if completions is None else _as_written(lmm, completions[row], token_ids[row]) for row in kept],
         _provenance(lmm, images, [prompts[row] for row in kept], average, list(unreadable), len(kept)),
         token_ids and [token_ids[row] for row in kept],
     )
+
+
+def _as_written(lmm: LMM, completion: str, ids: list[int]) -> str:
+    """A completion with the space that the model writes before it, if it does."""
+    return f" {completion}" if decode(lmm, ids) == f" {completion}" else completion
 
 
 def _check(lmm: LMM, n: int, prompts: list, completions: list | None, average: bool, layers: Sequence[Layer]) -> None:

@@ -6,7 +6,17 @@ out_of_domain warns of pictures that the bundled model does not know.
 """
 
 from .attention import attention_knockout, eager_attention
-from .caption_tokens import decode, encode, end_of_token, find_token, first_pieces, token_text, vocabulary, word_at
+from .caption_tokens import (
+    decode,
+    encode,
+    encode_captions,
+    end_of_token,
+    find_token,
+    first_pieces,
+    token_text,
+    vocabulary,
+    word_at,
+)
 from .captioning import (
     POSITIONS,
     GeneratedCaption,
@@ -40,6 +50,7 @@ __all__ = [
     "decode",
     "eager_attention",
     "encode",
+    "encode_captions",
     "end_of_token",
     "find_token",
     "first_pieces",

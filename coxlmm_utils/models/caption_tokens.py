@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from os.path import commonprefix
 
@@ -17,8 +18,50 @@ def decode(lmm: LMM, ids: Sequence[int]) -> str:
 
 
 def encode(lmm: LMM, text: str) -> list[int]:
-    """The token ids of a text; tokenizing a generated caption need not give its own ids back."""
-    return lmm.tokenizer(text, add_special_tokens=False)["input_ids"]
+    """The token ids of a text, in which the name of a special token, "<image>", is text like any other.
+
+    Tokenizing a generated caption need not give its own ids back.
+    """
+
+    def ids_of(part: str, **options) -> list[int]:
+        return lmm.tokenizer(part, add_special_tokens=False, **options)["input_ids"]
+
+    special = {*lmm.tokenizer.all_special_ids, getattr(lmm.model.config, "image_token_id", None)}
+    special -= {lmm.tokenizer.unk_token_id, None}
+    ids = ids_of(text)
+    if special & {*ids}:
+        ids = ids_of(text, split_special_tokens=True)
+    if special & {*ids}:  # the vocabulary has it as a whole word, too: cut after its first sign
+        names = "|".join(map(re.escape, lmm.tokenizer.convert_ids_to_tokens(sorted(special))))
+        parts = re.sub(names, lambda match: f"{match[0][0]}\0{match[0][1:]}", text).split("\0")
+        ids = [id for part in parts for id in ids_of(part)]
+    return ids
+
+
+def encode_captions(lmm: LMM, captions: Sequence[str], prompts: str | Sequence[str]) -> list[list[int]]:
+    """The token ids of captions as the model itself would write them after a prompt, or each after its own (ours).
+
+    Where a prompt ends in text, "ASSISTANT:", and the tokenizer has the space together with the word after it, as
+    Llama 3's has, a caption begins with that space.
+    """
+    prompts = [prompts] * len(captions) if isinstance(prompts, str) else prompts
+    after_text = {prompt: _ends_in_text(lmm, prompt) for prompt in {*prompts}}
+    encoded = []
+    for caption, prompt in zip(captions, prompts, strict=True):
+        ids = encode(lmm, caption)
+        glued = after_text[prompt] and ids and not token_text(lmm, ids[0])[:1].isspace()
+        encoded.append(encode(lmm, f" {caption}") if glued else ids)
+    return encoded
+
+
+def _ends_in_text(lmm: LMM, prompt: str) -> bool:
+    """Whether the prompt as the model gets it ends in text, and not in a space, a line's end or a special token."""
+    text = prompt
+    if getattr(lmm.processor, "chat_template", None) is not None:
+        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
+        text = lmm.processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+    marks = tuple(token.content for token in lmm.tokenizer.added_tokens_decoder.values())
+    return bool(text) and not text[-1].isspace() and not text.endswith(marks)
 
 
 def token_text(lmm: LMM, token: int) -> str:

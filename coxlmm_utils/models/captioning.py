@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import StoppingCriteria
 
+from ..text import check_counts
 from .caption_tokens import decode
 from .generation_settings import GREEDY
 from .hooks import capture
@@ -98,6 +99,7 @@ def generate_batch(
     -------
     GeneratedBatch
     """
+    check_counts(max_new_tokens=max_new_tokens)
     batch = lmm.inputs(pictures, prompt)
     prompt_width = batch["input_ids"].shape[1]
     with capture(lmm, layers) as captured:
@@ -161,7 +163,8 @@ def generate_captions(
     Raises
     ------
     ValueError
-        If there are no pictures or no such layer, or not one prompt for each picture, or if the model cannot take one.
+        If there are no pictures, tokens or such a layer, not one prompt for each picture, or one that the model cannot
+        take.
     """
     try:
         batch = generate_batch(lmm, pictures, layers, prompt, max_new_tokens)
@@ -242,7 +245,7 @@ def teacher_forced_states(
     list of dict of layer to torch.Tensor
         For each picture, (tokens + 1, width) at each layer as float32 on the CPU, as in `GeneratedCaption.states`.
     """
-    every = torch.arange(max(map(len, captions)) + 1).expand(len(captions), -1)  # (batch, states)
+    every = torch.arange(max(map(len, captions), default=0) + 1).expand(len(captions), -1)  # (batch, states)
     states = teacher_forced_batch(lmm, pictures, captions, every, layers, prompt)
     return [
         {layer: stream[row, : len(ids) + 1].float() for layer, stream in states.items()}

@@ -107,7 +107,8 @@ def caption_settings(lmm: LMM, prompt: str) -> dict:
     dict
         As json holds it: "generation", settings that are in effect; "left_out", those of the checkpoint that are not;
         "configuration", a digest, if it has been changed since loading; "rendered", a digest of the prompt as the model
-        gets it, if its template asks for more than the messages, such as today's date.
+        gets it, if its template asks for more than the messages, such as today's date; "image_token", if there is no
+        template, and the processor writes its image tokens by itself.
     """
     in_effect = _set(lmm.model.generation_config, OVERRULING | dict.fromkeys(KEPT))
     settings = {
@@ -115,6 +116,7 @@ def caption_settings(lmm: LMM, prompt: str) -> dict:
         "left_out": {name: value for name, value in lmm.left_out.items() if name not in in_effect},
         "configuration": "" if configuration(lmm.model) == lmm.configuration else configuration(lmm.model),
         "rendered": digest(lmm.inputs([GREY], prompt)["input_ids"].tolist()) if _asks_for_more(lmm) else "",
+        "image_token": "of the processor" if _writes_image_tokens(lmm) else "",
     }
     return {name: value for name, value in settings.items() if value}
 
@@ -123,6 +125,12 @@ def _set(config: GenerationConfig, neutral: dict) -> dict:
     """The settings that are not neutral, as json holds them."""
     values = {name: getattr(config, name, None) for name in neutral}
     return {name: _plain(value) for name, value in values.items() if value not in (None, neutral[name])}
+
+
+def _writes_image_tokens(lmm: LMM) -> bool:
+    """Whether the processor has an image token that is not to be in the text, where that is all that it gets."""
+    plain = getattr(lmm.processor, "chat_template", None) is None
+    return plain and isinstance(getattr(lmm.processor, "image_token", None), str) and not lmm.image_token_in_text
 
 
 def _asks_for_more(lmm: LMM) -> bool:

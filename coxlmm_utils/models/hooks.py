@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -74,6 +75,8 @@ def capture(
     """
     if isinstance(positions, str) and positions != "all":
         raise ValueError(f'positions={positions!r} is not known: give one for each row, "all", or nothing.')
+    if isinstance(layers, (Integral, str)):
+        raise ValueError(f"layers={layers!r} is one layer: give a list, [{layers!r}].")
     captured: dict[Layer, list[Tensor]] = {layer: [] for layer in layers}
 
     def keep(stream: Tensor, states: list[Tensor]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from numbers import Integral
 from typing import Protocol
@@ -12,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
-from transformers.utils import ModelOutput
 
+from .inputs import append, pad_left
 from .structure import fingerprint
 
 Layer = int | str  # 0..n_layers, or "norm"
@@ -152,8 +153,8 @@ class LMM:
         ValueError
             If there are no pictures, or not one prompt or continuation for each.
         """
-        if len(pictures) == 0:
-            raise ValueError("This batch holds no pictures: give at least one.")
+        if isinstance(pictures, Image.Image) or len(pictures) == 0:
+            raise ValueError("This batch holds no pictures, or is no list of them: give at least one, [picture].")
         prompt = self.prompt if prompt is None else prompt
         prompts = [prompt] * len(pictures) if isinstance(prompt, str) else list(prompt)
         if len(prompts) != len(pictures):
@@ -162,11 +163,32 @@ class LMM:
             )
         has_template = getattr(self.processor, "chat_template", None) is not None
         batch = self._chat(pictures, prompts) if has_template else self._plain(pictures, prompts)
-        _pad_left(batch)
+        pad_left(batch)
         batch.pop("labels", None)  # PaliGemma's processor adds them, and the model would compute a loss
         if continuations is not None:
-            _append(self.model, batch, continuations, self.tokenizer.pad_token_id)
+            append(self.model, batch, continuations, self.tokenizer.pad_token_id)
         return batch.to(self.device, self.model.dtype)
+
+    @cached_property
+    def image_token_in_text(self) -> bool:
+        """Whether the processor wants the image token in a text; some write all of theirs by themselves."""
+        token = getattr(self.processor, "image_token", None)
+        if not isinstance(token, str):  # BLIP-2 keeps no str
+            return False
+        image_ids = [self.tokenizer.convert_tokens_to_ids(token), getattr(self.model.config, "image_token_id", -1)]
+
+        def count(text: str) -> int:
+            ids = self.processor(images=[GREY], text=[text], return_tensors="pt")["input_ids"]
+            return int(torch.isin(ids, torch.tensor(image_ids)).sum())
+
+        try:
+            alone = count("a")
+        except Exception:  # of any kind: it misses the token
+            return True
+        try:
+            return alone == 0 or count(f"{token}a") == alone  # PaliGemma takes both
+        except Exception:  # of any kind: it has one too many
+            return False
 
     def shown_prompt(self, prompt: str | None = None) -> str:
         """The text that the model gets with one picture and a prompt, by default its own; "<image> x 576" for repeats.
@@ -192,8 +214,8 @@ class LMM:
 
     def _plain(self, pictures: Sequence[Image.Image], prompts: list[str]) -> BatchFeature:
         """The prompts as they are, after the image token where the processor wants one in the text."""
-        token = getattr(self.processor, "image_token", None)
-        if isinstance(token, str):  # BLIP-2 keeps no str: it adds its tokens itself
+        if self.image_token_in_text:
+            token = self.processor.image_token
             prompts = [prompt if token in prompt else token + prompt for prompt in prompts]
         return self.processor(images=list(pictures), text=prompts, padding=True, return_tensors="pt")
 
@@ -231,43 +253,6 @@ class LMM:
         vectors = vectors.to(self.device, self.model.dtype)
         apply_norm = layer != "norm" if norm is None else norm
         return self.unembedding(self.final_norm(vectors) if apply_norm else vectors)
-
-
-def _pad_left(batch: BatchFeature) -> None:
-    """Move padding to the left, in place: BLIP's processors put image tokens before the text after padding it."""
-    order = batch["attention_mask"].argsort(dim=1, stable=True)  # (batch, prompt)
-    for key in ("input_ids", "attention_mask"):
-        batch[key] = batch[key].gather(1, order)
-
-
-def _append(model: PreTrainedModel, batch: BatchFeature, continuations: Sequence[Sequence[int]], pad: int) -> None:
-    """Put each continuation after its prompt, in place; the mask covers the padding on its right."""
-    prompts = batch["input_ids"]  # (batch, prompt)
-    if len(continuations) != len(prompts):
-        counts = f"{len(continuations)} continuations for {len(prompts)} pictures"
-        raise ValueError(f"There are {counts}: give one for each.")
-    longest = max(map(len, continuations))
-    tails = {"input_ids": prompts.new_full((len(prompts), longest), pad)}
-    tails["attention_mask"] = torch.zeros_like(tails["input_ids"])
-    for row, ids in enumerate(continuations):
-        tails["input_ids"][row, : len(ids)] = torch.as_tensor(ids)
-        tails["attention_mask"][row, : len(ids)] = 1
-    for key, column in _next_columns(model, batch).items():
-        tail = tails.get(key, column.repeat_interleave(longest, 1))
-        batch[key] = torch.cat([batch[key], tail], dim=1)
-
-
-def _next_columns(model: PreTrainedModel, batch: BatchFeature) -> dict[str, Tensor]:
-    """What each input that is as long as the prompt gets for one more token: (batch, 1, ...)."""
-    # Families differ in which inputs these are (token types, masks of cross-attention) and in what they get, so the
-    # model's own step of `generate` is asked.
-    prompts = batch["input_ids"]
-    grown = model._update_model_kwargs_for_generation(ModelOutput(), dict(batch), is_encoder_decoder=False)
-    return {
-        key: grown[key][:, -1:]
-        for key, value in batch.items()
-        if torch.is_tensor(value) and (value.shape == prompts.shape or value.shape != grown[key].shape)
-    }
 
 
 def collapse_repeats(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:

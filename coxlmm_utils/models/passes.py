@@ -33,6 +33,7 @@ def refused_pictures(
     Each is tried alone. An error that a grey picture meets, too, is not for the pictures, and is raised; so is a lack
     of memory.
     """
+    pictures = [] if isinstance(pictures, Image.Image) else pictures
     prompts = [prompt] * len(pictures) if prompt is None or isinstance(prompt, str) else prompt
     refused = {}
     for row, (picture, of_row) in enumerate(zip(pictures, prompts)):
@@ -47,7 +48,10 @@ def refused_pictures(
 
 
 def without_refused(
-    lmm: LMM, pictures: Sequence[Image.Image], prompt: str | None, run: Callable[[list[int]], Result]
+    lmm: LMM,
+    pictures: Sequence[Image.Image],
+    prompt: str | Sequence[str] | None,
+    run: Callable[[list[int]], Result],
 ) -> tuple[Result, dict[int, str]]:
     """What `run` gives for the rows of all pictures, or after an error for those that the model can take (ours).
 
@@ -55,7 +59,7 @@ def without_refused(
     ----------
     lmm : LMM
     pictures : sequence of PIL.Image.Image
-    prompt : str or None
+    prompt : str, sequence of str, or None
         With which the pictures are tried.
     run : callable
         Gets rows of `pictures`, and none if all are refused.

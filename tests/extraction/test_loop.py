@@ -107,3 +107,18 @@ def test_shards_make_all_blocks_and_none_twice(llava, plan, monkeypatch, tmp_pat
     for shard in range(3):
         make_blocks(llava, plan, folder, 5, shard, n_shards=3)
     assert sorted(made) == list(range(5))
+
+
+def test_given_captions_are_read_as_the_model_would_write_them(llava, pictures, monkeypatch, tmp_path):
+    images, given = in_memory(pictures[:2], ("red",)), {"p0": "<image> is red", "p1": "is red"}
+    plain = plan_of(llava, images, ["red"], captions=given)
+    assert list(plain.settings.token_ids) == ["p0"]  # the other is as simply tokenized: its block keeps its name
+    monkeypatch.setattr("coxlmm_utils.extraction.plan.encode_captions", lambda lmm, texts, prompt: [[7, 8], [9]])
+    other = plan_of(llava, images, ["red"], captions=given)
+    assert other.settings.token_ids == {"p0": [7, 8], "p1": [9]}
+    assert other.folder(tmp_path).names != plain.folder(tmp_path).names
+    make_blocks(llava, plain, plain.folder(tmp_path), 2)
+    (block,) = plain.folder(tmp_path).read()
+    unknown = llava.tokenizer.unk_token_id
+    assert block.pictures[0]["ids"][:2] == [unknown, unknown] and block.pictures[0]["steps"] == {"red": 3}
+    assert block.states["red/predicts/1"].isfinite().all()

@@ -11,6 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from coxlmm_utils.models.caption_tokens import (
     decode,
+    encode,
+    encode_captions,
     end_of_token,
     find_token,
     first_pieces,
@@ -20,11 +22,14 @@ from coxlmm_utils.models.caption_tokens import (
 )
 
 
-def _lmm(tokenizer: Tokenizer) -> SimpleNamespace:
-    return SimpleNamespace(tokenizer=PreTrainedTokenizerFast(tokenizer_object=tokenizer))
+def _lmm(tokenizer: Tokenizer, **special) -> SimpleNamespace:
+    model = SimpleNamespace(config=SimpleNamespace())
+    processor = SimpleNamespace(chat_template=None)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    return SimpleNamespace(tokenizer=fast, model=model, processor=processor)
 
 
-def byte_level() -> SimpleNamespace:
+def byte_level(**special) -> SimpleNamespace:
     """As GPT-2's: a piece begins with the space before it; "snowboard" is two pieces, "é" two bytes."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = ["dog", "cart", "car", "snow", "board", "dogs", "Dog", "hot"]
@@ -37,7 +42,7 @@ def byte_level() -> SimpleNamespace:
     tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return _lmm(tokenizer)
+    return _lmm(tokenizer, **special)
 
 
 def sentence_piece() -> SimpleNamespace:
@@ -66,7 +71,7 @@ def byte_fallback(words=("dog", "dogs", "snow")) -> SimpleNamespace:
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     tokenizer.decoder = decoders.Sequence(steps)
     special = dict(bos_token="<s>", eos_token="</s>", unk_token="<unk>")
-    return SimpleNamespace(tokenizer=PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special))
+    return _lmm(tokenizer, **special)
 
 
 @pytest.mark.parametrize("lmm", [byte_level(), sentence_piece()], ids=["byte-level", "sentencepiece"])
@@ -163,3 +168,39 @@ def test_pieces_that_begin_a_word_and_the_word_that_a_piece_is_of():
     assert [word_at(lmm, ids, step) for step in range(5)] == ["a", "dog", ",", "snowboard", "snowboard"]
     assert first_pieces(sentence_piece(), ["dog"]) == sentence_piece().tokenizer.convert_tokens_to_ids(["dog"])
     assert first_pieces(sentence_piece(), ["xyz"]) == []
+
+
+# Captions that someone gives
+
+
+def test_the_name_of_a_special_token_is_text(llava):
+    lmm = byte_level(eos_token="</s>", extra_special_tokens=["<image>"])
+    assert "</s>" in lmm.tokenizer.all_special_tokens and "<image>" in lmm.tokenizer.all_special_tokens
+    for text in ("a <image> dog</s>", "<image>", "</s></s>"):
+        ids = encode(lmm, text)
+        assert not {*ids} & {*lmm.tokenizer.all_special_ids} and decode(lmm, ids) == text
+    # The tiny models have it as a word of their vocabulary, too.
+    unknown, image = llava.tokenizer.unk_token_id, llava.model.config.image_token_id
+    assert image in llava.tokenizer("red <image> dog", add_special_tokens=False)["input_ids"]
+    ids = encode(llava, "red <image> dog")
+    assert image not in ids and ids[0] == llava.tokenizer.convert_tokens_to_ids("red") and {*ids[1:-1]} == {unknown}
+
+
+@pytest.mark.parametrize(
+    "prompt, spaced",
+    [("ASSISTANT:", True), ("a dog", True), ("assistant\n\n", False), ("so: ", False), ("a</s>", False), ("", False)],
+)
+def test_a_caption_begins_with_a_space_where_a_prompt_ends_in_text(prompt, spaced):
+    lmm = byte_level(eos_token="</s>")
+    [ids] = encode_captions(lmm, ["dog car"], prompt)
+    assert lmm.tokenizer.convert_ids_to_tokens(ids) == ["Ġdog" if spaced else "dog", "Ġcar"]
+    assert encode_captions(lmm, [" dog car", ""], prompt) == [encode(lmm, " dog car"), []]
+    assert encode_captions(sentence_piece(), ["dog"], prompt) == [encode(sentence_piece(), "dog")]
+    assert encode_captions(byte_fallback(), ["dog"], prompt) == [encode(byte_fallback(), "dog")]
+
+
+def test_each_caption_may_have_a_prompt_of_its_own_and_a_chat_template_counts(llava):
+    lmm = byte_level()
+    assert encode_captions(lmm, ["dog", "dog"], ["a:", "a\n"]) == [encode(lmm, " dog"), encode(lmm, "dog")]
+    lmm.processor = llava.processor  # whose template ends every prompt in "ASSISTANT:"
+    assert encode_captions(lmm, ["dog"], "a\n") == [encode(lmm, " dog")]

@@ -7,6 +7,7 @@ import torch
 
 from coxlmm_utils.models.caption_tokens import decode
 from coxlmm_utils.models.captioning import generate_captions, teacher_forced_states
+from coxlmm_utils.models.lmm import GREY
 from tests.conftest import MAX_NEW_TOKENS
 from tests.tiny_lmms import N_LAYERS, WIDTH
 
@@ -85,3 +86,28 @@ def test_the_prompt_matters_and_no_layer_is_needed(llava, pictures):
     usual = generate_captions(llava, pictures[:3], max_new_tokens=3)
     assert [caption.caption for caption in other] != [caption.caption for caption in usual]
     assert all(caption.states == {} for caption in other)
+
+
+@pytest.mark.parametrize(
+    "options, refused",
+    [
+        (dict(max_new_tokens=0), "max_new_tokens must be at least 1, not 0"),
+        (dict(max_new_tokens=2.5), "max_new_tokens must be a whole number"),
+        (dict(layers=2), r"layers=2 is one layer: give a list, \[2\]"),
+        (dict(layers="norm"), r"layers='norm' is one layer: give a list, \['norm'\]"),
+        (dict(layers=[9]), "has no layer 9"),
+        (dict(prompt=["a", "b"]), "There are 2 prompts for 1 pictures"),
+        (dict(pictures=[]), r"at least one, \[picture\]"),
+        (dict(pictures=GREY), r"at least one, \[picture\]"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_in_one_sentence(llava, options, refused):
+    with pytest.raises(ValueError, match=refused):
+        generate_captions(llava, **{"pictures": [GREY]} | options)
+
+
+def test_captions_that_are_not_one_for_each_picture_are_refused(llava):
+    with pytest.raises(ValueError, match=r"at least one, \[picture\]"):
+        teacher_forced_states(llava, [], [], [1])
+    with pytest.raises(ValueError, match="There are 2 continuations for 1 pictures"):
+        teacher_forced_states(llava, [GREY], [[1], [1]], [1])

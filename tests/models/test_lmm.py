@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from coxlmm_utils.models.generation_settings import caption_settings
 from coxlmm_utils.models.hooks import capture
-from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT, collapse_repeats
+from coxlmm_utils.models.lmm import GREY, LMM, PAPER_PROMPT, collapse_repeats
 from coxlmm_utils.models.loading import load_lmm
-from tests.tiny_lmms import N_LAYERS, WIDTH, tiny_llava, tiny_qwen
+from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH, tiny_llava, tiny_qwen
 
 PICTURES = [Image.effect_noise(size, 60).convert("RGB") for size in [(40, 40), (64, 30), (100, 20)]]
 
@@ -181,3 +182,26 @@ def test_batches_that_do_not_fit_are_refused(lmm):
         lmm.inputs(PICTURES, ["a dog", "a cat"])
     with pytest.raises(ValueError, match="2 continuations for 3 pictures"):
         lmm.inputs(PICTURES, continuations=[[5], [6]])
+
+
+# Processors that write their image tokens by themselves
+
+
+def test_an_image_token_is_put_into_the_text_only_where_the_processor_wants_it(tmp_path, monkeypatch):
+    wants = load_lmm(tiny_llava(tmp_path, chat_template=None), device="cpu")
+    want = wants.inputs([GREY], "a dog")["input_ids"].tolist()
+    writes, processor = load_lmm(tmp_path, device="cpu"), type(wants.processor)
+
+    class Writes(processor):
+        def __call__(self, images=None, text=None, **options):
+            return super().__call__(images=images, text=[self.image_token + one for one in text], **options)
+
+    monkeypatch.setattr(writes.processor, "__class__", Writes)
+    del vars(writes)["image_token_in_text"]  # of the processor before
+    assert wants.image_token_in_text and not writes.image_token_in_text
+    assert writes.inputs([GREY], "a dog")["input_ids"].tolist() == want
+    assert caption_settings(writes, "x") == {"image_token": "of the processor"} and caption_settings(wants, "x") == {}
+
+
+def test_a_processor_that_takes_both_gets_the_token(tmp_path):
+    assert load_lmm(FAMILIES["PaliGemma"](tmp_path), device="cpu").image_token_in_text
