@@ -177,6 +177,7 @@ def write_folder(
         If there is a file, or a folder with anything else in it.
     """
     folder = Path(folder)
+    folder = folder.resolve() if folder.is_symlink() else folder  # the link stays, to what it leads to
     recover(folder)
     if found := _foreign(folder, needed, own):
         raise FileExistsError(f"no {what} saved to {folder}, which has {found!r} in it: give a new or an empty folder")

@@ -129,6 +129,13 @@ def test_hidden_files_do_not_make_a_folder_foreign_and_stay(tmp_path):
         write_folder(tmp_path / "own", _folder_of("2"), "thing was", ("0",), "")
 
 
+def test_a_link_to_a_folder_stays_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    write_folder(tmp_path / "link", _folder_of("1"), "thing was", ("1",), "")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "1").exists()
+
+
 def test_a_lock_changes_no_file_and_is_not_needed(tmp_path):
     (tmp_path / "a.txt").write_text("one")
     with locked(tmp_path / "a.txt"), locked(tmp_path / "missing" / "lock"), locked(tmp_path / "b", shared=True):

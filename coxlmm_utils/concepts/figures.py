@@ -52,6 +52,7 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     """
     if concepts is None:
         concepts = np.argsort(-np.abs(bank.activations).sum(0), kind="stable").tolist()
+    concepts = np.atleast_1d(concepts).tolist()
     _check(bank, concepts)
     cards = [(number, sign) for number in concepts for sign in bank.sides]
     n_pictures = bank.top.shape[1]
@@ -129,10 +130,10 @@ def objective(fits: dict[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def _check(bank, concepts: Sequence[int]) -> None:
+def _check(bank, concepts: list[int]) -> None:
     """Refuse concepts that there are not."""
-    if not len(concepts) or not all(number in range(len(bank)) for number in concepts):
-        raise ValueError(f"concepts {list(concepts)} cannot be shown: give some of 0 to {len(bank) - 1}")
+    if not concepts or not all(number in range(len(bank)) for number in concepts):
+        raise ValueError(f"concepts {concepts} cannot be shown: give some of 0 to {len(bank) - 1}")
 
 
 def _card_size(n_pictures: int, side: float) -> tuple[float, float]:

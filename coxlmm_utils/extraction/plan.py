@@ -133,8 +133,7 @@ def make_plan(
     lmm: LMM, images: CaptionedImages, tokens: Sequence[str] | Mapping[str, Sequence[str]], settings: Settings
 ) -> ExtractionPlan:
     """Check the settings and find the pictures that may be samples; ValueError says what does not fit."""
-    tokens = [tokens] if isinstance(tokens, str) else tokens
-    spellings = tokens if isinstance(tokens, Mapping) else {token: [token] for token in tokens}
+    spellings = tokens if isinstance(tokens, Mapping) else {token: [token] for token in words_of(tokens)}
     spellings = {token: words_of(words) for token, words in spellings.items()}
     _check(lmm, spellings, settings)
     captions = settings.captions

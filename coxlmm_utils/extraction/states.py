@@ -218,6 +218,7 @@ def join_states(several: Sequence[States]) -> States:
     ValueError
         If there are none, they differ in what they must share, have no layer in common, or a token comes twice.
     """
+    several = [several] if isinstance(several, States) else several
     if not several:
         raise ValueError("there are no states to join: give those of at least one token")
     first = several[0]

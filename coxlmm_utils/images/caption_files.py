@@ -43,7 +43,9 @@ def _captions_in(path: Path, ids: set[str]) -> list[tuple[str, str]]:
     try:
         pairs = _csv_captions(path, ids) if path.suffix == ".csv" else _json_captions(read_json(path))
         return [(_id_of(file), caption.strip()) for file, caption in pairs if caption.strip()]
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8: save it as that (in a spreadsheet, as CSV UTF-8)") from error
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not laid out as load_images describes: {error}") from error
 
 

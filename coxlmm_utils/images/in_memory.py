@@ -89,6 +89,8 @@ def from_list(
         _check_readable(held, f"the list of pictures, at {number},")
     ids = tuple(map(str, range(len(pictures))))
     captions = _in_order(captions, ids) if isinstance(captions, Mapping) else captions
+    if captions is not None and not hasattr(captions, "__getitem__"):  # such as a set, which has no order
+        raise ValueError(f"the captions of a list of pictures are a list as long, not a {type(captions).__name__}")
     if captions is not None and len(captions) != len(pictures):
         raise ValueError(
             f"there are {len(pictures)} pictures and {len(captions)} captions; give None where one has none"

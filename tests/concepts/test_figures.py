@@ -233,10 +233,11 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("chosen", [[], [3], [0, -1], [1.5]])
+@pytest.mark.parametrize("chosen", [[], [3], [0, -1], [1.5], ["0"]])
 def test_concepts_that_there_are_not_are_refused(bank, chosen):
     with pytest.raises(ValueError, match=r"concepts \[.*\] cannot be shown: give some of 0 to 2"):
         figures.gallery(bank, chosen)
     for number in chosen[-1:]:
         with pytest.raises(ValueError, match="cannot be shown"):
             figures.concept(bank, number)
+    assert isinstance(figures.gallery(bank, 1), Figure)

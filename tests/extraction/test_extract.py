@@ -222,6 +222,8 @@ def test_given_captions_go_by_id_and_what_has_none_is_left_out(llava, pictures, 
 
 def test_one_token_may_be_given_as_it_is_and_a_position_is_needed(llava, pictures, token):
     assert list(extract_many(llava, in_memory(pictures, (token,)), token, 2, "own", **QUICK)) == [(token, "own")]
+    with pytest.raises(ValueError, match="token is not a word: None"):
+        extract_many(llava, in_memory(pictures, (token,)), None, [2], **QUICK)
     with pytest.raises(ValueError, match="no position to read"):
         extract_many(llava, in_memory(pictures, (token,)), token, [2], [], **QUICK)
 

@@ -82,7 +82,8 @@ def test_a_shared_bank_is_saved_and_explains(llava, shared, states, tmp_path):
     assert explain(llava, again, states.images.picture(0)).bank.token == shared.token
 
 
-def test_nothing_to_join_is_refused():
+def test_one_may_be_joined_and_nothing_is_refused(states):
+    assert len(join_states(states)) == len(states)
     with pytest.raises(ValueError, match="no states to join: give those of at least one token"):
         join_states([])
 

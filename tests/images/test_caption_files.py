@@ -107,6 +107,13 @@ def test_rows_that_would_be_lost_are_refused_with_their_line(folder, table, says
         load_images(f"folder:{folder}")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_table_in_another_encoding_is_refused(folder, encoding):
+    (folder / "captions.csv").write_text("file,caption\na.JPG,a d\xf6g\n", encoding=encoding)
+    with pytest.raises(ValueError, match="captions.csv is not text in UTF-8: save it as that"):
+        load_images(f"folder:{folder}")
+
+
 @pytest.mark.parametrize("named", ["a", "A.jpg", "elsewhere/a.JPG"])
 def test_captions_of_no_picture_are_refused_with_an_example(folder, named):
     (folder / "captions.csv").write_text(f"file,caption\n{named},a cat\n")

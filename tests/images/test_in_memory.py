@@ -276,6 +276,7 @@ def test_a_list_is_not_changed_by_its_use():
         ([], {}, "list of pictures is empty"),
         ([Image.new("L", (2, 2)), 5], {}, "at 1, holds int"),
         ([Image.new("L", (2, 2))], {"captions": ["a", "b"]}, "1 pictures and 2 captions"),
+        ([Image.new("L", (2, 2))], {"captions": {"a dog"}}, "a list as long, not a set"),
         ([Image.new("L", (2, 2))], {"captions": [3]}, "the picture '0' .* not 3"),
         ([Image.new("L", (2, 2))], {"captions": "caption"}, "a list as long"),
         ([Image.new("L", (2, 2))], {"id": "name"}, "row numbers"),
