@@ -14,6 +14,7 @@ from urllib.request import getproxies
 import torch
 from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
@@ -87,7 +88,7 @@ def load_lmm(
     ImportError
         If `device_map` is given, and the package accelerate is not there.
     OSError
-        If the hub has no such model or cannot be reached.
+        If the hub has no such model or cannot be reached, or the weights are damaged.
     ValueError
         If the model takes no pictures, some of its weights are not in the checkpoint, or a part of it is not found or
         not what it seemed to be.
@@ -164,12 +165,20 @@ def _load_model(
 ) -> PreTrainedModel:
     """The model on its device, frozen and in evaluation mode."""
     device = torch.device(device or _best_device())
-    dtype = dtype or options.pop("torch_dtype", None) or (torch.float32 if device.type == "cpu" else "auto")
+    older = options.pop("torch_dtype", dtype)
+    if dtype and str(dtype).split(".")[-1] != str(older).split(".")[-1]:
+        raise ValueError(f"dtype={dtype!r} and torch_dtype={older!r} are two answers: give dtype alone.")
+    dtype = dtype or older or (torch.float32 if device.type == "cpu" else "auto")
     refused = refused_settings(source, hub)
     if refused is not None:
         options = {"generation_config": GenerationConfig(), **options}
     options |= hub | {"output_loading_info": True}
-    model, info = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **options)
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **options)
+    except SafetensorError as error:
+        raise OSError(
+            f"the weights of {source} are damaged, or only pointers to them ({error}): fetch them again (git lfs pull)."
+        ) from error
     _check_complete(source, model, info)
     model.generation_config = refused or model.generation_config
     if not hasattr(model, "hf_device_map"):  # else accelerate has put it in place

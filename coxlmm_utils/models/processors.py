@@ -16,7 +16,8 @@ def load_processor(source: str, hub: dict, config: PreTrainedConfig) -> Processo
     try:
         processor = AutoProcessor.from_pretrained(source, **hub)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{source} has no processor: add it with processor.save_pretrained.") from error
+        reason = str(error).splitlines()[0][:200]
+        raise ValueError(f"{source} has no processor ({reason}): add it with processor.save_pretrained.") from error
     if not (hasattr(processor, "image_processor") and hasattr(processor, "tokenizer")):
         kind = type(processor).__name__
         raise ValueError(f"{source} has only a {kind}, which does not take pictures and text: add one.")

@@ -96,7 +96,10 @@ def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> st
             generated = model.generate(**inputs, max_new_tokens=1, **options)
     except (IndexError, TypeError, ValueError) as error:
         kind = type(model).__name__
-        raise ValueError(f"{kind} does not take what its processor makes of a picture and a prompt: {error}") from error
+        raise ValueError(
+            f"{kind} does not take what its processor makes of a picture and a prompt ({error}): "
+            "see to the sizes in its processor_config.json, which may be of another model."
+        ) from error
     if len(states) != 1 or generated.sequences.shape[1] != inputs["input_ids"].shape[1] + 1:
         raise ValueError(f"{type(model).__name__} does not generate a token after its prompt by one run of its blocks.")
     logits = generated.logits[0][0].float()  # (vocabulary,)

@@ -60,6 +60,9 @@ def test_model_is_frozen_and_in_float32_on_the_cpu(folder):
 def test_dtype_can_be_given(folder):
     assert load_lmm(folder, device="cpu", dtype="bfloat16").model.dtype == torch.bfloat16
     assert load_lmm(folder, device="cpu", torch_dtype=torch.bfloat16).model.dtype == torch.bfloat16
+    assert load_lmm(folder, "cpu", "bfloat16", torch_dtype=torch.bfloat16).model.dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="dtype='float64' and torch_dtype='bfloat16' are two answers"):
+        load_lmm(folder, device="cpu", dtype="float64", torch_dtype="bfloat16")
 
 
 def test_prompt_and_chat_template_can_be_given(folder):
@@ -157,6 +160,14 @@ def test_tied_weights_and_buffers_need_not_be_in_a_checkpoint(tmp_path):
     assert "lm_head.weight" not in {name.removeprefix("model.") for name in load_file(tmp_path / "model.safetensors")}
     lmm = load_lmm(tmp_path, device="cpu")
     assert lmm.unembedding.weight is lmm.model.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", b"", None])
+def test_damaged_weights_are_named(tmp_path, content):
+    path = tiny_llava(tmp_path) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:9000] if content is None else content)
+    with pytest.raises(OSError, match="the weights of .* are damaged, or only pointers .*git lfs pull"):
+        load_lmm(tmp_path, device="cpu")
 
 
 # Parts by name
@@ -289,7 +300,9 @@ def test_what_else_keeps_a_model_from_its_inputs_is_said_in_one_sentence(folder,
             load_lmm(folder, device="cpu", chat_template=template)
     path = tiny_llava(tmp_path) / "processor_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"num_additional_image_tokens": 3}))
-    with pytest.raises(ValueError, match="LlavaFor.* does not take what its processor makes .*: .* tokens: 18"):
+    with pytest.raises(
+        ValueError, match="LlavaFor.* does not take what its processor makes .* tokens: 18.*: see to the sizes"
+    ):
         load_lmm(tmp_path, device="cpu")
 
 
