@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Callable
 
+from safetensors import SafetensorError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -90,6 +92,8 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
     try:
         write(made)
         _take_place(made, path, scratch)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
     except OSError as error:
         if error.errno is None or error.filename:
             raise

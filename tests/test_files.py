@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from coxlmm_utils.files import (
     DAY,
@@ -158,3 +159,8 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(tmp_path, mo
 def test_a_full_disk_is_said_with_the_path(tmp_path):
     with pytest.raises(OSError, match="No space left on device: '.*thing'"):
         atomic_write(tmp_path / "thing", lambda made: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+
+def test_a_full_disk_is_said_by_safetensors_too(tmp_path):
+    with pytest.raises(OSError, match="thing cannot be written: .*No space left"):
+        atomic_write(tmp_path / "thing", lambda made: (_ for _ in ()).throw(SafetensorError("No space left")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -200,10 +201,12 @@ def _facts(bank) -> dict[str, str]:
     active = bank.activations != 0  # (samples, concepts)
     n_never, n_wordless = int((~active.any(axis=0)).sum()), sum(not words.kept for words in bank.words)
     error = getattr(bank.dictionary, "reconstruction_error_", None)  # a saved dictionary does not keep it
+    kind, _, folder = bank.provenance["data"]["source"].partition(":")
+    source = f"{kind}:{Path(folder).name}" if folder else kind  # cards are shared, and where one's folders are is not
     residual = "unknown of a saved bank" if error is None else f"{error:.0%} of the states' norm is not reconstructed"
     return {
         "model": f"{bank.provenance['model']['name']}, {bank.where}",
-        "samples": f"{len(bank.ids):,} from {bank.provenance['data']['source'] or 'pictures in memory'}",
+        "samples": f"{len(bank.ids):,} from {source or 'pictures in memory'}",
         "method": f"{bank.method}, {len(bank)} concepts, {active.sum(axis=1).mean():.1f} active per sample",
         "residual": residual,
         "unusable": f"{n_never} never active, {n_wordless} without words",
