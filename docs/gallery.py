@@ -1,27 +1,43 @@
-"""Draw the README's picture: some concepts behind the word "dog" in the bundled model, with the paper's K.
+"""Draw the README's three pictures: concepts behind the word "dog" in the bundled model, an explanation, the browser.
 
-python docs/gallery.py
+python docs/gallery.py                                 data/gallery.jpg and docs/explanation.jpg
+python -m pytest -q tests/browser/test_gallery.py      a picture of the browser, which this script then makes smaller
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from coxlmm_utils import ConceptBank, SemiNMF, extract, load_images, load_lmm
+from PIL import Image
+
+from coxlmm_utils import ConceptBank, SemiNMF, explain, extract, load_images, load_lmm
 from coxlmm_utils.files import atomic_write
 
-PICTURE = Path(__file__).parents[1] / "data" / "gallery.jpg"
+ROOT = Path(__file__).parents[1]
+SCREENSHOT = ROOT / "build" / "screenshots" / "browser.png"
 PAGES, LAYER, SHOWN = 1_200, 4, 6
+ROWS = 0.39  # share of the screenshot's height: the controls and two rows of cards
+JPEG = {"quality": 88, "optimize": True}
 
 
 def main() -> None:
-    """Learn the bank of notebook 00 and draw its most used concepts."""
+    """Learn the bank of notebook 00; draw its most used concepts, and why the first test page is a dog."""
     lmm = load_lmm("picturebook")
     states = extract(lmm, load_images("picturebook").mentioning("dog")[:PAGES], "dog", LAYER)
     bank = ConceptBank.learn(lmm, states, SemiNMF(n_concepts=20))
     most_used = (-bank.activations.sum(axis=0)).argsort()[:SHOWN]
-    figure = bank.gallery(most_used.tolist())
-    atomic_write(PICTURE, lambda path: figure.savefig(path, format="jpeg", dpi=120, pil_kwargs={"quality": 88}))
+    page = load_images("picturebook", split="test").mentioning("dog").picture(0)  # the first one, not the best
+    save(bank.gallery(most_used.tolist()), ROOT / "data" / "gallery.jpg")
+    save(explain(lmm, bank, page).figure(), ROOT / "docs" / "explanation.jpg")
+    if SCREENSHOT.exists():
+        with Image.open(SCREENSHOT) as whole:
+            top = whole.convert("RGB").crop((0, 0, whole.width, round(ROWS * whole.height)))
+        atomic_write(ROOT / "docs" / "browser.jpg", lambda path: top.save(path, format="jpeg", **JPEG))
+
+
+def save(figure, path: Path) -> None:
+    """Write a figure as a JPEG."""
+    atomic_write(path, lambda part: figure.savefig(part, format="jpeg", dpi=120, pil_kwargs=JPEG))
 
 
 if __name__ == "__main__":
