@@ -1,7 +1,7 @@
 """Draw the README's three pictures: concepts behind the word "dog" in the bundled model, an explanation, the browser.
 
 python docs/gallery.py                                 data/gallery.jpg and docs/explanation.jpg
-python -m pytest -q tests/browser/test_gallery.py      a picture of the browser, which this script then makes smaller
+python -m pytest -q tests/browser/test_gallery.py      before it, for docs/browser.jpg: leaves build/screenshots
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from coxlmm_utils import ConceptBank, SemiNMF, explain, extract, load_images, lo
 from coxlmm_utils.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
-SCREENSHOT = ROOT / "build" / "screenshots" / "browser.png"
+SCREENSHOT = ROOT / "build" / "screenshots" / "browser_opened.png"
 PAGES, LAYER, SHOWN = 1_200, 4, 6
-ROWS = 0.39  # share of the screenshot's height: the controls and two rows of cards
+TOP = 0.504  # share of the screenshot's height: the controls, the cards found, and what an opened one begins with
 JPEG = {"quality": 88, "optimize": True}
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     save(explain(lmm, bank, page).figure(), ROOT / "docs" / "explanation.jpg")
     if SCREENSHOT.exists():
         with Image.open(SCREENSHOT) as whole:
-            top = whole.convert("RGB").crop((0, 0, whole.width, round(ROWS * whole.height)))
+            top = whole.convert("RGB").crop((0, 0, whole.width, round(TOP * whole.height)))
         atomic_write(ROOT / "docs" / "browser.jpg", lambda path: top.save(path, format="jpeg", **JPEG))
 
 

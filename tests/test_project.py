@@ -1,6 +1,7 @@
 """Tests of the project as a whole: what it needs, how large its files are, and what must not be in them."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import coxlmm_utils
 from notebooks.run import MACHINE_PATH
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted((ROOT / "coxlmm_utils").rglob("*.py"))
+PACKAGE = ROOT / "coxlmm_utils"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+README = (ROOT / "README.md").read_text()
 PICKLERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 REGISTRY = re.compile(r"[\w.-]*(?:pypi|pythonhost|debian|npmjs)[\w-]*\.[a-z]{2,}|-index[-]url", re.I)
 
@@ -124,3 +127,32 @@ def test_no_tracked_text_names_a_machine_path_or_a_package_registry():
 
 def test_citation_gives_the_version():
     assert f"\nversion: {coxlmm_utils.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+# The README
+
+
+def test_the_readme_is_short_and_cites_the_version():
+    assert len(README.splitlines()) < 200
+    assert f"version = {{{coxlmm_utils.__version__}}}" in README
+
+
+def test_the_readme_names_only_what_is_there():
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (`.+`) \|$", README, re.M)
+    rooms = {path.parent.name for path in SOURCES if path.name == "__init__.py" and path.parent.parent == PACKAGE}
+    assert {room for room, _ in rows} == rooms
+    for room, names in rows:
+        module = importlib.import_module(f"coxlmm_utils.{room}")
+        assert [name for name in re.findall(r"`(\w+)`", names) if name not in module.__all__] == []
+    for names in re.findall(r"^from coxlmm_utils import (.+)$", README, re.M):
+        assert set(names.split(", ")) <= set(coxlmm_utils.__all__)
+
+
+def test_the_readme_makes_only_what_the_makefile_has():
+    targets = re.findall(r"^([a-z-]+):.*  ## ", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"(?:^    |`)make ([a-z-]+)", README, re.M)) <= set(targets)
+
+
+@pytest.mark.parametrize("text, path", re.findall(r"!\[(.*)\]\((.+)\)", README))
+def test_a_picture_of_the_readme_is_small_and_has_a_text(text, path):
+    assert len(text) > 60 and (ROOT / path).stat().st_size <= 200_000

@@ -71,6 +71,9 @@ def test_results_of_several_seeds_and_with_controls_are_shown(results):
 # Links
 
 
+LINKED = ["README.md", "data/README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
 def anchors(text):
     """Those of a Markdown page's headings, as GitHub makes them."""
     titles = pages.re.findall(r"^#+ (.+)$", text, pages.re.M)
@@ -86,7 +89,7 @@ def full(results):
     return pages.page(results | {"bench": results["bench"] | {"values": bench}})
 
 
-@pytest.mark.parametrize("name", ["README.md", "data/README.md", "docs/results.md", "docs/glossary.md"])
+@pytest.mark.parametrize("name", LINKED)
 def test_every_link_leads_somewhere(name, results):
     for link in pages.re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text()):
         path, _, anchor = link.partition("#")
