@@ -46,7 +46,7 @@ def attention_knockout(lmm: LMM, layer: int) -> Iterator[None]:
     """
     lmm.check_layer(layer)
     if layer == "norm":
-        raise ValueError(f"image tokens are cut from a numbered layer on: give 0 to {lmm.n_layers}.")
+        raise ValueError(f"attention is knocked out from a numbered layer on: give 0 to {lmm.n_layers}.")
     kind = lmm.model.config.get_text_config(decoder=True)._attn_implementation
     if kind not in ("eager", "sdpa"):
         raise ValueError(f'{kind} attention takes no mask for single positions: load with attn_implementation="sdpa".')
