@@ -12,7 +12,16 @@ from tests.evaluation.test_bertscore import PLACES, tiny_bert
 from tests.evaluation.test_clipscore import tiny_clip
 from tests.notebooks.test_evaluation_on_coco import as_coco, favourite, noises, plain_llava
 
-TABLES = {"ablation", "ablation_over", "curves", "words_without_picture", "agreement", "repeats", "trust_card"}
+TABLES = {
+    "ablation",
+    "ablation_over",
+    "ablation_earlier",
+    "curves",
+    "words_without_picture",
+    "agreement",
+    "repeats",
+    "trust_card",
+}
 FIGURES = {"dependence", "words", "ablation", "curves", "agreement", "stability", "trust_card"}
 
 
