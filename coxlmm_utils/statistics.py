@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+SEEDS = (0, 1, 2, 3, 4)  # where several are asked for
 N_RESAMPLES, RESAMPLES_AT_ONCE = 10_000, 1000  # the latter bounds the memory
 Z_95 = 1.96  # of the normal distribution, for 95 % intervals
 
@@ -211,9 +212,9 @@ def share_over_seeds(holds: Sequence[Sequence[float]], level: float = 0.95) -> M
     if not np.isin(np.concatenate(there), (0, 1)).all():
         raise ValueError("a share is of values that are true or false: give 1 or 0 for each, NaN where there is none.")
     shares, n = np.array([row.mean() for row in there]), np.mean([len(row) for row in there])
-    share, variance = shares.mean(), shares.var(ddof=1) / len(shares) if len(shares) > 1 else 0.0  # of the mean
-    if variance > 0:
-        n = min(n, share * (1 - share) / variance)
+    share = shares.mean()
+    if len(set(shares)) > 1:
+        n = min(n, share * (1 - share) / (shares.var(ddof=1) / len(shares)))  # by the variance of their mean
     k, tail = n * share, (1 - level) / 2  # Clopper and Pearson's ends, which the beta distribution gives for any n
     low = stats.beta.ppf(tail, k, n - k + 1) if share > 0 else 0.0
     high = stats.beta.ppf(1 - tail, k + 1, n - k) if share < 1 else 1.0

@@ -14,7 +14,7 @@ from ..concepts import WordFilter, overlaps
 from ..dictionaries import SemiNMF
 from ..extraction import States, require_same
 from ..models import LMM
-from ..statistics import Mean, nested_bootstrap
+from ..statistics import SEEDS, Mean, nested_bootstrap
 from .bertscore import BertJudge
 from .clipscore import ClipJudge
 from .comparison import compare
@@ -25,7 +25,6 @@ METRICS = {"clipscore": "CLIPScore", "bertscore": "BERTScore"}
 N_TOP = 3  # most active concepts of a picture
 TOP = (1, N_TOP, "union")  # the most active one's score, the mean of three, or the score of their words as one list
 Top = Literal[1, 3, "union"]
-SEEDS = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Evaluation:
     token : str
     scores : pandas.DataFrame
         One row for each system, seed and test picture, the pictures always in the same order: system, seed, picture
-        (its id), clipscore, clipscore_top3, clipscore_union, and the same of bertscore (NaN without any reference), and n_words:
-        how many the three concepts have as one list, each once (NaN of GT-captions).
+        (its id), clipscore, clipscore_top3, clipscore_union, and the same of bertscore (NaN without any reference), and
+        n_words: how many the three concepts have as one list, each once (NaN of GT-captions).
     concepts : pandas.DataFrame
         One row for each system, seed and concept: system, seed, concept, words (how many), overlap (NaN of a concept
         without words). Of PCA a row for each side of a concept: those of u_k, then those of -u_k.

@@ -29,12 +29,8 @@ NAMES = {  # in the order of tables; the first five are Table 1's columns
     "rnd_words_vocabulary": "Rnd-Words, any word",
     "semi_nmf_other": "Semi-NMF, another picture's",
 }
-OURS = (
-    "pca",
-    "rnd_words_gaussian",
-    "rnd_words_vocabulary",
-    "semi_nmf_other",
-)  # the paper has all others, PCA by words of +u only
+# The paper has all others, PCA by words of +u only.
+OURS = ("pca", "rnd_words_gaussian", "rnd_words_vocabulary", "semi_nmf_other")
 RANDOM = {"rnd_words": "uniform", "rnd_words_gaussian": "gaussian", "rnd_words_vocabulary": "vocabulary"}
 
 

@@ -177,9 +177,10 @@ def _extract(
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(folder).expanduser() if folder else cache_folder() / "states"
         blocks = plan.folder(root if cache and plan.lasting and not changed else Path(scratch))
-        if blocks.missing():
+        n_missing = len(blocks.missing())
+        if n_missing:
             require_writable(blocks.folder)
-        if len(blocks.missing()) * BLOCK > MIN_ESTIMATED:
+        if n_missing * BLOCK > MIN_ESTIMATED:
             print(estimate(lmm, plan, blocks, batch_size))
         make_blocks(lmm, plan, blocks, batch_size)
         return gathered(lmm, images, plan, list(blocks.read()))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..concepts import ConceptBank
+from ..concepts import ConceptBank, ground_pictures
 from ..dictionaries import concept_change, random_changes
 from ..extraction import States, require_same
 from ..models import LMM
@@ -147,7 +147,7 @@ def curves(
     """
     _check(lmm, bank, states, controls=controls)
     rows, branching = [], can_branch(lmm, TeacherForcedCaption.of(lmm, states, 0), bank.layer)
-    for row, V, active in _samples(bank, states):
+    for row, V, active in _samples(bank, bank.project(states.at(bank.layer).Z)):
         rng = np.random.default_rng([seed, row])
         orders = [active, *(rng.permutation(active).tolist() for _ in range(controls))]
         paths = np.concatenate([_path(order, V) for order in orders])  # (points, concepts)
@@ -170,9 +170,9 @@ def _edited(
     grounded = {sign: _other_than_target(lmm, bank, states, sign) for sign in bank.sides}
     rows, key = [], bank_key(bank.activations)
     branching = can_branch(lmm, TeacherForcedCaption.of(lmm, states, 0), bank.layer)
-    magnitudes = np.abs(bank.project(states.at(bank.layer).Z))  # (samples, concepts)
-    strongest = np.argsort(-magnitudes, axis=0, kind="stable")[:MIN_SAMPLES].T.tolist()  # samples, by concept
-    for row, V, active in _samples(bank, states):
+    activations = bank.project(states.at(bank.layer).Z)  # (samples, concepts)
+    strongest = ground_pictures(activations, MIN_SAMPLES)  # (concepts, samples)
+    for row, V, active in _samples(bank, activations):
         removed = [k for rank, k in enumerate(active) if rank < concepts or row in strongest[k]]
         changes, words = [], []
         spoken = [grounded[-1 if v < 0 else 1][k] for k, v in enumerate(V)]  # by the side that is active
@@ -250,9 +250,8 @@ def _points(active: Sequence[int], target: Tensor, rest: Tensor) -> list[dict]:
     ]
 
 
-def _samples(bank: ConceptBank, states: States) -> Iterator[tuple[int, np.ndarray, list[int]]]:
+def _samples(bank: ConceptBank, activations: np.ndarray) -> Iterator[tuple[int, np.ndarray, list[int]]]:
     """Each sample with an active concept: its row, activations, and active concepts by magnitude, largest first."""
-    activations = bank.project(states.at(bank.layer).Z)  # (samples, concepts)
     for row, V in enumerate(tqdm(activations, desc=f"patching {bank.token!r}", unit="samples")):
         active = [int(concept) for concept in np.argsort(-np.abs(V), kind="stable") if V[concept] != 0]
         if active:

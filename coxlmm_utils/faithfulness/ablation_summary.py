@@ -13,11 +13,10 @@ from ..dictionaries import SemiNMF
 from ..extraction import extract
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer
-from ..statistics import Mean, bootstrap_mean, nested_bootstrap, share_of, share_over_seeds
+from ..statistics import SEEDS, Mean, bootstrap_mean, nested_bootstrap, share_of, share_over_seeds
 from .ablation import MIN_SAMPLES, remove_concepts
 from .answers import Answers, by_concept
 
-SEEDS = tuple(range(5))
 SUFFIXES = {"own_step": "step", "later": "later", "mentions": "mentions"}  # of the columns of `remove_concepts`
 WHERE = {  # each measure in words
     "own_step": "at the state's own step",

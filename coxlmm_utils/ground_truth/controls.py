@@ -23,7 +23,7 @@ from ..extraction import States, extract_many, require_same, reread
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer, randomly_initialised
 from ..picturebook import Factors, factors_of
-from ..statistics import nested_bootstrap
+from ..statistics import SEEDS, nested_bootstrap
 from .factor_matching import scorable_labels
 from .factor_recovery import FactorRecovery, over_seeds, score_against_factors
 from .word_accuracy import WordAccuracy, word_accuracy
@@ -40,7 +40,6 @@ SYSTEMS = {  # in the order of tables and figures
     "random_init": "Semi-NMF, randomly initialised LMM",
     "shuffled": "Semi-NMF, shuffled",
 }
-SEEDS = tuple(range(5))
 PROBE_C = 1.0  # inverse weight of the probes' L2 penalty, on standardised states
 
 

@@ -17,8 +17,8 @@ from ..faithfulness import ablation_over, visual_dependence, words_before
 from ..images import CaptionedImages, blank_images, load_images, noise_images
 from ..models import LMM, Layer, encode
 from ..picturebook import Factors, factors_of
-from ..statistics import Mean, bootstrap_mean, share_over_seeds
-from .controls import SEEDS, SystemRecovery, comparison, recover_factors
+from ..statistics import SEEDS, Mean, bootstrap_mean, share_over_seeds
+from .controls import SystemRecovery, comparison, recover_factors
 from .counterfactuals import Counterfactuals, counterfactual_edits, selectivity
 from .factor_matching import matched_values
 from .model_scores import as_text
@@ -112,10 +112,8 @@ def _at(lmm: LMM, layer: Layer, position: str, pushed: dict) -> dict:
     means = {"covered": controls["semi_nmf"], "removal_share": pushed["own_step"]}
     means |= {"removal_minus_random": pushed["minus_random"]}
     means |= {f"removal_share_{name}": pushed[name] for name in ("later", "mentions")}
-    edits, pages = (
-        counterfactual_edits(lmm, banks[0], [int(id) for id in test.ids[:N_EDITED]]),
-        _pages(states.images.ids),
-    )
+    edits = counterfactual_edits(lmm, banks[0], [int(id) for id in test.ids[:N_EDITED]])
+    pages = _pages(states.images.ids)
     selective, by_chance = _selectivity(edits, banks, pages), _selectivity(edits, random, pages)
     results = _without_picture(lmm, banks[0], few, position) | {"diagonal": selective["share"]}
     results |= {"diagonal_sure": selective["share_significant"], "diagonal_random": by_chance["share"]}
