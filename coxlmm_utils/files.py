@@ -67,6 +67,25 @@ def digest(content) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def folder_name(*parts: object) -> str:
+    """A name for a folder of results, made of a model, its data, a token, ...; other parts give another name (ours).
+
+    Parameters
+    ----------
+    *parts : str
+        Anything with a text: "llava-hf/llava-1.5-7b-hf", "folder:/my/pictures", "dog".
+
+    Returns
+    -------
+    str
+        The parts with "_" between them, and "-" for what not every disk takes. Where a part was changed or all are over
+        100 characters, six digits of a hash follow.
+    """
+    texts = [str(part) for part in parts]
+    name = "_".join(re.sub(r"[^\w.]+|_+", "-", text).strip("-.") for text in texts)
+    return name if name == "_".join(texts) and len(name) <= 100 else f"{name[:100]}_{digest(texts)[:6]}"
+
+
 def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
     """Write a file or a folder whole or not at all (ours).
 

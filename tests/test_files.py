@@ -16,6 +16,7 @@ from coxlmm_utils.files import (
     atomic_write,
     cache_folder,
     digest,
+    folder_name,
     locked,
     recover,
     require_writable,
@@ -164,3 +165,12 @@ def test_a_full_disk_is_said_with_the_path(tmp_path):
 def test_a_full_disk_is_said_by_safetensors_too(tmp_path):
     with pytest.raises(OSError, match="thing cannot be written: .*No space left"):
         atomic_write(tmp_path / "thing", lambda made: (_ for _ in ()).throw(SafetensorError("No space left")))
+
+
+def test_folders_of_results_are_named_after_what_they_are_of():
+    assert folder_name("picturebook", "picturebook", "dog", "predicts") == "picturebook_picturebook_dog_predicts"
+    hub = folder_name("llava-hf/llava-1.5-7b-hf", "coco:/data/coco", "dog")
+    assert re.fullmatch("llava-hf-llava-1.5-7b-hf_coco-data-coco_dog_[0-9a-f]{6}", hub)
+    same_looks = {folder_name(*parts) for parts in (["a/b"], ["a-b"], ["a", "b"], ["a_b"], ["a/b/"], ["../a/b"])}
+    assert len(same_looks) == 6 and not any(set(name) & set('/\\:*?"<>|') or name[0] == "." for name in same_looks)
+    assert len(folder_name("x" * 300, "狗")) < 110 and folder_name("狗") == "狗"

@@ -232,7 +232,7 @@ def _check(states: States, tested: States, seeds: Sequence[int]) -> None:
     if same_source and (shared := set(images.ids) & set(others.ids)):
         raise ValueError(
             f"{len(shared):,} of {len(tested):,} test pictures were also learned from: give others, "
-            "such as another split, or of a folder images[:800] to learn from and images[800:] to test"
+            "such as those of another split"
         )
     if not len(seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={list(seeds)}: give at least one, and none twice")

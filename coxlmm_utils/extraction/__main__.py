@@ -26,7 +26,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", default="picturebook")
     parser.add_argument("--data", default="picturebook", help='"coco:DIR", "folder:DIR" or "picturebook"')
-    parser.add_argument("--split", default="train")
+    parser.add_argument("--split", help="default: train; of a folder, all of it")
     parser.add_argument("--limit", type=int, help="only the first so many pictures")
     parser.add_argument("--token", action="append", required=True, help='repeat for several; spellings as "dog,dogs"')
     parser.add_argument("--layer", action="append", required=True, help="repeat for several")

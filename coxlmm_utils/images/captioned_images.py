@@ -155,6 +155,9 @@ class CaptionedImages:
     def mentioning(self, *spellings: str) -> CaptionedImages:
         """The pictures with a reference caption that has one of the spellings as a whole word, in any case.
 
+        Where none of the pictures has a reference, all of them: what is in them nobody knows yet, and in `extract` the
+        captions that the model writes decide.
+
         Parameters
         ----------
         *spellings : str
@@ -168,15 +171,16 @@ class CaptionedImages:
         Warns
         -----
         UserWarning
-            If none of the pictures has a reference caption, so that nothing can mention a word.
+            If none of the pictures has a reference caption, so that all are kept.
         """
         pattern = whole_word(*spellings)
         if len(self) and not any(self.references):
             warnings.warn(
-                f"none of the {len(self):,} pictures has a reference caption, so none mentions {quoted(spellings)}: leave "
-                "`mentioning` out, then the captions that the model generates decide which are samples",
+                f"none of the {len(self):,} pictures has a reference caption, so all are kept: the captions that the model "
+                f"writes decide which of them have {quoted(spellings)}",
                 stacklevel=2,
             )
+            return self
         return self[[row for row, captions in enumerate(self._read()) if any(map(pattern.search, captions))]]
 
     def words(self) -> Counter[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,12 +11,11 @@ from PIL import Image
 
 from ..files import atomic_write, cache_folder
 from ..text import check_counts
-from .caption_files import captions_of, read_json
+from .caption_files import read_json
 from .captioned_images import CaptionedImages
+from .folder import file_version, from_folder, open_in
 from .in_memory import Dataset, from_dataset, from_list
 from .pictures import open_picture
-
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 COCO_SPLITS = {  # the split names inside Karpathy's file
     "train": ("train", "restval"),  # 113,287 pictures, which fits the counts of the paper
@@ -32,7 +29,7 @@ SOURCES = 'use "picturebook", "coco:DIR" or "folder:DIR", or give a Dataset or a
 
 def load_images(
     source: str | Sequence | Dataset = "picturebook",
-    split: str = "train",
+    split: str | None = None,
     limit: int | None = None,
     *,
     image: str = "image",
@@ -53,10 +50,12 @@ def load_images(
           folders are not followed.
         - A `Dataset` of Hugging Face's `datasets`; its pictures are decoded one by one, when they are opened.
         - A list of pictures: PIL images, arrays as `as_rgb` takes them, or paths.
-    split : str, default "train"
-        "train", "validation" or "test", or several: "validation+test". For COCO, "train" is Karpathy's train and
-        restval (113,287 pictures), which fits the paper's counts (arXiv 2406.08074); "train_only" leaves out restval,
-        as the released code does. The other sources have no splits: all that they hold is loaded.
+    split : str, optional
+        "train" (the default of book and COCO), "validation" or "test", or several: "validation+test". For COCO, "train"
+        is Karpathy's train and restval (113,287 pictures), which fits the paper's counts (arXiv 2406.08074);
+        "train_only" leaves out restval, as the released code does. A folder is loaded whole unless one is asked for:
+        then about 80% of its pictures are "train" and the others "test" (ours), by a seeded hash of each id, so that a
+        picture is in the same split whatever else is in the folder. A Dataset or a list has none.
     limit : int, optional
         Only the first so many pictures.
     image : str, default "image"
@@ -86,8 +85,11 @@ def load_images(
     if isinstance(source, str):
         if captions is not None or id is not None:
             raise ValueError(f"{source!r} brings its own captions and ids; leave them out")
-        splits = ["validation" if name == "val" else name for name in split.split("+")]
-        return _named(source, list(dict.fromkeys(splits)), limit)
+        return _named(source, split, limit)
+    if split not in (None, "all"):
+        raise ValueError(
+            f"a Dataset or a list has no split {split!r}: leave split= out, and give the part that you want"
+        )
     if isinstance(source, Mapping):
         raise ValueError(f"these are several data sets, {', '.join(map(repr, source))}; give one of them")
     if hasattr(source, "column_names"):
@@ -99,15 +101,17 @@ def load_images(
     raise ValueError(f"unknown source of images, a {type(source).__name__}; {SOURCES}")
 
 
-def _named(source: str, splits: list[str], limit: int | None) -> CaptionedImages:
+def _named(source: str, split: str | None, limit: int | None) -> CaptionedImages:
     """Captioned images from a named source."""
     kind, _, folder = source.partition(":")
+    names = (split or ("all" if kind == "folder" else "train")).split("+")
+    splits = list(dict.fromkeys("validation" if name == "val" else name for name in names))
     if source == "picturebook":
         return _picturebook(splits, limit)
     if kind == "coco" and folder:
         return _coco(source, Path(folder).expanduser(), splits, limit)
     if kind == "folder" and folder:
-        return _folder(source, Path(folder).expanduser(), limit)
+        return from_folder(source, Path(folder).expanduser(), splits, limit)
     raise ValueError(f"unknown source of images {source!r}; {SOURCES}")
 
 
@@ -183,7 +187,7 @@ def _coco(source: str, folder: Path, splits: list[str], limit: int | None) -> Ca
     if not ids:
         raise ValueError(f"{path} lists no pictures of the split {split}; copy the whole file again")
     _check_coco_pictures(folder, ids)
-    return CaptionedImages(source, split, ids, references, partial(_open_in, folder), partial(_file_version, folder))
+    return CaptionedImages(source, split, ids, references, partial(open_in, folder), partial(file_version, folder))
 
 
 def _check_names(ids: Iterable[str]) -> None:
@@ -214,57 +218,3 @@ def _check_coco_pictures(folder: Path, ids: Iterable[str]) -> None:
         raise FileNotFoundError(
             f"there is no folder {' or '.join(missing)} in {folder}; unpack the COCO 2014 pictures there"
         )
-
-
-# A folder
-
-
-def _folder(source: str, folder: Path, limit: int | None) -> CaptionedImages:
-    """Every picture of a folder, with the captions that it has."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    ids = _pictures_in(folder)
-    if not ids:
-        raise FileNotFoundError(
-            f"there are no pictures in {folder}; it needs files that end in {', '.join(PICTURE_SUFFIXES)}"
-        )
-    captions = captions_of(folder, set(ids))
-    ids = tuple(ids[:limit])
-    references = tuple(tuple(captions.get(id, ())) for id in ids)
-    return CaptionedImages(source, "all", ids, references, partial(_open_in, folder), partial(_file_version, folder))
-
-
-def _pictures_in(folder: Path) -> list[str]:
-    """The pictures of a folder and its subfolders, in order; warns of subfolders that are left out."""
-    ids, left_out = [], []
-    for place, folders, names in os.walk(folder, onerror=lambda error: left_out.append(Path(error.filename))):
-        ids += [
-            file.as_posix() for file in (Path(place, name).relative_to(folder) for name in names) if _is_picture(file)
-        ]
-        left_out += [path for path in (Path(place, name) for name in folders) if path.is_symlink()]
-    if left_out := [path for path in left_out if not path.name.startswith(".")]:
-        warnings.warn(
-            f"{len(left_out)} folders in {folder} are links or cannot be read (the first: {min(left_out)}); their pictures "
-            "are left out: copy them there, or load them by themselves",
-            stacklevel=5,
-        )
-    return sorted(ids)
-
-
-def _is_picture(file: Path) -> bool:
-    """Whether the name is a picture's; hidden ones, and all in hidden folders, are only leftovers."""
-    return file.suffix.lower() in PICTURE_SUFFIXES and not any(part.startswith(".") for part in file.parts)
-
-
-# Files
-
-
-def _open_in(folder: Path, id: str) -> Image.Image:
-    """The picture with this name relative to the folder."""
-    return open_picture(folder / id)
-
-
-def _file_version(folder: Path, id: str) -> str:
-    """Changes when the file does."""
-    status = (folder / id).stat()
-    return f"{status.st_size} {status.st_mtime_ns}"

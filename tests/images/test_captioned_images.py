@@ -70,11 +70,9 @@ def test_mentioning_takes_whole_words_of_any_reference():
         images.mentioning()
 
 
-def test_without_references_it_is_said_that_nothing_can_mention_a_word():
-    with pytest.warns(
-        UserWarning, match="none of the 2 pictures has a reference caption, .*'dog'.*leave .*out"
-    ) as caught:
-        assert len(_in_memory((), ()).mentioning("dog")) == 0
+def test_without_references_all_are_kept_and_it_is_said():
+    with pytest.warns(UserWarning, match="none of the 2 pictures has a reference .*all are kept.*'dog'") as caught:
+        assert len(_in_memory((), ()).mentioning("dog")) == 2
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")

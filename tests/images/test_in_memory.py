@@ -306,3 +306,9 @@ def test_states_of_a_data_set_are_cached_while_its_fingerprint_stays(llava, pict
         return dataset.decoded
 
     assert run("first") > 24 and run("first") <= 1 and run("second") > 24
+
+
+def test_what_is_in_memory_has_no_splits(pictures):
+    assert load_images(pictures[:2], split="all").ids == ("0", "1")
+    with pytest.raises(ValueError, match="a list has no split 'test': leave split= out"):
+        load_images(pictures[:2], split="test")

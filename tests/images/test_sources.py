@@ -6,7 +6,6 @@ What a folder's captions may look like is in test_caption_files, Datasets and li
 from __future__ import annotations
 
 import json
-import pickle
 import re
 
 import numpy as np
@@ -16,7 +15,7 @@ from PIL import Image
 from coxlmm_utils.images.sources import load_images
 
 
-def _save(path, colour="red", size=(8, 6)):
+def save(path, colour="red", size=(8, 6)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path)
 
@@ -45,7 +44,7 @@ def _coco(folder, under="."):
     kept.append(("train2014", 25, "train"))
     entries = [_entry(imgid, *row) for imgid, row in enumerate(kept)]
     for entry in entries:
-        _save(folder / entry["filepath"] / entry["filename"], size=(8, entry["imgid"] + 1))
+        save(folder / entry["filepath"] / entry["filename"], size=(8, entry["imgid"] + 1))
     (folder / under).mkdir(exist_ok=True)
     (folder / under / "dataset_coco.json").write_text(json.dumps({"images": entries, "dataset": "coco"}))
     return f"coco:{folder}"
@@ -159,63 +158,6 @@ def test_coco_names_that_lead_out_of_the_folder_are_refused(tmp_path, place, nam
     (tmp_path / "dataset_coco.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match=f"names the picture '{place}/{name}', which is outside of its folder"):
         load_images(source)
-
-
-# A folder
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for name in ("b.png", "a.JPG", "pets/dog.webp", "pets/._dog.png", ".cache/x.png"):
-        _save(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("not a picture")
-    return tmp_path
-
-
-def test_a_folder_without_captions(folder):
-    images = load_images(f"folder:{folder}", split="test")
-    assert images.ids == ("a.JPG", "b.png", "pets/dog.webp") and images.split == "all"
-    assert images.references == ((), (), ())
-    assert images.picture(2).size == (8, 6)
-    assert load_images(f"folder:{folder}", limit=2).ids == ("a.JPG", "b.png")
-
-
-def test_a_folder_that_is_missing_or_bare(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        load_images(f"folder:{tmp_path / 'absent'}")
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(FileNotFoundError, match="no pictures.*\\.jpg"):
-        load_images(f"folder:{tmp_path}")
-
-
-def test_linked_folders_are_said_and_linked_pictures_opened(folder, tmp_path_factory):
-    other = tmp_path_factory.mktemp("other")
-    _save(other / "far.png")
-    (folder / "pets" / "more").symlink_to(other)
-    (folder / ".hidden").symlink_to(other)
-    (folder / "near.png").symlink_to(other / "far.png")
-    with pytest.warns(UserWarning, match="1 folders in .* are links or cannot be read .*pets/more.*left out") as caught:
-        images = load_images(f"folder:{folder}")
-    assert images.ids == ("a.JPG", "b.png", "near.png", "pets/dog.webp") and images.picture(2).size == (8, 6)
-    assert len(caught) == 1 and caught[0].filename == __file__
-
-
-def test_unreadable_pictures_are_found_when_they_are_opened(folder):
-    (folder / "b.png").write_bytes(b"")
-    images = load_images(f"folder:{folder}")
-    assert images.picture(0).size == (8, 6)
-    with pytest.raises(OSError, match="b.png is empty"):
-        images.picture(1)
-
-
-def test_the_limit_is_at_least_one(folder):
-    with pytest.raises(ValueError, match="at least 1"):
-        load_images(f"folder:{folder}", limit=0)
-
-
-def test_images_can_be_sent_to_another_process(folder):
-    images = pickle.loads(pickle.dumps(load_images(f"folder:{folder}")))
-    assert images.picture(0).size == (8, 6)
 
 
 # The picture book
