@@ -254,11 +254,11 @@ class ConceptBank(HasProvenance):
 
         return trust_card(self, recovery, visual, ablation, selectivity, agreement)
 
-    def to_html(self, path: str | Path, images: CaptionedImages | None = None, card=None) -> None:
-        """Write the concepts as one page that opens anywhere; see `widgets.to_html`."""
+    def to_html(self, path: str | Path, images: CaptionedImages | None = None, card=None) -> Path:
+        """Write the concepts as one page that opens anywhere, and say where it is; see `widgets.to_html`."""
         from ..widgets import to_html
 
-        to_html(self, path, images, card)
+        return to_html(self, path, images, card)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save as safetensors, json and PNG, whole or not at all.

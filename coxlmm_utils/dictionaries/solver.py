@@ -43,8 +43,8 @@ def best_of_restarts(
     """Run all restarts to their ends: the result of lowest objective, and how many ran in each iteration."""
     descent = BlockCoordinateDescent(Z, squares, U, lam, tol)
     curves, best, n_running = [[] for _ in U], None, []
-    bar = tqdm(range(max_iter), desc="Semi-NMF", unit="iterations", delay=3, leave=False, disable=not progress)
-    for iteration in bar:
+    bar = tqdm(total=max_iter, desc="Semi-NMF", unit="iterations", delay=3, leave=False, disable=not progress)
+    for iteration in range(max_iter):
         # The constructor has made the first iteration already.
         converged = descent.step() if iteration else torch.zeros_like(descent.now.unextrapolated)
         n_running.append(len(descent))
@@ -57,8 +57,10 @@ def best_of_restarts(
         if ended.any():
             curves = [curve for curve, over in zip(curves, ended.tolist()) if not over]
             descent.now = descent.now.select(~ended)
+        bar.update()
         if not curves:
             break
+    bar.total = bar.n  # converged is done: a notebook's bar that stops early would turn red and stay
     bar.close()
     return best, n_running
 

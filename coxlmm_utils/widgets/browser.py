@@ -61,7 +61,7 @@ class Browser(widgets.VBox):
         self.number = self.opened = None  # of the bank, and of the concept, that are shown
         self._setting = False
         self._make_controls()
-        self.panel = OpenedPanel(self._save_name, self._close)
+        self.panel = OpenedPanel(self._save_name, self._close, self._go_to)
         self.grid = widgets.GridBox(
             layout=widgets.Layout(
                 grid_template_columns="repeat(auto-fill, minmax(min(320px, 100%), 1fr))",
@@ -176,10 +176,17 @@ class Browser(widgets.VBox):
     def _open(self, number: int) -> None:
         """Open a concept."""
         with self._busy("opening"):
-            self.panel.html.value = self.view.details(number)
+            self.panel.show(self.view.details(number))
         self.panel.name.value, self.panel.message.value = self.view.bank.names.get(number, ""), ""
         self.opened = number
         self._show_cards()
+
+    def _go_to(self, number: int) -> None:
+        """Open a concept that may be far from where one is, or hidden by the search."""
+        self._open(number)
+        if self.panel not in self.grid.children:
+            self.search.value = ""
+        self.view.buttons[number].focus()
 
     def _close(self) -> None:
         """Close the opened concept, and go back to its card."""
@@ -196,7 +203,7 @@ class Browser(widgets.VBox):
             self.panel.message.value = render("problem.html", problem=str(error))
             return
         self.view.renew()
-        self.panel.html.value = self.view.details(self.opened)
+        self.panel.show(self.view.details(self.opened))
         self.panel.message.value = render(
             "browser_named.html", name=bank.names.get(self.opened, ""), folder=bank.folder
         )

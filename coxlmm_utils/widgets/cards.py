@@ -9,6 +9,7 @@ import numpy as np
 
 from ..concepts import active_mean, active_share
 from .html import Thumb, Thumbnails, render
+from .trust import Answer, answers_of
 
 N_PICTURES = 5
 MEASURES = {"clipscore": "CLIPScore", "bertscore": "BERTScore", "stability": "stability"}
@@ -46,6 +47,7 @@ class Card:
     measures: dict[str, float]  # by their displayed names; only those that were measured
     pictures: tuple[Shown, ...]  # the most activating first
     below: Side | None  # where its activation is below zero; None if it never is, as with all methods but PCA
+    answers: tuple[Answer, ...]  # of the trust card, if there is one
 
     @property
     def searched(self) -> list[str]:
@@ -53,14 +55,17 @@ class Card:
         return [self.name, *self.words, *(self.below.words if self.below else ())]
 
 
-def make_cards(bank, thumbnails: Thumbnails) -> list[Card]:
-    """A card for each concept of a bank, by number."""
+def make_cards(bank, thumbnails: Thumbnails, trust=None) -> list[Card]:
+    """A card for each concept of a bank, by number, with its answers of a trust card."""
     often, strongly = active_share(bank.activations), active_mean(bank.activations)
-    return [make_card(bank, thumbnails, k, float(often[k]), float(strongly[k])) for k in range(len(bank))]
+    return [
+        make_card(bank, thumbnails, k, float(often[k]), float(strongly[k]), answers_of(trust, k))
+        for k in range(len(bank))
+    ]
 
 
-def make_card(bank, thumbnails: Thumbnails, number: int, often: float, strongly: float) -> Card:
-    """The card of one concept, from how often and how strongly it is active."""
+def make_card(bank, thumbnails: Thumbnails, number: int, often: float, strongly: float, answers=()) -> Card:
+    """The card of one concept, from how often and how strongly it is active, and what was measured of it."""
     side, *below = (make_side(bank, thumbnails, number, sign) for sign in bank.sides)
     measures = {measure_label(name): float(bank.measures[name][number]) for name in measured(bank)}
     return Card(
@@ -74,6 +79,7 @@ def make_card(bank, thumbnails: Thumbnails, number: int, often: float, strongly:
         {label: value for label, value in measures.items() if not np.isnan(value)},
         side.pictures,
         *(below or [None]),
+        answers,
     )
 
 

@@ -10,7 +10,6 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from .cards import N_PICTURES, Card, Shown, show
 from .html import Thumbnails, render
-from .trust import Answer, answers_of
 
 N_MORE = 12
 N_STRIP = 7
@@ -41,10 +40,9 @@ class ConceptDetails:
     # pictures at equal steps through the samples that it is active on, from low to high activation
     strip: tuple[Shown, ...]
     note: str  # why only the bank's own pictures are shown, if so
-    answers: tuple[Answer, ...]  # of the trust card, if there is one
 
 
-def concept_details(bank, thumbnails: Thumbnails, cards: Sequence[Card], number: int, trust=None) -> ConceptDetails:
+def concept_details(bank, thumbnails: Thumbnails, cards: Sequence[Card], number: int) -> ConceptDetails:
     """All that is known of one concept."""
     values = bank.activations[:, number]  # (samples,)
     rising = np.flatnonzero(values)[np.argsort(values[values != 0], kind="stable")]
@@ -59,7 +57,6 @@ def concept_details(bank, thumbnails: Thumbnails, cards: Sequence[Card], number:
         tuple((cards[k], cosine) for k, cosine in nearest(bank.concepts, number)),
         tuple(show(bank, thumbnails, row, number) for row in at_steps(shown, N_STRIP)),
         thumbnails.note,
-        answers_of(trust, number),
     )
 
 
@@ -94,4 +91,4 @@ def at_steps(rows: Sequence[int], n: int) -> list[int]:
 
 def details_html(details: ConceptDetails) -> str:
     """A concept's details as HTML."""
-    return render("opened.html", details=details)
+    return render("opened.html", details=details, linked=False)

@@ -53,8 +53,12 @@ class PictureChoice(widgets.VBox):
         readable, pictures, problems = self.images.opened(rows)
         thumbs = {row: data_uri(picture, THUMB_SIDE) for row, picture in zip(readable, pictures)}
         self._style.value = strip_style(self._scope, [thumbs.get(row) for row in rows])
-        self.buttons.tooltips = [problems.get(self.images.ids[row], self.images.ids[row]) for row in rows]
-        self.buttons.options = [(f"picture {row + 1}", row) for row in rows]
+        self.buttons.tooltips = [problems.get(self.images.ids[row], self._name(row)) for row in rows]
+        self.buttons.options = [(self._name(row), row) for row in rows]
+
+    def _name(self, row: int) -> str:
+        """What a picture is called: its file or id, and what its first reference caption says."""
+        return ": ".join([self.images.ids[row], *self.images.references[row][:1]])
 
 
 FACTORS = ("colour", "size", "action", "place", "companion", "time")  # all but the kind

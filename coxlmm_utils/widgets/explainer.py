@@ -98,12 +98,11 @@ class Explainer(widgets.VBox):
 
     def _rows(self) -> list[widgets.Widget]:
         """All controls, from top to bottom."""
-        wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
         note = widgets.HTML(f'<span class="cox-note">{UPLOAD_NOTE}</span>')
         hidden = widgets.HTML(str(style()), layout=widgets.Layout(display="none"))
-        self._extra_controls = widgets.HBox([self.concept, self.way, self.following], layout=wrap)
+        self._extra_controls = _row([self.concept, self.way, self.following])
         self._extra_controls.add_class("cox-ask-closer")
-        choosing = widgets.HBox([self.pictures.more, self.upload, note], layout=wrap)
+        choosing = _row([self.pictures.more, self.upload, note])
         return [
             hidden,
             self.pictures,
@@ -164,8 +163,12 @@ class Explainer(widgets.VBox):
     def _receive(self) -> None:
         """Explain an uploaded picture."""
         if self.upload.value:
-            file, self.upload.value = self.upload.value[0], ()  # so that the same file can be given again
-            self._explain(read_upload(file["content"], file["name"]))
+            file = self.upload.value[0]
+            try:
+                self._explain(read_upload(file["content"], file["name"]))
+            except (ValueError, OSError):
+                self.upload.value = ()
+                raise
 
     def _redraw(self) -> None:
         """Explain the page as the switches now are, beside what was shown before."""
@@ -182,6 +185,8 @@ class Explainer(widgets.VBox):
         """Run the model once and show what comes of it."""
         self.current, self._before = explain_picture(self.lmm, self.banks, picture), before
         self._row, self._extras = row, {}
+        if row is not None:  # the button counts what it holds: a file, as long as its picture is shown
+            self.upload.value = ()
         self.pictures.choose(row)
         self.switches.show(of_book)
         numbers, chosen = list(self.current.explanations), self.bank.value
@@ -250,6 +255,11 @@ class Explainer(widgets.VBox):
         """A bank in the list of banks."""
         bank = self.banks[number]
         return f"{number + 1}: {bank.token}, {len(bank)} concepts, {bank.method}, {bank.where}"
+
+
+def _row(controls: Sequence[widgets.Widget]) -> widgets.HBox:
+    """Controls in a row that wraps, with a layout of its own: hiding one row leaves the others."""
+    return widgets.HBox(controls, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
 
 
 def _test_pictures(banks: Sequence[ConceptBank]) -> tuple[CaptionedImages | None, str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ..explanation import Explanation, PatchMap
 from ..text import whole_word
 from .caption_and_explain import PictureExplanation
-from .html import Thumb, Thumbnails, data_uri, render
+from .cards import Shown, show
+from .html import Thumbnails, data_uri, render
 
 N_BARS = 5  # concepts
 N_PICTURES = 4  # per concept
@@ -36,7 +37,7 @@ class Bar:
     words: tuple[str, ...]  # those that the title does not have
     value: float  # activation divided by the picture's largest (paper's Fig 5), from -1 to 1
     before: float | None  # the same before the picture was changed; None if it was not
-    pictures: tuple[Thumb, ...]  # those that activate it most
+    pictures: tuple[Shown, ...]  # those that activate it most
 
 
 def shown_concepts(explained: Explanation, before: Explanation | None = None, n: int = N_BARS) -> list[int]:
@@ -58,7 +59,8 @@ def _bar(explained: Explanation, thumbnails: Thumbnails, before: Explanation | N
     )
     was = float(before.relative[concept]) if before else None
     value = float(explained.relative[concept])
-    return Bar(concept, title, others, value, was, tuple(map(thumbnails.of, rows)))
+    pictures = tuple(show(explained.bank, thumbnails, row, concept) for row in rows)
+    return Bar(concept, title, others, value, was, pictures)
 
 
 def answer_page(

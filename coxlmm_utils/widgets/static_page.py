@@ -16,7 +16,7 @@ from .trust import card_of, check_cards, trust_html
 SIDE = 120  # pixels of a picture's longer side: 24 pictures of each of 20 concepts stay under 5 MB
 
 
-def to_html(bank, path: str | Path, images: CaptionedImages | None = None, card=None) -> None:
+def to_html(bank, path: str | Path, images: CaptionedImages | None = None, card=None) -> Path:
     """Write the concepts of a bank as one page, whole or not at all.
 
     It needs neither Python nor a network: pictures, style and the few lines of script are inside, and the page forbids
@@ -32,6 +32,11 @@ def to_html(bank, path: str | Path, images: CaptionedImages | None = None, card=
     card : TrustCard, optional
         What was measured of the bank's concepts; see `browse`.
 
+    Returns
+    -------
+    Path
+        Where the page is.
+
     Raises
     ------
     ValueError
@@ -39,20 +44,21 @@ def to_html(bank, path: str | Path, images: CaptionedImages | None = None, card=
     """
     text = page_html(bank, images, card)
     atomic_write(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    return Path(path)
 
 
 def page_html(bank, images: CaptionedImages | None = None, card=None) -> str:
     """The page that `to_html` writes."""
     trust = card_of(bank, check_cards(card, [bank]))
     thumbnails = Thumbnails(bank, images, SIDE)
-    cards = make_cards(bank, thumbnails)
+    cards = make_cards(bank, thumbnails, trust)
     ranks = {order: {shown.number: rank for rank, shown in enumerate(in_order(cards, order))} for order in orders(bank)}
     concepts = [
         {
             "card": shown,
             "pictures": card_pictures_html(shown),
             "text": card_text_html(shown),
-            "details": concept_details(bank, thumbnails, cards, shown.number, trust),
+            "details": concept_details(bank, thumbnails, cards, shown.number),
             "ranks": " ".join(str(ranks[order][shown.number]) for order in ranks),
         }
         for shown in in_order(cards, orders(bank)[0])

@@ -10,16 +10,23 @@ import numpy as np
 from .html import render
 
 WORDS = {1.0: "yes", 0.0: "no"}  # any other answer: not evaluated
+SYMBOLS = {"yes": "✓", "no": "✗", "not evaluated": "○", "not measured": "–"}
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a trust card says of one concept to one question."""
 
+    name: str  # of the question, short
     question: str
     text: str  # yes, no, not evaluated, or not measured
     value: float | None  # what was measured of the concept, if anything was
     rule: str  # when the answer is yes
+
+    @property
+    def symbol(self) -> str:
+        """The answer as a mark on a card."""
+        return SYMBOLS[self.text]
 
 
 def card_of(bank, cards: Sequence):
@@ -38,7 +45,8 @@ def check_cards(cards, banks: Sequence) -> list:
 
 def trust_html(card) -> str:
     """The table of a trust card, each question with its counts; "" without a card."""
-    return render("trust.html", checks=card.checks, facts=card.facts) if card else ""
+    legend = ", ".join(f"{symbol} {text}" for text, symbol in SYMBOLS.items())
+    return render("trust.html", checks=card.checks, facts=card.facts, legend=legend) if card else ""
 
 
 def answers_of(card, number: int) -> tuple[Answer, ...]:
@@ -48,9 +56,10 @@ def answers_of(card, number: int) -> tuple[Answer, ...]:
 
 def _answer(check, number: int) -> Answer:
     if check.answers is None:
-        return Answer(check.question, "not measured", None, check.rule)
+        return Answer(check.name, check.question, "not measured", None, check.rule)
     holds, value = float(check.answers.holds[number]), float(check.answers.values[number])
-    return Answer(check.question, WORDS.get(holds, "not evaluated"), None if np.isnan(value) else value, check.rule)
+    text = WORDS.get(holds, "not evaluated")
+    return Answer(check.name, check.question, text, None if np.isnan(value) else value, check.rule)
 
 
 def _is_of(card, bank) -> bool:

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from tqdm.notebook import tqdm as notebook_bar
 
+from coxlmm_utils.dictionaries import solver
 from coxlmm_utils.dictionaries.base import squared_norms
 from coxlmm_utils.dictionaries.initialization import initial_concepts
 from coxlmm_utils.dictionaries.solver import BlockCoordinateDescent, best_of_restarts, into_ball, sweep_rows
@@ -51,6 +53,15 @@ def test_extrapolation_saves_iterations(Z, U):
                 return iteration
 
     assert iterations_needed(True) < 0.7 * iterations_needed(False)
+
+
+def test_a_notebooks_bar_of_a_descent_that_converges_early_is_no_failure(Z, U, monkeypatch):
+    bars = []
+    monkeypatch.setattr(solver, "tqdm", lambda **options: bars.append(notebook_bar(**options)) or bars[0])
+    result, n_running = best_of_restarts(Z, squared_norms(Z), U.clone(), 1.0, 1e-6, 5_000, progress=True)
+    [bar] = bars
+    assert result.converged and bar.n == bar.total == len(n_running) < 5_000
+    assert bar.container.children[1].bar_style != "danger" and bar.container.layout.visibility == "hidden"
 
 
 def test_an_iteration_that_raises_the_objective_is_not_kept(Z, U):

@@ -50,11 +50,17 @@ def test_a_new_name_is_shown(view):
     view.bank.rename(0, "Shore")
     view.renew()
     assert "Shore" in Read(view.texts[0].value).text and view.buttons[0].tooltip == "Open Shore"
-    assert view.cards[0].title == "Shore" and "Shore" in Read(view.details(0)).text
+    assert view.cards[0].title == "Shore" and "Shore" in view.details(0).card.title
 
 
-def test_the_panel_calls_back(clicked):
-    panel = OpenedPanel(lambda: clicked.append("save"), lambda: clicked.append("close"))
+def test_the_panel_calls_back(view, clicked):
+    panel = OpenedPanel(lambda: clicked.append("save"), lambda: clicked.append("close"), clicked.append)
     panel.save.click()
     panel.close_button.click()
-    assert clicked == ["save", "close"]
+    panel.name._handle_custom_msg({"event": "submit"}, [])  # Enter, as the front end says it
+    details = view.details(0)
+    panel.show(details)
+    panel.nearest[1].click()
+    assert clicked == ["save", "close", "save", details.nearest[1][0].number]
+    shown = [button.description for button in panel.nearest if button.layout.display != "none"]
+    assert shown == [f"{card.number}: {card.title}" for card, _ in details.nearest] and len(shown) == 3

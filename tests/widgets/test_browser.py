@@ -91,6 +91,15 @@ def test_opening_and_closing(browser):
     assert browser.panel not in browser.grid.children and shown(browser) == [0, 1, 2, 3]
 
 
+def test_a_nearest_concept_is_opened_from_the_panel_also_if_a_search_hides_it(browser):
+    browser.search.value = "snow"
+    browser.view.buttons[3].click()
+    nearest = browser.view.details(3).nearest[0][0].number
+    browser.panel.nearest[0].click()
+    assert browser.opened == nearest and browser.search.value == ""
+    assert browser.grid.children.index(browser.panel) == browser.grid.children.index(browser.view.boxes[nearest]) + 1
+
+
 def test_a_name_is_saved_with_the_bank_and_shown_everywhere(browser, browsed, tmp_path):
     browser.view.buttons[0].click()
     browser.panel.name.value = " Shore "
@@ -192,6 +201,8 @@ def test_two_browsers_are_independent(browsed):
 
 def test_it_says_that_it_is_busy_and_then_no_more(browser, monkeypatch):
     texts_meanwhile = []
-    monkeypatch.setattr(browser.view, "details", lambda number: texts_meanwhile.append(text_of(browser.status)) or "")
+    real = browser.view.details
+    meanwhile = lambda number: texts_meanwhile.append(text_of(browser.status)) or real(number)  # noqa: E731
+    monkeypatch.setattr(browser.view, "details", meanwhile)
     browser.view.buttons[0].click()
     assert texts_meanwhile == ["opening …"] and text_of(browser.status) == "4 concepts"

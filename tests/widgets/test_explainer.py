@@ -122,6 +122,15 @@ def test_more_pictures_take_turns(llava, bank, states, runs):
     np.testing.assert_array_equal(np.asarray(explainer.current.picture), np.asarray(noise(13)))
 
 
+def test_pictures_are_called_by_what_is_known_of_them(llava, bank, images):
+    named = ask(llava, bank, replace(images, references=(("a grey day", "fog"), (), (), ())))
+    assert [name for name, _ in named.pictures.buttons.options] == ["p0: a grey day", "p1", "p2", "p3"]
+    [explained] = named.current.explanations.values()
+    assert f'alt="the picture, captioned: {explained.caption}"' in named.answer.value
+    shown = bank.captions[bank.top_of(explained.top(1)[0], 1)[0]]
+    assert f'alt="{shown}"' in named.answer.value
+
+
 def test_few_pictures_need_no_button_for_more(explainer):
     assert not is_shown(explainer.pictures.more)
 
@@ -185,15 +194,17 @@ def test_what_is_no_picture_is_refused_and_nothing_lost(explainer, runs):
         assert sentence in explainer.status.value and "&lt;img" in explainer.status.value
         assert ATTACK not in explainer.status.value
         assert explainer.answer.value == answer and explainer.pictures.buttons.value == 0
+        assert explainer.upload.value == ()
     assert runs["explain_picture"] == 0
 
 
 def test_the_same_file_can_be_given_twice(explainer, images, runs):
     content = as_png(images.picture(1))
-    for _ in range(2):
+    for run in (1, 3):
         upload(explainer, content)
+        assert runs["explain_picture"] == run and len(explainer.upload.value) == 1  # the button counts it
+        explainer.pictures.buttons.value = 0
         assert explainer.upload.value == ()
-    assert runs["explain_picture"] == 2
 
 
 # Several banks
@@ -222,6 +233,7 @@ def test_a_caption_that_no_bank_covers_is_said_plainly(llava, silent, images):
     sentence = "This caption says none of the words that have concepts here: zebra."
     assert sentence in explainer.answer.value and explainer.current.captions[0] in explainer.answer.value
     assert not any(map(is_shown, (explainer.bank, explainer.children[5])))
+    assert is_shown(explainer.children[2]) and explainer.upload in explainer.children[2].children
     explainer.pictures.buttons.value = 1  # and on it goes
     assert sentence in explainer.answer.value
 

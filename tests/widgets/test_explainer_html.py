@@ -102,7 +102,7 @@ def test_a_bar_has_the_pictures_that_activate_its_concept_most(bank):
     activations[[3, 2, 4], 0] = 1
     changed = replace(bank, top=top, activations=activations)
     [bar] = bars(explained(changed, 1.0, 0.0, 0.0), Thumbnails(changed))
-    assert [thumb.id for thumb in bar.pictures] == [changed.ids[row] for row in (3, 2, 4)]
+    assert [shown.thumb.id for shown in bar.pictures] == [changed.ids[row] for row in (3, 2, 4)]
 
 
 def test_what_was_active_before_has_a_bar_too(bank):
@@ -139,7 +139,7 @@ def test_a_negative_activation_has_a_bar_of_its_own_colour(bank):
     assert seen.widths("cox-bar-now") == [100, 50] and "-1.00" in seen.text
     assert sum(attrs.get("class") == "cox-bar cox-bar-negative" for _, attrs in seen.tags) == 1
     [bar, _] = bars(explained(signed, -2.0, 1.0, 0.0), Thumbnails(signed))
-    assert bar.title == "night" and [thumb.id for thumb in bar.pictures] == [bank.ids[1], bank.ids[0]]
+    assert bar.title == "night" and [shown.thumb.id for shown in bar.pictures] == [bank.ids[1], bank.ids[0]]
 
 
 def test_an_answer_says_how_much_of_the_activation_its_bars_hold(bank):
@@ -172,7 +172,7 @@ def test_words_that_may_follow_have_their_probabilities(bank):
 def test_a_picture_that_cannot_be_shown_is_a_placeholder(bank, monkeypatch):
     monkeypatch.setattr(Thumbnails, "of", lambda self, row: Thumb("p", None, f"gone: {ATTACK}"))
     seen = shown(explained(bank, 1.0, 0.0, 0.0))
-    missing = [attrs["title"] for _, attrs in seen.tags if attrs.get("class") == "cox-answer-missing"]
+    missing = [attrs["aria-label"] for _, attrs in seen.tags if attrs.get("class") == "cox-missing"]
     assert missing == [f"gone: {ATTACK}"] * 4 and seen.harmless()
 
 

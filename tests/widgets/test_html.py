@@ -73,7 +73,7 @@ def test_a_browser_of_odd_text_is_harmless_in_all_that_it_shows(browsed):
     browser.other.value = 1
     seen = [*all_widgets(browser), *all_widgets(browser.grid)]
     html = [widget.value for widget in seen if isinstance(widget, widgets.HTML)]
-    assert len(html) == 4 + 2 * 4 + 2  # above, with the comparison; of cards; of the opened one
+    assert len(html) == 4 + 2 * 4 + 3  # above, with the comparison; of cards; of the opened one
     for value in html:
         check_harmless(value)
     for widget in all_widgets(browser):

@@ -30,9 +30,13 @@ def html(browsed):
     return page_html(browsed)
 
 
-def test_every_concept_is_a_details_element_with_its_card(browsed, html):
+def test_every_concept_is_an_article_and_its_details_follow_it_closed(browsed, html):
     seen = Read(html)
-    assert len(seen.of("article")) == len(seen.of("details")) == len(seen.of("summary")) == 4
+    details = [attributes for attributes in seen.of_class("cox-opened") if "hidden" in attributes]
+    assert [attributes["aria-controls"] for attributes in seen.of("button")] == [each["id"] for each in details]
+    assert len(seen.of("article")) == len(details) == 4
+    nearest = {attributes["href"] for attributes in seen.of("a")}
+    assert nearest == {f"#{attributes['id']}" for attributes in seen.of("article")}
     assert "Concepts behind “dog”" in seen.text and "4 concepts learned from 40 pictures" in seen.text
     assert "More about beach, sand, Sea" in seen.text and "active on none of the 40 pictures" in seen.text
 
@@ -64,7 +68,7 @@ def test_the_page_allows_its_own_script_and_nothing_else(html):
 
 def test_the_page_is_written_whole(browsed, html, tmp_path):
     path = tmp_path / "deep" / "gallery.html"
-    browsed.to_html(path)
+    assert browsed.to_html(path) == path
     assert path.read_text(encoding="utf-8") == html
     assert [item.name for item in path.parent.iterdir()] == ["gallery.html"]
 

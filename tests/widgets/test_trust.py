@@ -65,11 +65,16 @@ def test_the_browser_shows_the_counts_above_the_cards_and_the_answers_of_an_open
     assert (
         "Does it come from the picture? no 0.50 Is it found again? not measured" in Read(browser.panel.html.value).text
     )
+    marks = [Read(text.value).text for text in browser.view.texts]
+    assert ["✓ visual : yes – stable : not measured" in said for said in marks] == [True, False, False, True]
+    assert "✗ visual : no" in marks[1] and "○ visual : not evaluated" in marks[2]
+    assert "✓ yes, ✗ no, ○ not evaluated, – not measured" in head.text
     check_harmless(browser.head.value)
     check_harmless(browser.panel.html.value)
     without = browse(browsed)
     without.view.buttons[1].click()
     assert "trust" not in Read(without.head.value).text + Read(without.panel.html.value).text
+    assert not Read(without.view.texts[0].value).of_class("cox-mark")
 
 
 def test_the_page_shows_the_same(browsed, card, tmp_path):
