@@ -5,7 +5,7 @@ READY := .venv/.ready
 CACHE = $(BIN)/python -c "from coxlmm_utils.files import cache_folder; print(cache_folder())"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup notebooks notebook notebooks-save test lab scores bench clean-cache
+.PHONY: help setup notebooks notebook notebooks-save reproduce test lab scores bench clean-cache
 
 help:  ## list these commands
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,11 @@ notebook: $(READY)  ## run one, with other settings: make notebook N=04 SET="DAT
 
 notebooks-save: $(READY)  ## run the notebooks and keep the new outputs in them
 	$(BIN)/python notebooks/run.py --save
+
+# PROCESSES=8 shares the extraction among eight; SET="--layer 30 --dtype bfloat16" gives any other option.
+reproduce: $(READY)  ## the paper's figures and tables: make reproduce MODEL=... DATA=coco:/data/coco TOKENS="dog cat"
+	$(if $(PROCESSES),$(BIN)/torchrun --standalone --nproc_per_node $(PROCESSES),$(BIN)/python) notebooks/reproduce.py \
+		$(if $(MODEL),--model "$(MODEL)") $(if $(DATA),--data "$(DATA)") $(if $(TOKENS),--tokens $(TOKENS)) $(SET)
 
 # Two processes of one thread each: on two cores that is faster than one of two threads.
 test: $(READY)  ## run all tests, the notebooks among them

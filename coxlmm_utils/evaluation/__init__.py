@@ -1,6 +1,6 @@
 """The paper's evaluation: judges, baselines, tables and figures; sweeps over K, lambda and layer, and how to choose."""
 
-from . import figures, tables
+from . import figures, paper, tables
 from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
 from .clipscore import MAX_WORDS, PREFIX, ClipJudge, words_as_text
 from .evaluate import METRICS, Evaluation, evaluate
@@ -8,7 +8,7 @@ from .grounding_quality import grounding_quality, measure
 from .judges import FORM_PAGES, PictureScorer, encode_images, load_judges
 from .selection import choose_lam, choose_layer, choose_n_concepts, with_score
 from .sweep import sweep
-from .sweep_figures import curves, layers_beside_the_paper, shares
+from .sweep_figures import curves, grounding_by_layer, layers_beside_the_paper, shares
 from .systems import System, learn_systems
 
 __all__ = [
@@ -29,12 +29,14 @@ __all__ = [
     "encode_images",
     "evaluate",
     "figures",
+    "grounding_by_layer",
     "grounding_quality",
     "layers_beside_the_paper",
     "learn_systems",
     "load_bert_judge",
     "load_judges",
     "measure",
+    "paper",
     "shares",
     "sweep",
     "tables",

@@ -51,7 +51,7 @@ def grounding_quality(
     lmm: LMM,
     states: States,
     clip: ClipJudge,
-    bert: BertJudge,
+    bert: BertJudge | None,
     dictionary: SemiNMF | None = None,
     n_pictures: int = 5,
     seed: int = 0,
@@ -65,7 +65,8 @@ def grounding_quality(
     states : States
         Of one token and layer.
     clip : ClipJudge
-    bert : BertJudge
+    bert : BertJudge or None
+        None: no BERTScore (ours).
     dictionary : SemiNMF, optional
         Default: the paper's, K = 20. A copy is fitted.
     n_pictures : int, default 5
@@ -101,7 +102,7 @@ def score_words_with_pictures(
     top: np.ndarray,
     images: CaptionedImages,
     clip: ClipJudge,
-    bert: BertJudge,
+    bert: BertJudge | None,
 ) -> pd.DataFrame:
     """Score words said of concepts with the pictures that activate these most."""
     shown, row_of = np.unique(top, return_inverse=True)
@@ -112,5 +113,6 @@ def score_words_with_pictures(
     for ending, words in words_by_ending.items():
         texts = [words[k].kept for k in pairs["concept"]]
         pairs["clipscore" + ending] = scorer.clip_scores(pairs["row"], texts)
-        pairs["bertscore" + ending] = scorer.bert_scores(pairs["row"], texts)
+        if bert is not None:
+            pairs["bertscore" + ending] = scorer.bert_scores(pairs["row"], texts)
     return pairs.drop(columns="row").groupby("concept").mean()

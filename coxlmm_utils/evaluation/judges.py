@@ -22,7 +22,7 @@ WORDLESS = 0.0  # BERTScore of no words: what the library gives, and after resca
 class PictureScorer:
     """Pictures as the judges see them, and the captions that they ought to have."""
 
-    def __init__(self, images: CaptionedImages, clip: ClipJudge, bert: BertJudge):
+    def __init__(self, images: CaptionedImages, clip: ClipJudge, bert: BertJudge | None):
         self.clip, self.bert = clip, bert
         self.references = [tuple(text for text in texts if text.strip()) for texts in images.references]
         self.vectors = encode_images(images, clip)  # (pictures, width)

@@ -7,6 +7,11 @@ test of significance) is not here.
 
 from __future__ import annotations
 
+FIG3_RANGES = {  # Fig 3, about: from where to where the dots of eight tokens lie, with random words and with their own
+    "clipscore": ((.35, .57), (.46, .80)),
+    "bertscore": ((.07, .43), (.24, .70)),
+}  # fmt: skip
+FIG5_RELATIVE = {"Dog": (1, 0.72, 0.34), "Cat": (1, 0.64, 0.25), "Bus": (1, 0.85, 0.78)}  # Fig 5: activation / largest
 FIG6_LAYERS = (1, 5, 10, 15, *range(18, 32))
 FIG6_PRECISION = 0.003  # of the values that are read off the plot
 FIG6_CLIPSCORE = {  # Fig 6: average CLIPScore of the multimodal grounding

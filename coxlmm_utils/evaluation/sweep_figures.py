@@ -68,15 +68,49 @@ def layers_beside_the_paper(table: pd.DataFrame, measure: str = "auc") -> Figure
     for column, axes in enumerate(figure.axes):
         axes.set_subplotspec(grid[column])
         axes.set_title(f"ours · {axes.get_title(loc='left')}", loc="left", fontsize=10, color=INK)
-    paper = figure.add_subplot(grid[2])
     tokens = dict.fromkeys([token for token, _ in _by_token(table)] + list(FIG6_CLIPSCORE))  # a word has one colour
-    colours = dict(zip(tokens, PALETTE)) | {"random words": QUIET}
-    for name, scores in FIG6_CLIPSCORE.items():
-        paper.plot(FIG6_LAYERS, scores, color=colours[name], linewidth=1.6, label=name)
-    style_axes(paper, "CLIPScore", "layer of OPT-6.7B (32 blocks)")
-    paper.set_title("paper, Fig 6 · CLIPScore", loc="left", fontsize=10, color=INK)
-    paper.legend(frameon=False, fontsize=8, title=f"read off to ±{FIG6_PRECISION}", title_fontsize=8)
+    _paper_fig6(figure.add_subplot(grid[2]), dict(zip(tokens, PALETTE)))
     return figure
+
+
+def grounding_by_layer(table: pd.DataFrame, n_layers: int) -> Figure:
+    """The paper's Fig 6 for another model, and the paper's beside it.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row for each token and layer: token, layer, clipscore (mean over concepts) with clipscore_low and
+        clipscore_high, and clipscore_random (the same with random words).
+    n_layers : int
+        Blocks of the model; "norm" is drawn after the last.
+    """
+    figure = new_figure(9.2, 3.6, layout="constrained")
+    axes, paper = figure.subplots(1, 2)
+    step = 1 if n_layers <= 8 else 5 if n_layers <= 40 else 10
+    at = {layer: n_layers + step if layer == "norm" else layer for layer in table["layer"].unique()}
+    tokens = list(table["token"].unique())
+    colours = dict(zip(dict.fromkeys([*tokens, *FIG6_CLIPSCORE]), PALETTE))  # a word has one colour
+    for token, rows in table.groupby("token", sort=False):
+        x, ends = rows["layer"].map(at), (rows["clipscore_low"], rows["clipscore_high"])
+        band(axes, x, rows["clipscore"], *ends, colours[token], token, linewidth=1.6, marker="o", markersize=3.5)
+    random = table.groupby("layer", sort=False)["clipscore_random"].mean()
+    axes.plot([at[layer] for layer in random.index], random, color=QUIET, linewidth=1.6, label="random words")
+    style_axes(axes, "ours · CLIPScore", f"layer of {n_layers}; band: 95% interval over concepts")
+    ticks = {x: str(x) for x in (1, *range(step, n_layers + 1, step))} | ({at["norm"]: "norm"} if "norm" in at else {})
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    for text in axes.legend(frameon=False, fontsize=8).get_texts():
+        text.set_parse_math(False)  # a token may hold a $
+    _paper_fig6(paper, colours)
+    return figure
+
+
+def _paper_fig6(axes: Axes, colours: dict[str, str]) -> None:
+    """The paper's own curves."""
+    for name, scores in FIG6_CLIPSCORE.items():
+        colour = QUIET if name == "random words" else colours[name]
+        axes.plot(FIG6_LAYERS, scores, color=colour, linewidth=1.6, label=name)
+    style_axes(axes, "paper, Fig 6 · CLIPScore", "layer of OPT-6.7B (32 blocks)")
+    axes.legend(frameon=False, fontsize=8, title=f"read off to ±{FIG6_PRECISION}", title_fontsize=8)
 
 
 def shares(bank, n_words: int = 4) -> Figure:

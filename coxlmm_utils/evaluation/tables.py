@@ -112,6 +112,21 @@ def paper_table2() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("token")
 
 
+def beside_the_paper(ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """Table 1 or 2 for other tokens with the paper's rows, where it has the token, above ours; each row says whose it is.
+
+    `ours` is of the systems of `paper`, under whose names the columns stand.
+    """
+    ours, rows = ours.rename(columns=lambda name: name.split(",")[0]), {}
+    printed = {(str(key[0]).lower(), *key[1:]): row for key, row in zip(_keys(paper), paper.to_dict("records"))}
+    for key, row in zip(_keys(ours), ours.to_dict("records")):
+        if (known := (key[0].lower(), *key[1:])) in printed:
+            rows[*key, "paper"] = printed[known]
+        rows[*key, "ours"] = row
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(paper.columns)).fillna(NOTHING)
+    return _indexed(table, [*ours.index.names, "whose"])
+
+
 def union_lengths(evaluations: Iterable[Evaluation], systems: Sequence[str] = tuple(NAMES)) -> pd.DataFrame:
     """Mean number of distinct words in the list of a picture's three concepts (ours): a longer list can say more.
 
@@ -206,6 +221,11 @@ def _laid_out(numbers: pd.DataFrame, rows: list[str], systems: Sequence[str]) ->
 def _indexed(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """The same table with its tuples as levels of rows."""
     return table.set_axis(pd.MultiIndex.from_tuples(table.index, names=names))
+
+
+def _keys(table: pd.DataFrame) -> list[tuple]:
+    """What its rows are called, as tuples."""
+    return [key if isinstance(key, tuple) else (key,) for key in table.index]
 
 
 def _number(value) -> str:

@@ -6,9 +6,11 @@ state_pair      the same samples in two models, for concept shift
 """
 
 from . import blocks
-from .__main__ import main
+from .__main__ import main, make_share, own_device, process_share
+from .blocks import BlockFolder
 from .extract import extract, extract_many, reread
 from .inspection import Inspection, inspect
+from .plan import Settings
 from .prompt_states import prompt_states
 from .provenance import HasProvenance, require_same
 from .state_pair import StatePair
@@ -16,8 +18,10 @@ from .states import States, join_states
 from .suggest_tokens import suggest_tokens
 
 __all__ = [
+    "BlockFolder",
     "HasProvenance",
     "Inspection",
+    "Settings",
     "StatePair",
     "States",
     "blocks",
@@ -26,6 +30,9 @@ __all__ = [
     "inspect",
     "join_states",
     "main",
+    "make_share",
+    "own_device",
+    "process_share",
     "prompt_states",
     "require_same",
     "reread",

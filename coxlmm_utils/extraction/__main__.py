@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from ..files import cache_folder, require_writable
-from ..images import load_images
-from ..models import POSITIONS, load_lmm
+from ..images import CaptionedImages, load_images
+from ..models import LMM, POSITIONS, load_lmm
+from .blocks import BlockFolder
 from .estimate import estimate
 from .loop import make_blocks
 from .plan import REFERENCE_RULES, Settings, make_plan
@@ -42,19 +43,53 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _share() -> tuple[int, int]:
-    """Which process of how many this is, as torchrun or SLURM say."""
+def process_share() -> tuple[int, int]:
+    """Which process of how many this is, as torchrun or SLURM say (ours); (0, 1) of one alone."""
     for number, count in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
         if number in os.environ:
             return int(os.environ[number]), int(os.environ[count])
     return 0, 1
 
 
-def _own_device() -> str | None:
-    """The GPU of this process, where there are several."""
+def own_device() -> str | None:
+    """The GPU of this process, where there are several (ours); None leaves the choice to `load_lmm`."""
     local = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID"))
     n_gpus = torch.cuda.device_count()
     return f"cuda:{int(local) % n_gpus}" if local is not None and n_gpus else None
+
+
+def make_share(
+    lmm: LMM,
+    images: CaptionedImages,
+    tokens: Mapping[str, Sequence[str]],
+    settings: Settings,
+    batch_size: int = 32,
+    folder: Path | None = None,
+) -> BlockFolder:
+    """Make this process's share of the blocks of an extraction; `extract` then takes them from there (ours).
+
+    Parameters
+    ----------
+    lmm, images, batch_size, folder
+        As in `extract_many`.
+    tokens : mapping of str to sequence of str
+        The target words with their spellings.
+    settings : Settings
+
+    Returns
+    -------
+    BlockFolder
+        Its `missing()` are the blocks that other processes have still to make.
+    """
+    plan = make_plan(lmm, images, tokens, settings)
+    blocks = plan.folder(folder or cache_folder() / "states")
+    shard, n_shards = process_share()
+    if blocks.missing():
+        require_writable(blocks.folder)
+    if shard == 0 and blocks.missing():
+        print(estimate(lmm, plan, blocks, batch_size, n_shards), flush=True)
+    make_blocks(lmm, plan, blocks, batch_size, shard, n_shards)
+    return blocks
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _arguments(arguments)
     tokens = {words.split(",")[0]: words.split(",") for words in options.token}
     layers = [int(layer) if layer.isdigit() else layer for layer in options.layer]
-    lmm = load_lmm(options.model, device=_own_device(), dtype=options.dtype)
+    lmm = load_lmm(options.model, device=own_device(), dtype=options.dtype)
     images = load_images(options.data, split=options.split, limit=options.limit)
     settings = Settings(
         layers,
@@ -73,17 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stop_early=options.stop_early,
         samples=options.samples,
     )
-    plan = make_plan(lmm, images, tokens, settings)
-    folder = plan.folder(options.folder or cache_folder() / "states")
-    shard, n_shards = _share()
-    if folder.missing():
-        require_writable(folder.folder)
-    if shard == 0 and folder.missing():
-        print(estimate(lmm, plan, folder, options.batch_size, n_shards), flush=True)
-    make_blocks(lmm, plan, folder, options.batch_size, shard, n_shards)
-    n_present = len(folder.names) - len(folder.missing())
+    blocks = make_share(lmm, images, tokens, settings, options.batch_size, options.folder)
+    shard, n_shards = process_share()
+    n_present = len(blocks.names) - len(blocks.missing())
     print(
-        f"process {shard + 1} of {n_shards} is done: {n_present} of {len(folder.names)} blocks are in {folder.folder}"
+        f"process {shard + 1} of {n_shards} is done: {n_present} of {len(blocks.names)} blocks are in {blocks.folder}"
     )
 
 

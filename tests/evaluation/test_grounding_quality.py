@@ -144,3 +144,9 @@ def test_nothing_is_active(llava, states, judges):
     with pytest.warns(UserWarning, match="no sample uses: 3 of 3"):
         table = grounding_quality(llava, states, *judges, dead, word_filter=FILTER)
     assert len(table) == 0 and table.columns.tolist() == COLUMNS
+
+
+def test_without_a_bert_judge_there_are_clipscores_alone(llava, states, judges, dictionary, result):
+    table = grounding_quality(llava, states, judges[0], None, dictionary, 4, seed=3, word_filter=FILTER)
+    pd.testing.assert_frame_equal(table, result[table.columns])
+    assert [name for name in COLUMNS if name not in table] == ["bertscore", "bertscore_random"]

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from coxlmm_utils import ConceptBank, SemiNMF
 from coxlmm_utils.evaluation.paper import FIG6_CLIPSCORE, FIG6_LAYERS
 from coxlmm_utils.evaluation.selection import MEASURES, Choice
-from coxlmm_utils.evaluation.sweep_figures import curves, layers_beside_the_paper, shares
+from coxlmm_utils.evaluation.sweep_figures import curves, grounding_by_layer, layers_beside_the_paper, shares
 from coxlmm_utils.extraction.states import join_states
 
 
@@ -73,3 +73,19 @@ def test_bars_of_shares_fill_the_width(llava, states):
     assert widths.sum(axis=0) == pytest.approx(np.ones(3))
     assert widths == pytest.approx(np.full((2, 3), 0.5))
     assert inside(axes.figure)
+
+
+@pytest.mark.parametrize("n_layers, layers", [(5, (1, 5, "norm")), (32, (1, 20, 32, "norm"))])
+def test_our_layers_are_drawn_on_their_own_axis_beside_the_papers(n_layers, layers):
+    scores = {"clipscore": 0.6, "clipscore_low": 0.5, "clipscore_high": 0.7, "clipscore_random": 0.4}
+    rows = [{"token": token, "layer": layer, **scores} for token in ("dog", "a $x$") for layer in layers]
+    figure = grounding_by_layer(pd.DataFrame(rows), n_layers)
+    ours, paper = figure.axes
+    lines = {line.get_label(): line for line in ours.lines}
+    assert list(lines) == ["dog", "a $x$", "random words"]
+    assert lines["dog"].get_xdata().tolist()[:-1] == list(layers[:-1]) and lines["dog"].get_xdata()[-1] > n_layers
+    assert lines["random words"].get_ydata() == pytest.approx([0.4] * len(layers))
+    labels = [label.get_text() for label in ours.get_xticklabels()]
+    assert labels[0] == "1" and labels[-1] == "norm" and 6 <= len(labels) <= 8
+    assert {line.get_label(): tuple(line.get_ydata()) for line in paper.lines} == FIG6_CLIPSCORE
+    assert inside(figure)

@@ -12,6 +12,7 @@ from coxlmm_utils.evaluation.comparison import compare, holm
 from coxlmm_utils.evaluation.evaluate import Evaluation
 from coxlmm_utils.evaluation.systems import NAMES
 from coxlmm_utils.evaluation.tables import (
+    beside_the_paper,
     comparisons,
     differences,
     no_difference,
@@ -358,3 +359,24 @@ def test_saving_leaves_the_table_as_it_is(tmp_path):
     save_table(table, tmp_path / "table1")
     pd.testing.assert_frame_equal(table, before)
     assert table.index.names == ["token", "metric"]
+
+
+def test_the_papers_rows_stand_above_ours_under_the_same_names():
+    ours = table1([evaluation("dog"), evaluation("zebra")], systems=["rnd_words", "simple", "semi_nmf", "gt_captions"])
+    table = beside_the_paper(ours, paper_table1())
+    assert list(table.columns) == list(paper_table1().columns)
+    assert list(table.index)[:3] == [
+        ("dog", "CLIPScore", "paper"),
+        ("dog", "CLIPScore", "ours"),
+        ("dog", "BERTScore", "paper"),
+    ]
+    assert ("zebra", "CLIPScore", "paper") not in table.index and table.index.names == ["token", "metric", "whose"]
+    assert table.loc[("dog", "CLIPScore", "paper"), "Semi-NMF"] == "0.610 ± 0.09"
+    assert table.loc[("dog", "CLIPScore", "ours"), "Semi-NMF"] == ours.loc[("dog", "CLIPScore"), "Semi-NMF, 2 seeds"]
+    assert table.loc[("dog", "CLIPScore", "ours"), "Noise-Imgs"] == "–"
+
+
+def test_the_overlaps_of_the_paper_stand_above_ours_too():
+    table = beside_the_paper(table2([evaluation("Cat")], ["simple", "kmeans", "semi_nmf"]), paper_table2())
+    assert table.loc[("Cat", "paper"), "PCA"] == "0.000" and table.loc[("Cat", "ours"), "PCA"] == "–"
+    assert table.loc[("Cat", "ours"), "K-Means"].startswith("0.400")
