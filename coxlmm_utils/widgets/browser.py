@@ -13,6 +13,7 @@ from ..images import CaptionedImages
 from .bank_choice import FACETS, BankCollection
 from .bank_view import BankView, OpenedPanel
 from .cards import orders
+from .cell_view import CellView
 from .comparison import compare_banks, comparison_html
 from .html import render, style
 from .trust import card_of, check_cards, trust_html
@@ -52,7 +53,7 @@ def browse(
     return Browser(collection, images, check_cards(card, collection.banks))
 
 
-class Browser(widgets.VBox):
+class Browser(CellView):
     """Concepts as cards; see `browse`."""
 
     def __init__(self, collection: BankCollection, images: CaptionedImages | None, trust_cards: Sequence = ()):
@@ -90,6 +91,10 @@ class Browser(widgets.VBox):
             dropdown.observe(self._on(self._choose_bank), "value")
         for control in (self.order, self.search, self.other):
             control.observe(self._on(self._show), "value")
+
+    def hidden(self) -> list[widgets.Widget]:
+        """Its widgets that are in none of those shown."""
+        return [self.grid, self.comparison, self.panel, *(box for view in self.views.values() for box in view.boxes)]
 
     @property
     def view(self) -> BankView:
@@ -243,6 +248,5 @@ def _offer(dropdown: widgets.Dropdown, options: Sequence, value) -> None:
 
 def _row(controls: Sequence[widgets.Widget]) -> widgets.HBox:
     """Controls in a row that wraps."""
-    row = widgets.HBox(controls)
-    row.layout = widgets.Layout(flex_flow="row wrap", grid_gap="4px 18px", align_items="center", overflow="visible")
-    return row
+    layout = widgets.Layout(flex_flow="row wrap", grid_gap="4px 18px", align_items="center", overflow="visible")
+    return widgets.HBox(controls, layout=layout)

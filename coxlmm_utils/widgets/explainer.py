@@ -14,6 +14,7 @@ from ..images import CaptionedImages, load_images, read_upload
 from ..models import LMM
 from ..picturebook import Page, page
 from .caption_and_explain import PictureExplanation, explain_picture, explained_words
+from .cell_view import CellView
 from .controls import PageSwitches, PictureChoice
 from .explainer_html import answer_page, notice, shown_concepts, unexplained_page
 from .html import Thumbnails, style
@@ -62,7 +63,7 @@ def ask(lmm: LMM, banks: ConceptBank | Sequence[ConceptBank], images: CaptionedI
     return Explainer(lmm, banks, images, problem)
 
 
-class Explainer(widgets.VBox):
+class Explainer(CellView):
     """The widget that `ask` makes: it wires controls to the views of explainer_html.py.
 
     Each change runs the model once; a patch map and the next words take further runs, only when they are asked for.
