@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ from coxlmm_utils.evaluation import FORM_PAGES
 from coxlmm_utils.evaluation.paper import FIG6_LAYERS
 from coxlmm_utils.evaluation.tables import NOTHING, save_table
 from coxlmm_utils.extraction import BlockFolder, Settings, make_share, own_device, process_share
-from coxlmm_utils.files import atomic_write, digest
+from coxlmm_utils.files import atomic_write, digest, folder_name
 from coxlmm_utils.plots import DPI, described, save_figure
 from coxlmm_utils.statistics import SEEDS
 from notebooks.paper_figures import ITEMS, Item, Study
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         study = _study(options)
         if study is not None:
-            _write(study, options.out or BUILD / _folder_name(options.model, options.data))
+            _write(study, options.out or BUILD / folder_name(options.model, options.data))
     except (ValueError, OSError) as error:
         sys.exit(str(error))
 
@@ -184,14 +183,6 @@ def _check_counts(n_samples: int, n_tested: int, n_concepts: int) -> None:
             f"{n_samples:,} samples to learn from and {n_tested:,} to test are too few for {n_concepts} concepts, which "
             f"take {n_concepts} and {MIN_TESTED} at least; give more pictures, another token, or a smaller --n-concepts"
         )
-
-
-def _folder_name(model: str, data: str) -> str:
-    """Where the results of a model and data go: their last names, and a digest where these may be others' too."""
-    names = [re.sub(r"[^\w.-]+", "-", str(name).rstrip("/").split("/")[-1]).strip("-.") for name in (model, data)]
-    kind, _, path = data.partition(":")
-    whole = [model, str(Path(path).expanduser().absolute()) if path else kind]
-    return "-".join(names) + (f"-{digest(whole)[:6]}" if path or Path(model).exists() else "")
 
 
 # What is written

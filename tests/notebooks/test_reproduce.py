@@ -197,14 +197,6 @@ def test_it_waits_while_blocks_come_and_no_longer(monkeypatch):
     assert time.monotonic() - begin < 3
 
 
-def test_folders_are_named_after_model_and_data(tmp_path):
-    assert reproduce._folder_name("picturebook", "picturebook") == "picturebook-picturebook"
-    one, other = (
-        reproduce._folder_name("llava-hf/llava-1.5-7b-hf", f"coco:{tmp_path}/{name}/my coco/") for name in "ab"
-    )
-    assert one.startswith("llava-1.5-7b-hf-my-coco-") and one != other
-
-
 def test_the_command_is_in_the_makefile():
     recipe = (NOTEBOOKS.parent / "Makefile").read_text().partition("\nreproduce:")[2].partition("\n\n")[0]
     assert set(re.findall(r"--([a-z]+) ", recipe)) == {"model", "data", "tokens", "standalone"}
