@@ -30,8 +30,9 @@ from coxlmm_utils.evaluation.figures import grounding_figure
 from coxlmm_utils.statistics import SEEDS, bootstrap_mean
 
 DESIGNED_IN = (
-    "the bundled model's layer 4 was trained with a look-ahead loss to hold the words still to come, and its vision tower with "
-    "linear heads on the factors of a page: these scores say how well a method finds what is there, not what large models hold"
+    "layer 4 of the bundled model was trained with a look-ahead loss to hold the words to come, and its vision tower "
+    "with linear heads on the factors of a page: scores say how well a method finds what is there, not what large "
+    "models hold"
 )
 
 
@@ -85,25 +86,23 @@ class Study:
         clip, bert = self.judges
         released = "the released code's" if clip.name.startswith("ViT-B-32") else "not the paper's OpenAI ViT-B/32"
         return (
-            f"CLIPScore is by {clip.name} ({released}); BERTScore is by {bert.name}, layer {bert.num_layers}, of the words "
-            "as a comma list (which model and text the paper's had was not released)."
+            f"CLIPScore is by {clip.name} ({released}); BERTScore is by {bert.name}, layer {bert.num_layers}, of the "
+            "words as a comma list (which model and text the paper's had was not released)."
         )
 
     def settings(self) -> dict[str, str]:
         """What the results depend on, in words."""
         lmm, options = self.lmm, self.options
-        reading = "as asked"
-        if options.layer is None:
-            reading = "the last block but one, as we read the paper's L = 31 of 32; which block that number counts is not certain"
+        ours = "the last block but one, as we read the paper's L = 31 of 32; what that number counts is not certain"
         provenance, tested = (next(iter(states.values())).provenance for states in (self.states, self.tested))
         split, tested_split = provenance["data"]["split"], tested["data"]["split"]
         designed = {"designed in": DESIGNED_IN} if options.model == "picturebook" else {}
         return {
             "model": f"{lmm.name}, {lmm.n_layers} blocks, weights {lmm.fingerprint}",
             "pictures": f"{options.data}: {split} to learn from, {tested_split} to test",
-            "layer": f"{self.layer} of {lmm.n_layers} ({reading})",
+            "layer": f"{self.layer} of {lmm.n_layers} ({ours if options.layer is None else 'as asked'})",
             "position": "the one that predicts the token, as in the paper",
-            "concepts": f"K = {options.n_concepts}, λ = {options.lam:g} (the paper's are 20 and, as recalled, 1), Semi-NMF",
+            "concepts": f"K = {options.n_concepts}, λ = {options.lam:g} (paper: 20 and, as recalled, 1), Semi-NMF",
             "seeds": f"{', '.join(map(str, SEEDS[: options.n_seeds]))} in Tables 1 and 2, else 0",
             "captions": f"prompt {provenance['prompt']!r}, at most {provenance['max_new_tokens']} tokens",
             "judges": self.judged,
@@ -119,9 +118,9 @@ def table1(study: Study) -> Item:
     return Item(
         "Table 1: do the words of the most active concept fit test pictures?",
         "Mean ± standard deviation over test pictures, DePALM on COCO.",
-        "The same, then the mean's 95% interval and the lowest and highest mean of a seed. A star marks the highest mean but "
-        "GT-captions'. The model is not the paper's, and judges and pictures may not be either: compare the order within a row, not the digits. "
-        + study.judged,
+        "The same, then the mean's 95% interval and the lowest and highest mean of a seed. A star marks the highest "
+        "mean but GT-captions'. The model is not the paper's, and judges and pictures may not be either: compare the "
+        "order within a row, not the digits. " + study.judged,
         tables={"": table, "_numbers": tables.score_numbers(study.evaluations)},
     )
 
@@ -132,8 +131,8 @@ def table2(study: Study) -> Item:
     return Item(
         "Table 2: overlap of the concepts' words (lower is better)",
         "Mean over concepts, DePALM on COCO.",
-        "The same with its 95% interval over seeds and concepts; a star marks the lowest. PCA's words are those of +u, as in "
-        "the released code.",
+        "The same with its 95% interval over seeds and concepts; a star marks the lowest. PCA's words are those of +u, "
+        "as in the released code.",
         tables={"": table, "_numbers": tables.overlap_numbers(study.evaluations)},
     )
 
@@ -144,7 +143,7 @@ def fig2(study: Study) -> Item:
     return Item(
         f"Fig 2: one concept of “{token}”",
         "One concept of “dog”: its five most activating pictures and five words.",
-        "The most used concept, with the pictures that activate it most among those learned from, and its first five words.",
+        "The most used concept, with the pictures learned from that activate it most, and its first five words.",
         [figures.concept(bank, most_used(bank)[0])],
     )
 
@@ -199,10 +198,10 @@ def fig5(study: Study) -> Item:
     table.index = pd.MultiIndex.from_tuples(table.index, names=["token", "concept by rank"])
     return Item(
         "Fig 5: explanations of test pictures",
-        "A test picture of dog, cat and bus each, chosen by the authors: its three most active concepts, activations divided by "
-        "the largest.",
-        "The same of the first test picture of each token, not chosen. The pictures are not the paper's, so that only the "
-        "fall from the first to the third bar can be compared.",
+        "A test picture of dog, cat and bus each, chosen by the authors: its three most active concepts, activations "
+        "divided by the largest.",
+        "The same of the first test picture of each token, not chosen: another picture, so that only the fall from the "
+        "first to the third bar can be compared.",
         [explanation.figure() for explanation in explained.values()],
         {"": table},
     )
@@ -229,8 +228,9 @@ def fig6(study: Study) -> Item:
     return Item(
         "Fig 6: which layer?",
         f"Average CLIPScore of the concepts' words and pictures, read off the plot to ±{paper.FIG6_PRECISION}.",
-        "Mean CLIPScore of each concept's words with its five most activating pictures of those learned from, on a scale of its "
-        f"own. λ is relative, since layers differ in norm: what λ = {study.options.lam:g} is at layer {study.layer}.",
+        "Mean CLIPScore of each concept's words with its five most activating pictures of those learned from, on a "
+        "scale of its own. λ is relative, since layers differ in norm: what "
+        f"λ = {study.options.lam:g} is at layer {study.layer}.",
         [grounding_by_layer(table, study.lmm.n_layers)],
         {
             "_paper": printed,
@@ -275,7 +275,8 @@ def fig7(study: Study) -> Item:
 
 def fig11(study: Study) -> Item:
     tokens = study.first("dog", "cat", "bus", "train")
-    ks = [k for k in study.options.ks if k <= min(len(study.states[token]) for token in tokens)]
+    most = min(len(study.states[token]) for token in tokens)
+    ks = sorted({k for k in study.options.ks if k <= most} or {study.options.n_concepts})
     swept = [sweep(study.states[t].at(study.layer), ks, [study.options.lam]).assign(token=t) for t in tokens]
     table = pd.concat(swept, ignore_index=True)
     error = table.pivot(index="token", columns="n_concepts", values="reconstruction_error").loc[tokens]

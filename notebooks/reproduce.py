@@ -32,6 +32,7 @@ from coxlmm_utils.extraction import BlockFolder, Settings, make_share, own_devic
 from coxlmm_utils.files import atomic_write, digest, folder_name
 from coxlmm_utils.plots import DPI, described, save_figure
 from coxlmm_utils.statistics import SEEDS
+from coxlmm_utils.text import check_counts
 from notebooks.paper_figures import ITEMS, Item, Study
 
 BUILD = Path(__file__).parents[1] / "build" / "reproduce"
@@ -85,13 +86,14 @@ def _layer(text: str) -> int | str:
 def _study(options: argparse.Namespace) -> Study | None:
     """Extract with the other processes; the first one has all that there is to write then, the others nothing."""
     first, begin = process_share()[0] == 0, time.monotonic()
+    _check(options)
     images = dict(zip(("train", "test"), _pictures(options.data)))
-    judges = (
-        load_judges(options.data, options.clip, options.bert, options.bert_layers) if first else ()
-    )  # or it fails now
+    judges = ()
+    if first:  # before the hours of an extraction: they may be missing
+        judges = load_judges(options.data, options.clip, options.bert, options.bert_layers)
     lmm = load_lmm(options.model, device=own_device(), dtype=options.dtype)
     layer = lmm.n_layers - 1 if options.layer is None else options.layer
-    layers = options.layers or _layers(lmm.n_layers)
+    layers = list(dict.fromkeys(options.layers or _layers(lmm.n_layers)))
     for layer_read in (layer, *layers):
         lmm.check_layer(layer_read)
     extraction = Extraction(lmm, images, {"train": list(dict.fromkeys((*layers, layer))), "test": [layer]}, options)
@@ -107,6 +109,14 @@ def _study(options: argparse.Namespace) -> Study | None:
     return Study(options, lmm, judges, layer, layers, states, tested, left_out, time.monotonic() - begin)
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse counts and a λ that would fail only after the extraction."""
+    names = ("n_concepts", "limit", "max_new_tokens", "batch_size", "bert_layers")
+    check_counts(**{name: getattr(options, name) for name in names}, ks=min(options.ks))
+    if not 0 <= options.lam < float("inf"):
+        raise ValueError(f"--lam is {options.lam:g}: give 0 or a positive number.")
+
+
 def _pictures(data: str) -> tuple[CaptionedImages, CaptionedImages]:
     """To learn from, and to test; of the book's validation pages those on which no judge was chosen."""
     train = load_images(data, split="train")
@@ -119,7 +129,7 @@ def _layers(n_layers: int) -> list[int | str]:
     """The layers of Fig 6: the paper's and the other readings of its L = 31, or about as many of another model."""
     if n_layers == 32:
         return [*FIG6_LAYERS, 32, "norm"]
-    return [*dict.fromkeys(np.linspace(1, n_layers, len(FIG6_LAYERS)).round().astype(int).tolist()), "norm"]
+    return [*np.linspace(1, n_layers, len(FIG6_LAYERS)).round().astype(int).tolist(), "norm"]
 
 
 class Extraction:
@@ -180,8 +190,9 @@ def _wait_for(blocks: BlockFolder) -> None:
 def _check_counts(n_samples: int, n_tested: int, n_concepts: int) -> None:
     if n_samples < n_concepts or n_tested < MIN_TESTED:
         raise ValueError(
-            f"{n_samples:,} samples to learn from and {n_tested:,} to test are too few for {n_concepts} concepts, which "
-            f"take {n_concepts} and {MIN_TESTED} at least; give more pictures, another token, or a smaller --n-concepts"
+            f"{n_samples:,} samples to learn from and {n_tested:,} to test are too few for {n_concepts} concepts, "
+            f"which take {n_concepts} and {MIN_TESTED} at least; give more pictures, another token or a smaller "
+            "--n-concepts"
         )
 
 
@@ -196,8 +207,10 @@ def _write(study: Study, folder: Path) -> None:
         record = json.loads(path.read_text()) if path.is_file() else {}
         begin = time.monotonic()
         if record.get("key") != key or not all((folder / file).is_file() for file in _files(record)):
-            record = {"key": key, **_saved(make(study), folder / name)}
+            before, record = _files(record), {"key": key, **_saved(make(study), folder / name)}
             record["seconds"] = time.monotonic() - begin
+            for file in set(before) - set(_files(record)):  # of other settings
+                (folder / file).unlink(missing_ok=True)
             _write_text(path, json.dumps(record, indent=1))
         records[name] = record
         _write_text(folder / "index.html", _page(study, records, folder))
@@ -229,8 +242,8 @@ def _saved(item: Item, path: Path) -> dict:
 
 def _files(record: dict) -> list[str]:
     """The files of an item."""
-    figures = [f"{name}.{ending}" for name in record["figures"] for ending in ("pdf", "png")]
-    return figures + [f"{name}.{ending}" for name in record["tables"] for ending in ("csv", "tex")]
+    figures = [f"{name}.{ending}" for name in record.get("figures", ()) for ending in ("pdf", "png")]
+    return figures + [f"{name}.{ending}" for name in record.get("tables", ()) for ending in ("csv", "tex")]
 
 
 def _page(study: Study, records: dict[str, dict], folder: Path) -> str:

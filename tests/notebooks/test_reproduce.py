@@ -160,6 +160,7 @@ def test_other_settings_make_it_anew(place, made):
     shutil.copytree(made[-1], out)
     run(place, "anew", tokens=["dog"], lam=0.5)
     before, after = (json.loads((folder / "fig11.json").read_text())["key"] for folder in (made[-1], out))
+    assert not (out / "fig5_2.png").exists()  # of "bus"
     assert before != after and set(pd.read_csv(out / "fig11.csv")["token"]) == {"dog"}
 
 
@@ -168,6 +169,10 @@ def test_other_settings_make_it_anew(place, made):
     [
         ({"data": "flickr:/pictures"}, "unknown source of images 'flickr:/pictures'"),
         ({"data": "coco:/nowhere"}, "there is no dataset_coco.json in /nowhere"),
+        ({"n-concepts": 0}, "n_concepts must be at least 1"),
+        ({"limit": 0}, "limit must be at least 1"),
+        ({"lam": -1}, "--lam is -1"),
+        ({"bert": "/nowhere"}, "/nowhere"),
         ({"layer": 9}, "has no layer 9: give 0"),
         ({"tokens": ["zebra"]}, "No token is left"),
         ({"n-concepts": 30}, "No token is left"),
