@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from coxlmm_utils.evaluation.paper import FIG6_LAYERS
 from coxlmm_utils.extraction import blocks
 from coxlmm_utils.models.loading import load_lmm
 from notebooks import paper_figures, reproduce
@@ -200,6 +201,13 @@ def test_it_waits_while_blocks_come_and_no_longer(monkeypatch):
     monkeypatch.setattr(reproduce, "PATIENCE", 0.3)
     reproduce._wait_for(some)
     assert time.monotonic() - begin < 3
+
+
+def test_layers_of_fig_6_are_the_papers_where_there_are_as_many():
+    assert reproduce._layers(32) == [*FIG6_LAYERS, 32, "norm"]  # with the other readings of L = 31
+    assert list(dict.fromkeys(reproduce._layers(5))) == [1, 2, 3, 4, 5, "norm"]
+    layers = reproduce._layers(80)
+    assert (layers[0], layers[-2], layers[-1]) == (1, 80, "norm") and len(layers) == len(FIG6_LAYERS) + 1
 
 
 def test_the_command_is_in_the_makefile():
