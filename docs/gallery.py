@@ -1,7 +1,7 @@
-"""Draw the README's three pictures: concepts behind the word "dog" in the bundled model, an explanation, the browser.
+"""Draw pictures for readers: concepts behind the word "dog" in the bundled model, an explanation, both widgets.
 
-python docs/gallery.py                                 data/gallery.jpg and docs/explanation.jpg
-python -m pytest -q tests/browser/test_gallery.py      before it, for docs/browser.jpg: leaves build/screenshots
+python docs/gallery.py               data/gallery.jpg and docs/explanation.jpg
+python -m pytest -q tests/browser    before it, for docs/browser.jpg and docs/ask.jpg: leaves build/screenshots
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from coxlmm_utils import ConceptBank, SemiNMF, explain, extract, load_images, lo
 from coxlmm_utils.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
-SCREENSHOT = ROOT / "build" / "screenshots" / "browser_opened.png"
+SCREENSHOTS = ROOT / "build" / "screenshots"
 PAGES, LAYER, SHOWN = 1_200, 4, 6
-TOP = 0.504  # share of the screenshot's height: the controls, the cards found, and what an opened one begins with
-JPEG = {"quality": 88, "optimize": True}
+# Screenshot, and the share of its height that is shown: of the browser's the controls, the cards found, and what an
+# opened one begins with.
+WIDGETS = {"browser.jpg": ("browser_opened.png", 0.504), "ask.jpg": ("explainer_where.png", 1)}
+JPEG = {"quality": 82, "optimize": True}
 
 
 def main() -> None:
@@ -29,10 +31,16 @@ def main() -> None:
     page = load_images("picturebook", split="test").mentioning("dog").picture(0)  # the first one, not the best
     save(bank.gallery(most_used.tolist()), ROOT / "data" / "gallery.jpg")
     save(explain(lmm, bank, page).figure(), ROOT / "docs" / "explanation.jpg")
-    if SCREENSHOT.exists():
-        with Image.open(SCREENSHOT) as whole:
-            top = whole.convert("RGB").crop((0, 0, whole.width, round(TOP * whole.height)))
-        atomic_write(ROOT / "docs" / "browser.jpg", lambda path: top.save(path, format="jpeg", **JPEG))
+    draw_widgets()
+
+
+def draw_widgets() -> None:
+    """The browser and the explainer as the browser tests saw them, if they ran."""
+    for name, (screenshot, share) in WIDGETS.items():
+        if (SCREENSHOTS / screenshot).exists():
+            with Image.open(SCREENSHOTS / screenshot) as whole:
+                top = whole.convert("RGB").crop((0, 0, whole.width, round(share * whole.height)))
+            atomic_write(ROOT / "docs" / name, lambda path, top=top: top.save(path, format="jpeg", **JPEG))
 
 
 def save(figure, path: Path) -> None:

@@ -43,6 +43,17 @@ RUN_ALL = """async (seconds) => {
     const code = cells.filter(({type, sharedModel}) => type === 'code' && sharedModel.getSource().trim());
     return code.filter(({executionCount}) => executionCount === null).length;
 }"""
+# A variable that is `initial` is as if it were never set.
+BARE = """() => {
+    const named = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules].map((rule) => rule.cssText)).join();
+    const names = [...new Set(named.match(/--jp-[\\w-]+/g))].map((name) => `${name}: initial;`).join(' ');
+    const style = document.createElement('style');
+    style.textContent = `.jp-OutputArea { ${names} background: #1e1e1e !important; color: #d4d4d4 !important; }`;
+    document.head.append(style);
+}"""
+RESTART = """async () => {
+    await window.jupyterapp.shell.currentWidget.sessionContext.restartKernel();
+}"""
 DARK = """async () => {
     await window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'});
 }"""
@@ -135,6 +146,10 @@ class Page:
         if not_run:
             raise RuntimeError(f"{not_run} code cell(s) of {self._name} did not run: did the kernel die?")
 
+    def restart(self) -> None:
+        """Restart the kernel: what it knew is gone, what was written stays."""
+        self.tab.evaluate(RESTART)
+
     def select(self, label: str, option: str) -> None:
         """Choose an option, by its text, in the dropdown or list with this label."""
         self.outputs.get_by_label(label, exact=True).select_option(label=option)
@@ -170,11 +185,23 @@ class Page:
         """The HTML inside the first element of the outputs that a CSS selector finds; waits until there is one."""
         return self.outputs.locator(css).first.inner_html()
 
+    def without_colours(self) -> None:
+        """Take JupyterLab's colours from the outputs, and make them dark, as in a host that is not JupyterLab."""
+        self.tab.evaluate(BARE)
+
     def dark_theme(self) -> None:
         """Switch JupyterLab to its dark theme."""
         self.tab.evaluate(DARK)
         self.tab.locator("body[data-jp-theme-light='false']").wait_for(state="attached")
         self.tab.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the window while colours change
+
+    def box_of(self, seen: Locator) -> dict[str, float]:
+        """Where an element is once it stays there: cells that come into view are drawn one by one, and move it."""
+        box = None
+        while not box or box != seen.bounding_box():
+            box = seen.bounding_box()
+            self.tab.wait_for_timeout(300)
+        return box
 
     def screenshot(self, name: str, css: str | None = None) -> Path:
         """Save a picture of the window, or of one element of the outputs.
@@ -197,6 +224,8 @@ class Page:
         seen = self.outputs.locator(css).first
         height = round(seen.bounding_box()["height"])
         self.tab.set_viewport_size({**WINDOW, "height": WINDOW["height"] + height})  # the notebook's panel would cut it
+        seen.scroll_into_view_if_needed()
+        self.box_of(seen)
         seen.screenshot(path=path)
         self.tab.set_viewport_size(WINDOW)
         return path

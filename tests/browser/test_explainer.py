@@ -4,10 +4,22 @@ import pytest
 from PIL import Image
 
 from coxlmm_utils.picturebook.page import page as page_of
+from tests.browser.accessibility import faults
 from tests.browser.page import Page
+from tests.browser.test_harness import write
 
 pytestmark = pytest.mark.notebooks
 BARS = ".cox-answer-concepts"
+CATS_FIRST = """
+from coxlmm_utils import ConceptBank, SemiNMF, ask, extract, load_images, load_lmm
+from coxlmm_utils.widgets.cell_view import CellView, live_widgets
+
+lmm, train, test = load_lmm("picturebook"), load_images("picturebook"), load_images("picturebook", split="test")
+bank = ConceptBank.learn(lmm, extract(lmm, train.mentioning("dog")[:60], "dog", 4), SemiNMF(8))
+explainer = ask(lmm, bank, test.mentioning("cat")[:3])
+print(f"{sum(isinstance(widget, CellView) for widget in live_widgets.values())} explainer")
+explainer
+"""
 
 
 @pytest.fixture
@@ -28,6 +40,11 @@ def changed(page: Page, before: str) -> str:
 
 
 def test_a_switch_moves_the_bars_and_a_map_says_where(explainer):
+    explainer.press("projection")
+    explainer.outputs.locator(".cox-answer-map").wait_for()
+    explainer.screenshot("explainer_where", ".cox-ask")
+    explainer.press("no map")
+    explainer.outputs.locator(".cox-answer-map").wait_for(state="detached")
     before = explainer.html_of(BARS)
     label = explainer.outputs.get_by_label("Place", exact=True)
     now = label.locator("option:checked").inner_text()
@@ -41,8 +58,10 @@ def test_a_switch_moves_the_bars_and_a_map_says_where(explainer):
     explainer.press("gradient times input")
     explainer.outputs.locator(".cox-answer-map").wait_for()
     explainer.screenshot("explainer_map", ".cox-ask")
+    assert faults(explainer.tab, ".cox-ask") == []
     explainer.dark_theme()
     explainer.screenshot("explainer_dark", ".cox-ask")
+    assert faults(explainer.tab, ".cox-ask") == []
     assert explainer.console_errors == explainer.kernel_errors == []
 
 
@@ -61,3 +80,32 @@ def test_uploads_good_and_bad(explainer, tmp_path):
     explainer.outputs.locator(".cox-ask-status .cox-notice-busy").wait_for(state="hidden")
     explainer.screenshot("explainer_large", ".cox-ask")
     assert explainer.console_errors == explainer.kernel_errors == []
+
+
+def test_a_first_picture_without_the_word_then_an_own_one_twice_in_a_cell_that_ran_twice(lab, notebook, tmp_path):
+    write(lab, "cats.ipynb", CATS_FIRST)
+    notebook.open("cats.ipynb")
+    for _ in range(2):
+        notebook.run_all()
+        notebook.wait_for_text("1 explainer")
+    notebook.wait_for_text("none of the words that have concepts here: dog")
+    page_of(kind="dog", colour="white", place="snow").picture.save(tmp_path / "my dog.png")
+    for _ in range(2):
+        notebook.upload(tmp_path / "my dog.png")
+        notebook.outputs.locator(BARS).wait_for()
+        notebook.outputs.get_by_role("button", name="Your own picture (1)").wait_for()
+        notebook.outputs.locator(".cox-ask-strip button").nth(1).click()
+        notebook.wait_for_text("none of the words that have concepts here: dog")
+        notebook.outputs.get_by_role("button", name="Your own picture (0)").wait_for()
+    notebook.upload(tmp_path / "my dog.png")
+    notebook.outputs.locator(BARS).wait_for()
+    legible_in_the_dark_without_the_hosts_colours(notebook)
+    assert notebook.console_errors == notebook.kernel_errors == []
+
+
+def legible_in_the_dark_without_the_hosts_colours(page: Page) -> None:
+    page.without_colours()
+    page.screenshot("explainer_bare", ".cox-ask")
+    heading = page.outputs.locator(".cox-answer-heading").first
+    assert heading.evaluate("heading => getComputedStyle(heading).color") == "rgb(212, 212, 212)"
+    assert faults(page.tab, ".cox-answer") == []

@@ -16,6 +16,7 @@ from PIL import Image
 
 from notebooks.run import NOTEBOOKS
 from tests.browser import jupyter, page
+from tests.browser.accessibility import faults
 from tests.browser.chromium import HOW, executable
 from tests.browser.jupyter import ROOT, serve
 
@@ -150,6 +151,18 @@ def test_errors_of_cells_and_of_callbacks_are_said(lab, notebook):
 def test_a_notebook_that_is_not_there_is_said(notebook):
     with pytest.raises(FileNotFoundError, match="There is no 99.ipynb among the server's notebooks"):
         notebook.open("99.ipynb")
+
+
+def test_grave_faults_of_a_page_are_found(chromium):
+    tab = chromium.new_page()
+    tab.set_content(
+        '<html lang="en"><title>t</title><main><h1>t</h1><img src="data:,"><p style="color: #999">grey</p></main>'
+    )
+    assert {fault.split(":")[0] for fault in faults(tab)} == {"serious color-contrast", "critical image-alt"}
+    assert faults(tab, "h1") == []
+    with pytest.raises(AssertionError, match="there is no h2"):
+        faults(tab, "h2")
+    tab.close()
 
 
 # The server and the browser
