@@ -85,6 +85,7 @@ def grounding_by_layer(table: pd.DataFrame, n_layers: int) -> Figure:
         Blocks of the model; "norm" is drawn after the last.
     """
     figure = new_figure(9.2, 3.6, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     axes, paper = figure.subplots(1, 2)
     step = 1 if n_layers <= 8 else 5 if n_layers <= 40 else 10
     at = {layer: n_layers + step if layer == "norm" else layer for layer in table["layer"].unique()}
