@@ -1,8 +1,11 @@
 """Processes that are killed, and processes that share the work: the blocks are always the same."""
 
+import functools
 import json
+import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,7 +120,7 @@ def blocks_in(folder) -> int:
 
 def test_killed_at_random_moments_and_resumed_it_ends_the_same(place, tokens, undisturbed):
     rng, folder = random.Random(0), place / "killed"
-    for _ in range(5):
+    for _ in range(2):
         until = blocks_in(folder) + rng.randint(0, 5)
         with subprocess.Popen(
             command(place, tokens, "killed"), env=_environment(), stdout=subprocess.PIPE, text=True
@@ -133,6 +136,31 @@ def test_killed_at_random_moments_and_resumed_it_ends_the_same(place, tokens, un
     run(place, tokens, "killed")
     assert contents(folder) == undisturbed
     assert not list(folder.glob("*/*/.*"))  # nothing half-written is left
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows starts each process anew, which takes long")
+def test_thirty_kills_at_random_moments_lose_nothing(place, tokens, undisturbed, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", BLOCK)
+    rng, folder, forking = random.Random(1), place / "thirty", multiprocessing.get_context("fork")
+    lmm, images = load_lmm(place / "model", device="cpu"), load_images(f"folder:{place / 'pictures'}")
+    work = functools.partial(extract_many, lmm, images, tokens, [2, "norm"], max_new_tokens=8, folder=folder)
+    n_kills = n_at_work = 0
+    while n_kills < 30:
+        process = forking.Process(target=work)
+        process.start()
+        process.join(rng.uniform(0, 0.5))  # seconds
+        if process.is_alive():
+            n_kills += 1
+            process.kill()
+        process.join()
+        n_at_work += 0 < blocks_in(folder) < N_BLOCKS
+        if process.exitcode == 0:
+            assert contents(folder) == undisturbed
+            shutil.rmtree(folder)
+        assert process.exitcode in (0, -signal.SIGKILL)
+    assert n_at_work > 15
+    work()
+    assert contents(folder) == undisturbed and not list(folder.glob("*/*/.*"))
 
 
 def test_two_processes_of_torchrun_make_the_same_blocks(place, tokens, undisturbed):

@@ -22,7 +22,7 @@ from notebooks import paper_figures, reproduce
 from notebooks.run import NOTEBOOKS
 from tests.evaluation.test_bertscore import PLACES, tiny_bert
 from tests.evaluation.test_clipscore import tiny_clip
-from tests.notebooks.test_evaluation_on_coco import as_coco, noises
+from tests.notebooks.coco import as_coco, noises
 from tests.tiny_lmms import tiny_llava
 
 SAID = "dog cat bus train beach snow".split()  # all that the model says: dog mostly, cat of five pictures

@@ -146,6 +146,13 @@ def test_unknown_parameter_is_named(tmp_path):
         execute(path, {"k": 1})
 
 
+@pytest.mark.parametrize("given", ["dog,hot_dog", "dog hot_dog", " dog, hot_dog ", ["dog", "hot_dog"]])
+def test_a_list_of_words_may_be_given_as_one_text(tmp_path, given):
+    path = _write(tmp_path, "full, name = False, 'a b'\nwords = ['cat'] if full else []", "print(words, name)")
+    ran = execute(path, {"words": given, "name": "c d"})
+    assert _stdout(ran.cells[-1]) == "['dog', 'hot_dog'] c d\n"
+
+
 def test_parameters_need_a_tagged_cell(tmp_path):
     path = tmp_path / "bare.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("n = 1")]), path)
@@ -260,9 +267,16 @@ def test_command_runs_one_notebook_with_other_settings(folder, capsys):
     assert 'href="01_one.html"' in contents and 'href="02_two.html"' in contents
 
 
+def test_of_several_notebooks_each_takes_the_settings_that_it_has(folder):
+    notebooks.main(["--set", "n=7", "name=b"])
+    shown = [(folder / "pages" / f"{stem}.html").read_text() for stem in ("01_one", "02_two")]
+    assert "7 b" in shown[0] and "n = 7" in re.sub("<[^>]+>", "", shown[1])
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        (["--set", "n=1", "k=1"], "None of these notebooks has a parameter k"),
         (["07"], "No notebook begins with '07'; there are 01_one, 02_two"),
         (["01", "--set", "n"], "'n' is no setting: write NAME=VALUE"),
         (["01", "--set", "k=1"], "01_one.ipynb has no parameter k; it has n, name"),

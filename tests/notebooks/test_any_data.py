@@ -1,0 +1,123 @@
+"""Every notebook but 07, which asks what only the book can answer, on other people's data: by its parameters alone.
+
+The book itself is in `test_run`. Here are a folder of 60 pictures with captions and one without, of which nothing but
+`DATA` is told (and smaller numbers of what is repeated), and a tiny LLaVA and a tiny Qwen2.5-VL with pictures laid out
+as COCO's.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from coxlmm_utils.files import folder_name
+from coxlmm_utils.picturebook import page, page_numbers, references
+from notebooks.run import NOTEBOOKS, execute, parameters_of
+from tests.evaluation.test_bertscore import PLACES, tiny_bert
+from tests.evaluation.test_clipscore import tiny_clip
+from tests.notebooks.coco import as_coco, favourite, noises, plain_lmm
+from tests.tiny_lmms import tiny_llava, tiny_qwen
+
+ASKED = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not path.name.startswith("07")]
+SPLITS = ["train"] * 40 + ["test"] * 20
+QUICK = {
+    "SEEDS": (0, 1),
+    "N_CAPTIONED": 20,
+    "N_PICTURES": 30,
+    "N_TESTED": 20,
+    "N_COMPARED": 5,
+    "N_CURVES": 3,
+}
+SYSTEMS = {"rnd_words", "noise_imgs", "simple", "semi_nmf", "gt_captions", "pca", "kmeans"}
+TABLES = ["table1", "table1_all", "table1_union", "table2", "comparisons", "table1_numbers", "table2_numbers"]
+CHECKED = ["ablation", "curves", "words_without_picture", "agreement", "repeats", "trust_card"]
+DRAWN = ["dependence", "words", "curves", "agreement", "stability", "trust_card"]
+
+
+def _judges(folder: Path) -> dict:
+    """Tiny judges, since those of photographs are to be downloaded."""
+    (folder / "clip").mkdir()
+    bert = tiny_bert(folder / "bert", model_max_length=PLACES)
+    return {"CLIP": str(tiny_clip(folder / "clip")), "BERT": str(bert), "BERT_LAYERS": 2}
+
+
+def _dogs(folder: Path, captioned: bool) -> dict:
+    """The bundled model with 60 pictures of dogs as files; nothing else is set."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    dogs = [number for number in page_numbers("train") if page(number).factors.kind == "dog"][:60]
+    for number in dogs:
+        page(number).picture.save(pictures / f"{number}.png")
+    if captioned:
+        rows = [(f"{number}.png", text) for number in dogs for text in references(number)]
+        with open(pictures / "captions.csv", "w", newline="") as file:
+            csv.writer(file).writerows([("file", "caption"), *rows])
+    return {"DATA": f"folder:{pictures}"} | _judges(folder)
+
+
+def _tiny(folder: Path, build: Callable[[Path], Path]) -> dict:
+    """A tiny model, and 60 pictures about which it says one word, laid out as COCO's."""
+    lmm = plain_lmm(folder / "model", build)
+    token, paths = favourite(lmm, noises(folder, 300), len(SPLITS))
+    assert len(paths) == len(SPLITS)
+    words = {"TOKEN": token, "TOKENS": [token], "SHARED": [token], "N_CONCEPTS": 4}
+    data = as_coco(folder / "coco", token, paths, SPLITS)
+    return {"MODEL": str(folder / "model"), "DATA": data} | words | _judges(folder)
+
+
+KINDS = {
+    "folder": lambda folder: _dogs(folder, captioned=True),
+    "folder without captions": lambda folder: _dogs(folder, captioned=False),
+    "LLaVA on COCO": lambda folder: _tiny(folder, tiny_llava),
+    "Qwen2.5-VL on COCO": lambda folder: _tiny(folder, tiny_qwen),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def settings(request, tmp_path_factory) -> dict:
+    return KINDS[request.param](tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("path", ASKED, ids=lambda path: path.stem)
+def test_runs_on_other_data(path, settings, tmp_path, monkeypatch, session_cache):
+    monkeypatch.setenv("COXLMM_CACHE", str(session_cache))
+    notebook = tmp_path / "notebooks" / path.name  # a copy, since it writes to ../build
+    notebook.parent.mkdir()
+    shutil.copy(path, notebook)
+    known = parameters_of(nbformat.read(path, as_version=4), path.name)
+    changed = {name: value for name, value in (QUICK | settings).items() if name in known}
+    execute(notebook, changed)
+    written = list(tmp_path.glob("build/*"))
+    assert written or path.name.startswith("01")
+    named = folder_name(changed.get("MODEL", "picturebook"), changed["DATA"])[:-6]  # but for the hash
+    assert all(folder.name.startswith(named[:100]) for folder in written)
+    if path.name[:2] in ("05", "08"):
+        [folder] = tmp_path.glob("build/*/*")
+        (_check_evaluation if path.name.startswith("05") else _check_faithfulness)(folder)
+
+
+def _check_evaluation(folder: Path) -> None:
+    """Every table and figure is there, with a number for every system that does not need captions."""
+    names = {f"{name}.{ending}" for name in [*TABLES, "union_lengths"] for ending in ("csv", "tex")}
+    assert {path.name for path in folder.iterdir()} == names | {"systems.pdf", "systems.png", "fig3.pdf", "fig3.png"}
+    numbers = pd.read_csv(folder / "table1_numbers.csv")
+    assert numbers["token"].nunique() == 1 and SYSTEMS - {"gt_captions"} < set(numbers["system"])
+    clip = numbers[(numbers["metric"] == "clipscore") & (numbers["system"] != "gt_captions")]
+    assert clip[["mean", "low", "high"]].notna().all(axis=None) and clip["n"].min() >= 2
+
+
+def _check_faithfulness(folder: Path) -> None:
+    """Its tables and figures are there, and the card says which questions were not asked."""
+    names = {f"{name}.csv" for name in CHECKED} | {f"{name}.{end}" for name in DRAWN for end in ("pdf", "png")}
+    assert names <= {path.name for path in folder.iterdir()}
+    card = pd.read_csv(folder / "trust_card.csv", index_col="check")
+    asked = ~card["finding"].str.startswith("not measured")
+    assert asked[["visual", "agrees", "stable"]].all() and not asked[["recovered", "selective"]].any()
+    assert asked["causal"] == (folder / "ablation.png").exists()
