@@ -99,18 +99,31 @@ def _client(notebook: NotebookNode, folder: Path, deadline: float, reached: list
     )
 
 
-def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any], name: str) -> None:
-    """Add a cell that sets `parameters` after the cell tagged `parameters`."""
-    tagged = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+def parameters_of(notebook: NotebookNode, name: str) -> dict[str, ast.expr]:
+    """What the cell tagged `parameters` sets: names, and the code of their values (ours)."""
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(f"{name} has {len(tagged)} cells tagged `parameters`; it needs one to set values.")
-    nodes = ast.walk(ast.parse(notebook.cells[tagged[0]].source))
-    names = [node for node in nodes if isinstance(node, ast.Name)]
-    known = sorted({name.id for name in names if isinstance(name.ctx, ast.Store)})
+    assigned = [node for node in ast.parse(tagged[0].source).body if isinstance(node, ast.Assign)]
+    parts = [(part, node.value) for node in assigned for target in node.targets for part in ast.walk(target)]
+    return {part.id: value for part, value in parts if isinstance(part, ast.Name)}
+
+
+def _set_parameters(notebook: NotebookNode, parameters: Mapping[str, Any], name: str) -> None:
+    """Add a cell that sets `parameters` after the cell tagged `parameters`."""
+    known = parameters_of(notebook, name)
     if unknown := sorted(set(parameters) - set(known)):
-        raise ValueError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}.")
-    source = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
-    notebook.cells.insert(tagged[0] + 1, nbformat.v4.new_code_cell(source))
+        raise ValueError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+    values = {key: _as_list(value, known[key]) for key, value in parameters.items()}
+    [at] = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    source = "\n".join(f"{key} = {value!r}" for key, value in values.items())
+    notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(source))
+
+
+def _as_list(value: Any, default: ast.expr) -> Any:
+    """A text as a list of words where the notebook has a list: "dog,bus" or "dog bus"."""
+    is_list = any(isinstance(node, ast.List) for node in ast.walk(default))
+    return re.split(r"[\s,]+", value.strip()) if is_list and isinstance(value, str) else value
 
 
 def _failure(notebook: NotebookNode, name: str, reached: list[int], what: str) -> str:
@@ -221,10 +234,11 @@ def main(arguments: list[str] | None = None) -> None:
         paths, parameters = _chosen(options.names), dict(map(_parameter, options.set))
         if options.save and parameters:
             raise ValueError("--save keeps the notebooks as they are committed: leave --set out.")
+        of_each = _shared_out(parameters, paths)
         with tqdm(paths, unit="notebook") as bar:
             for path in bar:
                 bar.set_description(path.stem)
-                _run(path, options.save, parameters)
+                _run(path, options.save, of_each[path])
     except (RuntimeError, ValueError, OSError) as error:
         sys.exit(str(error))
     if not options.save:
@@ -256,6 +270,16 @@ def _parameter(setting: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
+
+
+def _shared_out(parameters: Mapping[str, Any], paths: list[Path]) -> dict[Path, dict[str, Any]]:
+    """What each of several notebooks has of the parameters; of one, all of them."""
+    if len(paths) == 1:
+        return {paths[0]: dict(parameters)}
+    known = {path: parameters_of(nbformat.read(path, as_version=4), path.name) for path in paths} if parameters else {}
+    if unknown := sorted(set(parameters) - {name for names in known.values() for name in names}):
+        raise ValueError(f"None of these notebooks has a parameter {', '.join(unknown)}.")
+    return {path: {name: parameters[name] for name in known.get(path, ()) if name in parameters} for path in paths}
 
 
 def _run(path: Path, save: bool, parameters: Mapping[str, Any]) -> None:

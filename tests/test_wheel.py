@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -54,3 +57,33 @@ def test_the_quickstart_runs_from_the_wheel_in_an_empty_folder(wheel, tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == str(site / "coxlmm_utils" / "__init__.py")
     assert {path.name for path in empty.iterdir()} == {"bank", "explanation.png", "gallery.html"}
+
+
+def test_the_quickstart_notebook_runs_from_a_clone_where_pytorch_is_there_already(tmp_path):
+    """README's cell for Colab: a clone, `pip install ./coxlmm`, then the notebook; no PyTorch is brought along."""
+    clone, python = tmp_path / "coxlmm", tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    for name in ("coxlmm_utils", "data", "notebooks"):
+        shutil.copytree(ROOT / name, clone / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone / name)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = Path(subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip())
+    (site / "there_already.pth").write_text(sysconfig.get_path("purelib"))
+    subprocess.run([*PIP, "--python", python, "install", "--no-index", "--no-build-isolation", clone], check=True)
+    assert {path.name.partition("-")[0] for path in site.iterdir()} == {"coxlmm_utils", "there_already.pth"}
+    cells = nbformat.read(clone / "notebooks" / "00_quickstart.ipynb", as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code").replace("[:1200]", "[:100]")
+    code += "\nimport coxlmm_utils; print(coxlmm_utils.__file__)"
+    environment = os.environ | {"COXLMM_CACHE": str(tmp_path / "cache"), "MPLBACKEND": "agg", "PYTHONPATH": ""}
+    run = subprocess.run(
+        [python, "-c", code],
+        cwd=clone / "notebooks",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == str(site / "coxlmm_utils" / "__init__.py")
+    assert list((clone / "build").glob("*/bank-00/bank.json"))
