@@ -14,7 +14,7 @@ from .html import Thumbnails, data_uri, render
 N_BARS = 5  # concepts
 N_PICTURES = 4  # per concept
 N_WORDS = 5
-SIDE = 360  # pixels of the longer side of the explained picture
+SIDE = 640  # pixels of the longer side of the explained picture, as it is enlarged
 HINT = "A hint only: in the picture book, where the object is known, no map finds it reliably (notebook 07)."
 WAYS = {
     "projection": (

@@ -43,6 +43,7 @@ def test_a_switch_moves_the_bars_and_a_map_says_where(explainer):
     explainer.press("projection")
     explainer.outputs.locator(".cox-answer-map").wait_for()
     explainer.screenshot("explainer_where", ".cox-ask")
+    enlarged_by_key_and_click(explainer)
     explainer.press("no map")
     explainer.outputs.locator(".cox-answer-map").wait_for(state="detached")
     before = explainer.html_of(BARS)
@@ -63,6 +64,21 @@ def test_a_switch_moves_the_bars_and_a_map_says_where(explainer):
     explainer.screenshot("explainer_dark", ".cox-ask")
     assert faults(explainer.tab, ".cox-ask") == []
     assert explainer.console_errors == explainer.kernel_errors == []
+
+
+def enlarged_by_key_and_click(page: Page) -> None:
+    """Enter enlarges the picture that is explained; a click on another picture shows that one instead."""
+    pictures, enlarged = page.outputs.locator(".cox-answer summary"), page.outputs.locator(".cox-zoom[open] img")
+    pictures.first.focus()
+    page.tab.keyboard.press("Enter")
+    assert enlarged.bounding_box()["width"] > 600
+    page.screenshot("explainer_enlarged", ".cox-ask")
+    example = page.outputs.locator(".cox-answer-examples summary").first
+    small = example.locator("img").bounding_box()["width"]
+    example.click()
+    assert enlarged.bounding_box()["width"] > 3 * small
+    enlarged.click()
+    assert enlarged.count() == 0
 
 
 def test_uploads_good_and_bad(explainer, tmp_path):
