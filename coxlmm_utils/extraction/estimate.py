@@ -52,7 +52,7 @@ def estimate(
     if not missing:
         return None
     rows = plan.blocks()
-    _, pictures, _ = plan.images.opened(rows[missing[0]][:batch_size])
+    _, pictures, _ = plan.images.opened(rows[missing[0]][: 1 if lmm.one_by_one else batch_size])
     seconds = _seconds_of(lmm, plan, pictures) if pictures else 0.0
     n_pictures = sum(len(rows[number]) for number in missing)
     samples = sum(map(len, plan.targets.eligible.values()))

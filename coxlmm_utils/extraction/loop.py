@@ -65,6 +65,7 @@ def _make_block(lmm: LMM, plan: ExtractionPlan, opened: tuple, known: dict, batc
     """One block of pictures that were opened."""
     rows, pictures, unreadable = opened
     ids = [plan.images.ids[row] for row in rows]
+    batch_size = 1 if lmm.one_by_one else batch_size
     # Pictures of about one size share a batch, so that little of it is padding.
     order = sorted(range(len(rows)), key=lambda i: pictures[i].width * pictures[i].height)
     entries, states = {}, {}

@@ -66,7 +66,7 @@ def prompt_states(
     token_ids = None if completions is None else encode_captions(lmm, completions, prompts)
     if token_ids and not all(token_ids):
         raise ValueError(f"the completion {completions[token_ids.index([])]!r} has no tokens: give some text")
-    kept, parts, unreadable = [], [], {}
+    kept, parts, unreadable, batch_size = [], [], {}, 1 if lmm.one_by_one else batch_size
     for start in tqdm(range(0, n, batch_size), desc="states of prompts", unit="batches"):
         rows, pictures, problems = images.opened(range(start, min(start + batch_size, n)))
         unreadable |= problems

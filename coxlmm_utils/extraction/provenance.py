@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 # In whose generated captions and in whose references the token is, or is not; the first is the paper's.
 SAMPLES = SAID_AND_THERE, SAID_BUT_ABSENT, THERE_BUT_UNSAID = "said and there", "said but absent", "there but unsaid"
@@ -42,6 +43,12 @@ class HasProvenance:
     def fingerprint(self) -> str:
         """Of the weights of the LMM."""
         return self.provenance["model"]["fingerprint"]
+
+    @property
+    def model_name(self) -> str:
+        """Of the LMM, for others to read: of a model in a folder the folder's own name, not where it lies."""
+        name = self.provenance["model"]["name"]
+        return Path(name).name if name.startswith(("/", "~", ".")) or "\\" in name or name.count("/") > 1 else name
 
     def picture_ids(self, ids: Sequence[str], known: Sequence[str]) -> list[str]:
         """Samples' ids among known ones of pictures: joined states have "token/id", the pictures perhaps without it."""

@@ -205,7 +205,7 @@ def _facts(bank) -> dict[str, str]:
     source = f"{kind}:{Path(folder).name}" if folder else kind  # cards are shared, and where one's folders are is not
     residual = "unknown of a saved bank" if error is None else f"{error:.0%} of the states' norm is not reconstructed"
     return {
-        "model": f"{bank.provenance['model']['name']}, {bank.where}",
+        "model": f"{bank.model_name}, {bank.where}",
         "samples": f"{len(bank.ids):,} from {source or 'pictures in memory'}",
         "method": f"{bank.method}, {len(bank)} concepts, {active.sum(axis=1).mean():.1f} active per sample",
         "residual": residual,

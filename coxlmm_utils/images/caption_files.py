@@ -1,4 +1,4 @@
-"""Caption files of a folder: captions.json, captions.csv or metadata.csv, with one text or several per picture."""
+"""Caption files of a folder: captions.json or .csv, or metadata.csv or .jsonl, with one text or several per picture."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+NAMES = ("captions.json", "captions.csv", "metadata.csv", "metadata.jsonl")
 FILE_COLUMNS = ("file", "file_name", "filename", "image", "path")  # of a table; of several the first counts
 CAPTION_COLUMNS = ("caption", "text", "captions", "description", "sentence")
 DELIMITERS = ",;\t"  # spreadsheets write ; where a comma is the decimal mark
@@ -15,13 +16,14 @@ NEEDED = "the first line names the columns, file and caption (or file_name and t
 
 
 def captions_of(folder: Path, ids: set[str]) -> dict[str, list[str]]:
-    """Captions by picture from captions.json, captions.csv or metadata.csv; none if there is none of them."""
-    paths = [path for path in (folder / "captions.json", folder / "captions.csv") if path.is_file()]
+    """Captions by picture from a file with one of the names, those of captions before those of metadata; else none."""
+    paths = [path for path in map(folder.joinpath, NAMES) if path.is_file()]
+    paths = [path for path in paths if path.stem == paths[0].stem]
     if len(paths) == 2:
-        raise ValueError(f"{folder} has both captions.json and captions.csv; keep one of them")
-    path = paths[0] if paths else folder / "metadata.csv"
+        raise ValueError(f"{folder} has both {paths[0].name} and {paths[1].name}; keep one of them")
     captions: dict[str, list[str]] = {}
-    for id, caption in _captions_in(path, ids) if path.is_file() else ():
+    path = paths[0] if paths else folder
+    for id, caption in _captions_in(path, ids) if paths else ():
         captions.setdefault(id, []).append(caption)
     absent = [id for id in captions if id not in ids]
     if absent and len(absent) == len(captions):
@@ -41,7 +43,7 @@ def captions_of(folder: Path, ids: set[str]) -> dict[str, list[str]]:
 def _captions_in(path: Path, ids: set[str]) -> list[tuple[str, str]]:
     """(id, caption) for each caption of a captions file; blank captions are left out."""
     try:
-        pairs = _csv_captions(path, ids) if path.suffix == ".csv" else _json_captions(read_json(path))
+        pairs = _csv_captions(path, ids) if path.suffix == ".csv" else _json_captions(_content(path))
         return [(_id_of(file), caption.strip()) for file, caption in pairs if caption.strip()]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not text in UTF-8: save it as that (in a spreadsheet, as CSV UTF-8)") from error
@@ -86,6 +88,31 @@ def _json_captions(content: dict | list) -> list[tuple[str, str]]:
     listed = not isinstance(content, dict)
     rows = [(row["file"], row["captions"]) for row in content] if listed else content.items()
     return [(file, caption) for file, captions in rows for caption in references_of(captions)]
+
+
+def _content(path: Path) -> dict | list:
+    """What a JSON file holds, or one with an object in each line, whose keys are named as a table's columns."""
+    if path.suffix == ".json":
+        return read_json(path)
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        try:
+            row = {name.lower(): value for name, value in json.loads(line).items()} if line.strip() else None
+            rows += (
+                [] if row is None else [{"file": _value(row, FILE_COLUMNS), "captions": _value(row, CAPTION_COLUMNS)}]
+            )
+        except (ValueError, AttributeError) as error:
+            needed = '{"file_name": "a.jpg", "text": "a dog"}'
+            raise ValueError(f"{path}, line {number}, is not laid out as {needed}: {error}") from error
+    return rows
+
+
+def _value(row: dict, names: Sequence[str]):
+    """What a row has under the first of these names that it has."""
+    name = next((name for name in names if name in row), None)
+    if name is None:
+        raise ValueError(f"there is none of {', '.join(names)}")
+    return row[name]
 
 
 def references_of(captions: str | Sequence[str] | None) -> tuple[str, ...]:

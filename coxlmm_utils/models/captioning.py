@@ -166,6 +166,10 @@ def generate_captions(
         If there are no pictures, tokens or such a layer, not one prompt for each picture, or one that the model cannot
         take.
     """
+    if lmm.one_by_one and len(pictures) > 1:
+        prompts = [prompt] * len(pictures) if prompt is None or isinstance(prompt, str) else prompt
+        pairs = zip(pictures, prompts, strict=True)
+        return [generate_captions(lmm, [picture], layers, of_it, max_new_tokens)[0] for picture, of_it in pairs]
     try:
         batch = generate_batch(lmm, pictures, layers, prompt, max_new_tokens)
     except Exception as error:
@@ -245,6 +249,10 @@ def teacher_forced_states(
     list of dict of layer to torch.Tensor
         For each picture, (tokens + 1, width) at each layer as float32 on the CPU, as in `GeneratedCaption.states`.
     """
+    if lmm.one_by_one and len(pictures) > 1:
+        prompts = [prompt] * len(pictures) if prompt is None or isinstance(prompt, str) else prompt
+        rows = zip(pictures, captions, prompts, strict=True)
+        return [teacher_forced_states(lmm, [picture], [ids], layers, of_it)[0] for picture, ids, of_it in rows]
     every = torch.arange(max(map(len, captions), default=0) + 1).expand(len(captions), -1)  # (batch, states)
     states = teacher_forced_batch(lmm, pictures, captions, every, layers, prompt)
     return [

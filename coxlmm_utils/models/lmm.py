@@ -60,6 +60,8 @@ class LMM:
         Generation settings of the checkpoint that are not in effect, since captions are greedy.
     configuration : str
         A digest of the model's configuration as it was loaded.
+    one_by_one : bool
+        Whether a picture's states depend on the others of its batch, so that each is to be a batch of its own.
 
     Notes
     -----
@@ -78,6 +80,7 @@ class LMM:
     ood: OutOfDomain | None = None
     left_out: dict = field(default_factory=dict)
     configuration: str = ""
+    one_by_one: bool = False
 
     def __repr__(self) -> str:
         return f"LMM({self.name!r}, {self.n_layers} layers, width {self.width}, on {self.device})"

@@ -29,6 +29,7 @@ from ..files import bundled_folder
 from .generation_settings import configuration, make_greedy, refused_settings
 from .lmm import LMM, PAPER_PROMPT
 from .out_of_domain import FILE, OODDetector
+from .passes import depends_on_batch
 from .processors import load_processor, trial_inputs
 from .structure import check_lens, find_parts
 
@@ -121,6 +122,7 @@ def load_lmm(
     if (Path(source) / FILE).is_file():  # a model of the picture book, and only such
         lmm.words_kept, lmm.ood = PICTUREBOOK_WORDS_KEPT, OODDetector.load(Path(source))
     lmm.lens = check_lens(model, trial_inputs(lmm), parts)
+    lmm.one_by_one = depends_on_batch(lmm)
     return lmm
 
 

@@ -14,6 +14,7 @@ from transformers import BatchFeature
 from .lmm import GREY, LMM
 
 Result = TypeVar("Result")
+MIN_COSINE = 0.99  # between logits of a picture alone and in a batch; half precision rounds to above .999, Emu3 has .95
 
 
 def last_logits(lmm: LMM, batch: BatchFeature, n: int) -> Tensor:
@@ -22,6 +23,30 @@ def last_logits(lmm: LMM, batch: BatchFeature, n: int) -> Tensor:
     if "logits_to_keep" in signature(lmm.model.forward).parameters:
         options["logits_to_keep"] = n  # those of all positions can be large
     return lmm.model(**batch, **options).logits[:, -n:]
+
+
+@torch.inference_mode()
+def depends_on_batch(lmm: LMM) -> bool:
+    """Whether a picture's states depend on the others of its batch, as where a processor pads all to one size (ours).
+
+    Two pictures of two sizes are tried, together and alone. The model itself is run only where the processor makes
+    something else of them together.
+    """
+    ramp = Image.linear_gradient("L").convert("RGB")
+    pictures = [ramp.resize((64, 96)), ramp.rotate(90).resize((160, 128))]
+    alone = [lmm.inputs([picture]) for picture in pictures]
+    try:
+        together = lmm.inputs(pictures)
+        if torch.equal(torch.cat([batch["pixel_values"] for batch in alone]), together["pixel_values"]):
+            return False
+    except (KeyError, RuntimeError, ValueError):  # other names, or sizes that do not go into one tensor
+        pass
+    try:
+        logits = last_logits(lmm, lmm.inputs(pictures), 1)[:, 0].float()  # (2, vocabulary)
+    except Exception:  # of any kind: it cannot take them together
+        return True
+    single = torch.cat([last_logits(lmm, batch, 1)[:, 0] for batch in alone]).float()
+    return bool((torch.cosine_similarity(logits, single) < MIN_COSINE).any())
 
 
 @torch.inference_mode()

@@ -137,6 +137,23 @@ def test_the_bank_is_counted(card, bank):
     assert f"{len(bank.ids):,} from" in card.facts["samples"]
     folder = replace(bank, provenance={**bank.provenance, "data": {"source": "folder:/far/away/pets", "split": "all"}})
     assert folder.trust_card().facts["samples"] == f"{len(bank.ids):,} from folder:pets"
+
+
+@pytest.mark.parametrize(
+    "name, shown",
+    [
+        ("llava-hf/llava-1.5-7b-hf", "llava-hf/llava-1.5-7b-hf"),
+        ("picturebook, untrained 0", "picturebook, untrained 0"),
+        ("/home/ann/models/llava", "llava"),
+        ("models/ann/llava", "llava"),
+        ("~/llava", "llava"),
+        ("./llava", "llava"),
+    ],
+)
+def test_a_card_does_not_tell_where_a_model_lies(bank, name, shown):
+    model = bank.provenance["model"] | {"name": name}
+    card = replace(bank, provenance=bank.provenance | {"model": model}).trust_card()
+    assert card.facts["model"] == f"{shown}, {bank.where}"
     assert "3 concepts, 2.0 active per sample" in card.facts["method"]
 
 

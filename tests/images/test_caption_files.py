@@ -107,6 +107,33 @@ def test_rows_that_would_be_lost_are_refused_with_their_line(folder, table, says
         load_images(f"folder:{folder}")
 
 
+def test_an_object_in_each_line(folder):
+    lines = [
+        '{"file_name": "a.JPG", "text": "a cat"}',
+        "",
+        '{"Text": ["a dog", "my dog"], "file_name": "pets/dog.webp"}',
+    ]
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    assert load_images(f"folder:{folder}").references == (("a cat",), (), ("a dog", "my dog"))
+
+
+@pytest.mark.parametrize("line", ["{", "5", '{"file_name": "b.png"}', '{"text": "a dog"}', '["b.png", "a dog"]'])
+def test_a_line_that_is_no_such_object_is_named(folder, line):
+    (folder / "metadata.jsonl").write_text('{"file_name": "a.JPG", "text": "a cat"}\n' + line)
+    with pytest.raises(ValueError, match='metadata.jsonl, line 2, is not laid out as {"file_name": "a.jpg"'):
+        load_images(f"folder:{folder}")
+
+
+def test_captions_go_before_metadata_and_two_of_a_kind_are_refused(folder):
+    (folder / "metadata.csv").write_text("file_name,text\na.JPG,a cat\n")
+    (folder / "captions.csv").write_text("file,caption\na.JPG,a dog\n")
+    assert load_images(f"folder:{folder}").references[0] == ("a dog",)
+    (folder / "metadata.jsonl").touch()
+    (folder / "captions.csv").unlink()
+    with pytest.raises(ValueError, match="has both metadata.csv and metadata.jsonl; keep one of them"):
+        load_images(f"folder:{folder}")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
 def test_a_table_in_another_encoding_is_refused(folder, encoding):
     (folder / "captions.csv").write_text("file,caption\na.JPG,a d\xf6g\n", encoding=encoding)

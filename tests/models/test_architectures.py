@@ -58,11 +58,12 @@ def cosine(states: torch.Tensor, others: torch.Tensor) -> float:
 
 
 def test_it_is_found_by_structure(lmm):
-    assert (lmm.n_layers, lmm.width, lmm.lens) == (N_LAYERS, WIDTH, "exact")
+    assert (lmm.n_layers, lmm.width, lmm.lens) == (N_LAYERS, WIDTH, "exact") and not lmm.one_by_one
 
 
 def test_it_is_read_in_bfloat16_too(folder):
-    assert load_lmm(folder, device="cpu", dtype="bfloat16").lens == "exact"
+    half = load_lmm(folder, device="cpu", dtype="bfloat16")
+    assert half.lens == "exact" and not half.one_by_one
 
 
 def test_its_prompt_is_shown(lmm, family):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
+from transformers.image_utils import make_flat_list_of_images
 
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.extraction.suggest_tokens import suggest_tokens
-from coxlmm_utils.models.captioning import generate_captions
+from coxlmm_utils.models import loading
+from coxlmm_utils.models.captioning import generate_captions, teacher_forced_states
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.models.passes import refused_pictures, without_refused
+from coxlmm_utils.models.processors import load_processor
 from tests.conftest import MAX_NEW_TOKENS, in_memory, noise
-from tests.tiny_lmms import FAMILIES, WORDS
+from tests.tiny_lmms import FAMILIES, WORDS, tiny_llava
 
 THIN = Image.new("RGB", (2, 900), "red")
 ALL_WORDS = [word for word in WORDS if word.isalpha() and word.islower()]
@@ -73,3 +76,40 @@ def test_an_error_of_what_is_run_is_raised_even_beside_good_pictures(qwen):
 
     with pytest.raises(KeyError, match="a bug"):
         without_refused(qwen, [noise(1), noise(2)], None, run)
+
+
+class Padding:
+    """Pads the pictures of a batch to one size, as Emu3's processor does."""
+
+    def __call__(self, images, **options):
+        images = make_flat_list_of_images(images)
+        size = tuple(max(picture.size[axis] for picture in images) for axis in (0, 1))
+        canvases = [Image.new("RGB", size) for _ in images]
+        for canvas, picture in zip(canvases, images):
+            canvas.paste(picture)
+        return super().__call__(canvases, **options)
+
+
+def test_where_states_depend_on_the_batch_pictures_go_one_by_one(tmp_path, monkeypatch, pictures):
+    def load_padding(*args):
+        processor = load_processor(*args)
+        kind = type(processor.image_processor)
+        processor.image_processor.__class__ = type("PaddingImageProcessor", (Padding, kind), {})
+        return processor
+
+    monkeypatch.setattr(loading, "load_processor", load_padding)
+    lmm = load_lmm(tiny_llava(tmp_path), device="cpu")
+    assert lmm.one_by_one
+    together, alone = (
+        [one for batch in batches for one in generate_captions(lmm, batch, [2], max_new_tokens=3)]
+        for batches in ([pictures[:3]], [[picture] for picture in pictures[:3]])
+    )
+    for one, other in zip(together, alone, strict=True):
+        assert one.ids == other.ids and torch.equal(one.states[2], other.states[2])
+    forced = teacher_forced_states(lmm, pictures[:3], [one.ids for one in alone], [2])
+    for states, other in zip(forced, alone):
+        torch.testing.assert_close(states[2], other.states[2])
+    options = dict(max_new_tokens=3, cache=False, captions={f"p{row}": "a red dog" for row in range(3)})
+    images = in_memory(pictures[:3], ("red",))
+    each = [extract(lmm, images[[row]], "red", 2, **options).vectors[2] for row in range(3)]
+    torch.testing.assert_close(extract(lmm, images, "red", 2, **options).vectors[2], torch.cat(each))
