@@ -39,9 +39,11 @@ reproduce: $(READY)  ## the paper's figures and tables: make reproduce MODEL=...
 test: $(READY)  ## run all tests, the notebooks among them
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
 
-# Messages of up to 100 MB, not 10: a photograph that is uploaded in a notebook is one message.
+# Messages of up to 100 MB, not 10: a photograph that is uploaded in a notebook is one message. The server's root is
+# this folder, not notebooks/: notebooks show pictures of docs/.
 lab: $(READY)  ## open the notebooks in JupyterLab
-	$(BIN)/python -m jupyterlab notebooks --ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'
+	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks \
+		--ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'
 
 scores: $(READY)  ## measure the bundled model and its dictionaries, into build/scores.json and docs/results.md
 	$(BIN)/python -m coxlmm_utils.ground_truth.scores

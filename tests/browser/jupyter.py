@@ -71,7 +71,7 @@ def serve(notebooks: Iterable[Path], home: Path, patience: float = 180) -> Itera
     notebooks : iterable of Path
         The notebooks to copy; the files stay as they are.
     home : Path
-        An empty folder for the copies and all that JupyterLab keeps.
+        An empty folder for the copies, with docs/ beside them, and all that JupyterLab keeps.
     patience : float, default 180
         Seconds to wait for the server's first answer.
 
@@ -88,6 +88,7 @@ def serve(notebooks: Iterable[Path], home: Path, patience: float = 180) -> Itera
     folder.mkdir(parents=True)
     for path in notebooks:
         shutil.copy(path, folder)
+    shutil.copytree(ROOT / "docs", home / "docs")  # notebooks show pictures of it
     _write_settings(home)
     port = _free_port()
     log = home / "jupyter.log"
@@ -130,7 +131,7 @@ def _command(home: Path, port: int) -> list[str]:
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.port": port,
         "ServerApp.port_retries": 0,
-        "ServerApp.root_dir": home / "notebooks",
+        "ServerApp.root_dir": home,  # as `make lab` has it
         "ServerApp.disable_check_xsrf": True,
         "IdentityProvider.token": "",
         "KernelRestarter.restart_limit": 0,  # a kernel that died stays dead: one that restarts cannot be ended safely

@@ -118,9 +118,10 @@ class Page:
         if not (self._lab.folder / name).is_file():
             raise FileNotFoundError(f"There is no {name} among the server's notebooks, in {self._lab.folder}.")
         self._name = name
-        self.tab.goto(f"{self._lab.url}/lab/tree/{quote(name)}?reset")
+        path = f"{self._lab.folder.name}/{name}"
+        self.tab.goto(f"{self._lab.url}/lab/tree/{quote(path)}?reset")
         self.tab.wait_for_function("window.jupyterapp")
-        self.tab.evaluate(OPEN, [name, timeout])
+        self.tab.evaluate(OPEN, [path, timeout])
 
     def run_all(self, timeout: float = 600) -> None:
         """Run all cells and wait for the last one.

@@ -54,6 +54,10 @@ def test_search_open_name_sort_and_compare_and_the_name_stays(gallery):
     gallery.restart()
     run(gallery)
     assert gallery.outputs.locator(CARDS).filter(has_text="seaside dogs").count() == 1
+    gallery.without_colours()
+    title = gallery.outputs.locator(".cox-title")
+    assert title.evaluate("title => getComputedStyle(title).color") == "rgb(212, 212, 212)"
+    assert faults(gallery.tab, ".cox-card") == []
     assert gallery.kernel_errors == []
 
 
@@ -75,7 +79,7 @@ def opening_moves_no_card(page: Page) -> None:
 
 
 def test_the_page_opens_by_itself(gallery, lab, chromium):
-    page = lab.folder.parent / "build" / "gallery.html"
+    [page] = (lab.folder.parent / "build").rglob("gallery.html")
     assert page.stat().st_size < 5_000_000
     tab = chromium.new_page(viewport={"width": 1200, "height": 1500})
     errors = []
