@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
+from ..files import digest
 from .inputs import append, pad_left
-from .structure import fingerprint
+from .structure import checksum, fingerprint
 
 Layer = int | str  # 0..n_layers, or "norm"
 
@@ -62,6 +63,8 @@ class LMM:
         A digest of the model's configuration as it was loaded.
     one_by_one : bool
         Whether a picture's states depend on the others of its batch, so that each is to be a batch of its own.
+    checksum : int, optional
+        Of all weights as they were loaded; with it, the fingerprint tells of the smallest edit.
 
     Notes
     -----
@@ -81,14 +84,16 @@ class LMM:
     left_out: dict = field(default_factory=dict)
     configuration: str = ""
     one_by_one: bool = False
+    checksum: int | None = None
 
     def __repr__(self) -> str:
         return f"LMM({self.name!r}, {self.n_layers} layers, width {self.width}, on {self.device})"
 
     @property
     def fingerprint(self) -> str:
-        """Tells one set of weights from another: those that the model has now, with its adapters."""
-        return fingerprint(self.model)
+        """Tells one set of weights from another: those that the model has now, with its adapters and edits."""
+        mark, now = fingerprint(self.model), self.checksum and checksum(self.model)
+        return mark if now == self.checksum else digest([mark, now])
 
     @property
     def n_layers(self) -> int:

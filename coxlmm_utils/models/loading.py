@@ -31,7 +31,7 @@ from .lmm import LMM, PAPER_PROMPT
 from .out_of_domain import FILE, OODDetector
 from .passes import depends_on_batch
 from .processors import load_processor, trial_inputs
-from .structure import check_lens, find_parts
+from .structure import check_lens, checksum, find_parts
 
 PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "trust_remote_code")
@@ -122,7 +122,7 @@ def load_lmm(
     if (Path(source) / FILE).is_file():  # a model of the picture book, and only such
         lmm.words_kept, lmm.ood = PICTUREBOOK_WORDS_KEPT, OODDetector.load(Path(source))
     lmm.lens = check_lens(model, trial_inputs(lmm), parts)
-    lmm.one_by_one = depends_on_batch(lmm)
+    lmm.one_by_one, lmm.checksum = depends_on_batch(lmm), checksum(model)
     return lmm
 
 
@@ -150,7 +150,7 @@ def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
     parts = {part: model.get_submodule(names[getattr(lmm, part)]) for part in PARTS}
     # "untrained" is in the digests of cached states: another word would be another folder.
     name = f"{lmm.name}, untrained {seed}"
-    return replace(lmm, name=name, model=model, ood=None, **parts)
+    return replace(lmm, name=name, model=model, ood=None, checksum=checksum(model), **parts)
 
 
 def _left_out(lmm: LMM) -> str:

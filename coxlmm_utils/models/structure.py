@@ -13,6 +13,7 @@ from transformers.integrations.accelerate import load_offloaded_parameter
 
 INNER_NAMES = ("model", "language_model", "decoder", "text_model", "transformer")
 NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "embedding_norm", "layer_norm")
+ROWS_AT_ONCE = 4096  # of a matrix of weights
 BY_NAME = 'Name the parts of its language model: load_lmm(..., layers="...", final_norm="...", unembedding="...").'
 
 
@@ -142,6 +143,21 @@ def fingerprint(model: PreTrainedModel) -> str:
             strength = [getattr(module, field, None) for field in ("disable_adapters", "merged_adapters", "scaling")]
             digest.update(f"{name}{active}{strength}".encode())
     return digest.hexdigest()[:16]
+
+
+def checksum(model: PreTrainedModel) -> int:
+    """A number that changes with any weight in memory, of which `fingerprint` reads only some; those offloaded are left out."""
+    total = 0
+    for number, (_, parameter) in enumerate(sorted(model.named_parameters()), start=1):
+        weights = torch.atleast_1d(parameter.detach())
+        parts = weights.split(ROWS_AT_ONCE) if weights.numel() and not weights.is_meta else ()
+        for start, part in zip(range(1, len(weights) + 1, ROWS_AT_ONCE), parts):
+            # Bits, whose sum is exact in any order; and of float32, so that .half() of half-precise weights is no edit.
+            bits = part.float().view(torch.int32) if part.is_floating_point() else part
+            sums = bits.reshape(len(part), -1).sum(dim=1, dtype=torch.int64)  # (rows,)
+            places = torch.arange(start, start + len(sums), device=sums.device)  # rows that change places count, too
+            total += number * int((sums * places).sum())
+    return total % 2**64
 
 
 def _values(model: PreTrainedModel, name: str, parameter: Tensor) -> Tensor:

@@ -205,3 +205,14 @@ def test_an_image_token_is_put_into_the_text_only_where_the_processor_wants_it(t
 
 def test_a_processor_that_takes_both_gets_the_token(tmp_path):
     assert load_lmm(FAMILIES["PaliGemma"](tmp_path), device="cpu").image_token_in_text
+
+
+def test_an_edit_of_one_weight_is_another_fingerprint_until_it_is_taken_back(llava):
+    weight = llava.model.model.language_model.layers[0].mlp.down_proj.weight
+    before, kept = llava.fingerprint, weight[7, 3].clone()
+    weight[7, 3] += 1
+    try:
+        assert llava.fingerprint != before and len(llava.fingerprint) == 16
+    finally:
+        weight[7, 3] = kept
+    assert llava.fingerprint == before

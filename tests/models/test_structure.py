@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, BlipConfig, BlipForConditionalGeneration
 
-from coxlmm_utils.models.structure import Parts, check_lens, find_parts, fingerprint
+from coxlmm_utils.models.structure import Parts, check_lens, checksum, find_parts, fingerprint
 from tests.tiny_lmms import tiny_llama, tiny_llava, tiny_qwen
 
 TEXT = {"input_ids": torch.tensor([[1, 9, 20, 21]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
@@ -165,6 +165,24 @@ def test_fingerprint_tells_weights_apart(llava):
     assert fingerprint(load(llava)) == before
     model.model.language_model.norm.weight[5] += 0.1
     assert fingerprint(model) != before
+
+
+def test_the_smallest_edit_changes_the_checksum_and_taking_it_back_does_too(llava):
+    model = load(llava).requires_grad_(False)
+    before, weight = checksum(model), model.model.language_model.layers[0].mlp.down_proj.weight
+    assert checksum(load(llava)) == before
+    copy = weight.clone()
+    weight[7, 3] = torch.nextafter(weight[7, 3], torch.tensor(9.0))
+    edited = checksum(model)
+    weight.copy_(copy[[1, 0, *range(2, len(copy))]])  # two neurons change places
+    assert len({before, edited, checksum(model)}) == 3
+    weight.copy_(copy)
+    assert checksum(model) == before
+
+
+def test_the_checksum_is_of_the_values_and_not_their_precision(llava, tmp_path):
+    load(llava, torch.bfloat16).save_pretrained(tmp_path)
+    assert checksum(load(tmp_path, torch.bfloat16)) == checksum(load(tmp_path))
 
 
 def test_fingerprint_tells_which_adapters_are_active_and_how_strongly(llava):
