@@ -63,8 +63,8 @@ class LMM:
         A digest of the model's configuration as it was loaded.
     one_by_one : bool
         Whether a picture's states depend on the others of its batch, so that each is to be a batch of its own.
-    checksum : int, optional
-        Of all weights as they were loaded; with it, the fingerprint tells of the smallest edit.
+    checksum : tuple of str and int, optional
+        Of all weights as they were loaded, and their precision; while that stays, the fingerprint tells of any edit.
 
     Notes
     -----
@@ -84,7 +84,7 @@ class LMM:
     left_out: dict = field(default_factory=dict)
     configuration: str = ""
     one_by_one: bool = False
-    checksum: int | None = None
+    checksum: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
         return f"LMM({self.name!r}, {self.n_layers} layers, width {self.width}, on {self.device})"
@@ -92,8 +92,10 @@ class LMM:
     @property
     def fingerprint(self) -> str:
         """Tells one set of weights from another: those that the model has now, with its adapters and edits."""
-        mark, now = fingerprint(self.model), self.checksum and checksum(self.model)
-        return mark if now == self.checksum else digest([mark, now])
+        mark, loaded, now = fingerprint(self.model), self.checksum, self.checksum and checksum(self.model)
+        if now == loaded or now[0] != loaded[0]:  # in another precision nobody can tell
+            return mark
+        return digest([mark, *now])
 
     @property
     def n_layers(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,6 @@ from transformers.integrations.accelerate import load_offloaded_parameter
 
 INNER_NAMES = ("model", "language_model", "decoder", "text_model", "transformer")
 NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "embedding_norm", "layer_norm")
-ROWS_AT_ONCE = 4096  # of a matrix of weights
 BY_NAME = 'Name the parts of its language model: load_lmm(..., layers="...", final_norm="...", unembedding="...").'
 
 
@@ -145,19 +145,20 @@ def fingerprint(model: PreTrainedModel) -> str:
     return digest.hexdigest()[:16]
 
 
-def checksum(model: PreTrainedModel) -> int:
-    """A number that changes with any weight in memory, of which `fingerprint` reads only some; those offloaded are left out."""
+def checksum(model: PreTrainedModel) -> tuple[str, int]:
+    """The precision, and a number that changes with any weight in memory, of which `fingerprint` reads only some (ours)."""
     total = 0
     for number, (_, parameter) in enumerate(sorted(model.named_parameters()), start=1):
-        weights = torch.atleast_1d(parameter.detach())
-        parts = weights.split(ROWS_AT_ONCE) if weights.numel() and not weights.is_meta else ()
-        for start, part in zip(range(1, len(weights) + 1, ROWS_AT_ONCE), parts):
-            # Bits, whose sum is exact in any order; and of float32, so that .half() of half-precise weights is no edit.
-            bits = part.float().view(torch.int32) if part.is_floating_point() else part
-            sums = bits.reshape(len(part), -1).sum(dim=1, dtype=torch.int64)  # (rows,)
-            places = torch.arange(start, start + len(sums), device=sums.device)  # rows that change places count, too
-            total += number * int((sums * places).sum())
-    return total % 2**64
+        if not parameter.numel() or parameter.is_meta:  # offloaded
+            continue
+        with suppress(NotImplementedError, RuntimeError, TypeError):  # kinds of packed weights that show no bytes
+            weights = torch.atleast_1d(parameter.detach()).contiguous()
+            octets = weights.reshape(len(weights), -1).view(torch.uint8)  # (rows, bytes)
+            words = octets.view(torch.int64) if octets.shape[1] % 8 == 0 else octets
+            # Sums of integers are the same in any order, on any device; those of rows tell rows that change places.
+            sums = words.sum(dim=1, dtype=torch.int64)  # (rows,)
+            total += number * int((sums * torch.arange(1, len(sums) + 1, device=sums.device)).sum())
+    return str(model.dtype), total % 2**64
 
 
 def _values(model: PreTrainedModel, name: str, parameter: Tensor) -> Tensor:

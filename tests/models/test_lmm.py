@@ -216,3 +216,10 @@ def test_an_edit_of_one_weight_is_another_fingerprint_until_it_is_taken_back(lla
     finally:
         weight[7, 3] = kept
     assert llava.fingerprint == before
+
+
+def test_another_precision_of_the_same_weights_is_no_edit(tmp_path):
+    lmm = load_lmm(tiny_llava(tmp_path), device="cpu", dtype="bfloat16")
+    before = lmm.fingerprint
+    lmm.model.float()
+    assert lmm.fingerprint == before
