@@ -2,7 +2,7 @@
 
 `LMM` (lmm, loading, processors, structure) is the model; captioning, passes and hooks run it and keep its states;
 generation_settings says what greedy is; caption_tokens finds words among tokens; image_tokens and attention know which inputs are the picture;
-out_of_domain warns of pictures that the bundled model does not know.
+out_of_domain warns of pictures that the bundled model does not know; depalm is an architecture that transformers lacks.
 """
 
 from .attention import attention_knockout, eager_attention
@@ -26,6 +26,7 @@ from .captioning import (
     teacher_forced_batch,
     teacher_forced_states,
 )
+from .depalm import DePALMConfig, DePALMForConditionalGeneration, DePALMProcessor
 from .generation_settings import caption_settings
 from .hooks import add, capture, has_hooks, hook
 from .image_tokens import Box, image_grid, image_tokens, seen_box
@@ -36,6 +37,9 @@ from .passes import last_logits, without_refused
 
 __all__ = [
     "Box",
+    "DePALMConfig",
+    "DePALMForConditionalGeneration",
+    "DePALMProcessor",
     "GeneratedCaption",
     "LMM",
     "Layer",

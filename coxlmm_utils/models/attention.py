@@ -24,8 +24,8 @@ def attention_knockout(lmm: LMM, layer: int) -> Iterator[None]:
     ----------
     lmm : LMM
         A model whose blocks read the picture as tokens of the text and take a mask as `attention_mask` (LLaVA,
-        LLaVA-NeXT, LLaVA-OneVision, Qwen-VL, Idefics, PaliGemma, Gemma 3, InternVL, Aya Vision, Mistral 3 and BLIP-2
-        were tried), with eager or sdpa attention. Llama 3.2 Vision (Mllama), which has cross-attention, is refused.
+        LLaVA-NeXT, LLaVA-OneVision, Qwen-VL, Idefics, PaliGemma, Gemma 3, InternVL, Aya Vision, Mistral 3, BLIP-2
+        and DePALM were tried), with eager or sdpa attention. Llama 3.2 Vision (Mllama), which has cross-attention, is refused.
     layer : int
         0 to `lmm.n_layers`.
 

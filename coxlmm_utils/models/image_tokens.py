@@ -36,7 +36,7 @@ def image_grid(lmm: LMM, batch: BatchFeature) -> tuple[int, int]:
 
     There has to be one token for each patch (LLaVA-1.5, PaliGemma) or each square of patches (Qwen-VL, Gemma 3) of one
     whole picture, else a ValueError says so: tiles (LLaVA-NeXT, InternVL) overlap, and what queries make of a picture
-    (BLIP-2, Idefics2) has no place in it.
+    (BLIP-2, Idefics2, DePALM) has no place in it.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def image_grid(lmm: LMM, batch: BatchFeature) -> tuple[int, int]:
 def _patches(lmm: LMM, batch: BatchFeature) -> tuple[int, ...]:
     """How many patches one picture is cut into, down and across; nothing where they are not of one whole picture."""
     config, shape = lmm.model.config, batch["pixel_values"].shape
-    queries = any(hasattr(config, name) for name in ("qformer_config", "perceiver_config"))
+    queries = any(hasattr(config, name) for name in ("num_query_tokens", "perceiver_config"))
     if "image_grid_thw" in batch:  # (pictures, 3), in patches
         frames, *sides = batch["image_grid_thw"][0].tolist()
         return tuple(sides) if frames == 1 else ()

@@ -61,7 +61,8 @@ def load_lmm(
     dtype : str or torch.dtype, optional
         By default float32 on the CPU, elsewhere as stored. `torch_dtype`, its older name, is taken for it.
     prompt : str, optional
-        The instruction used where none is given; by default the paper's for LLaVA, `PAPER_PROMPT`.
+        The instruction used where none is given; by default what the processor has as `prompt`, else the paper's for
+        LLaVA, `PAPER_PROMPT`.
     chat_template : str, optional
         What stands around the instruction, as a Jinja template; by default the processor's own. A model without
         one (PaliGemma, BLIP-2) gets the instruction as it is. `lmm.shown_prompt()` shows what comes of it.
@@ -113,7 +114,7 @@ def load_lmm(
         layers=parts.layers,
         final_norm=parts.final_norm,
         unembedding=parts.unembedding,
-        prompt=PAPER_PROMPT if prompt is None else prompt,
+        prompt=getattr(processor, "prompt", PAPER_PROMPT) if prompt is None else prompt,
         left_out=make_greedy(model),
         configuration=configuration(model),
     )
@@ -181,14 +182,14 @@ def _load_model(
         raise OSError(
             f"the weights of {source} are damaged, or only pointers to them ({error}): fetch them again (git lfs pull)."
         ) from error
-    _check_complete(source, model, info)
+    check_complete(source, model, info)
     model.generation_config = refused or model.generation_config
     if not hasattr(model, "hf_device_map"):  # else accelerate has put it in place
         model = model.to(device)
     return model.eval().requires_grad_(False)
 
 
-def _check_complete(source: str, model: PreTrainedModel, info: dict) -> None:
+def check_complete(source: str, model: PreTrainedModel, info: dict) -> None:
     """Refuse a model with weights that are not in its checkpoint, but drawn at random."""
     names = [name for name, _ in model.named_parameters()]  # tied ones once, and no buffers
     drawn = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}

@@ -18,7 +18,16 @@ from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH
 
 LAYERS = [*range(N_LAYERS + 1), "norm"]
 N_PICTURES, N_TOKENS = 4, 5
-SAME_LENGTH = {"LLaVA", "Idefics2", "PaliGemma", "Gemma 3", "Mllama", "BLIP-2", "InstructBLIP"}  # whatever the picture
+SAME_LENGTH = {
+    "LLaVA",
+    "Idefics2",
+    "PaliGemma",
+    "Gemma 3",
+    "Mllama",
+    "BLIP-2",
+    "InstructBLIP",
+    "DePALM",
+}  # whatever the picture
 CLOSE = 0.9999
 
 

@@ -26,7 +26,7 @@ def alike() -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)) for _ in range(2)]
 
 
-@pytest.fixture(scope="module", params=["LLaVA", "Qwen2.5-VL", "Idefics3", "PaliGemma", "Gemma 3", "BLIP-2"])
+@pytest.fixture(scope="module", params=["LLaVA", "Qwen2.5-VL", "Idefics3", "PaliGemma", "Gemma 3", "BLIP-2", "DePALM"])
 def family(request, tmp_path_factory):
     return load_lmm(FAMILIES[request.param](tmp_path_factory.mktemp("family")), device="cpu")
 

@@ -21,7 +21,7 @@ def test_the_grid_of_a_qwen_is_that_of_its_merged_patches(qwen, size, grid):
 
 
 @pytest.mark.parametrize(
-    "family", ["LLaVA-NeXT", "LLaVA-OneVision", "Mllama", "InternVL", "Mistral 3", "BLIP-2", "Idefics2"]
+    "family", ["LLaVA-NeXT", "LLaVA-OneVision", "Mllama", "InternVL", "Mistral 3", "BLIP-2", "Idefics2", "DePALM"]
 )
 def test_tiles_and_summaries_are_refused(family, tmp_path):
     lmm = load_lmm(FAMILIES[family](tmp_path / "model"), device="cpu")

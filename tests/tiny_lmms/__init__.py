@@ -8,6 +8,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from .blips import tiny_blip2, tiny_instructblip
+from .depalms import tiny_depalm
 from .llavas import tiny_llava, tiny_llava_next, tiny_llava_onevision
 from .others import (
     tiny_aya_vision,
@@ -39,9 +40,10 @@ FAMILIES = {
     "Mistral 3": tiny_mistral3,
     "BLIP-2": tiny_blip2,
     "InstructBLIP": tiny_instructblip,
+    "DePALM": tiny_depalm,
 }
 
-__all__ = ["FAMILIES", "N_LAYERS", "WIDTH", "WORDS", "tiny_llama", "tiny_llava", "tiny_qwen"]
+__all__ = ["FAMILIES", "N_LAYERS", "WIDTH", "WORDS", "tiny_depalm", "tiny_llama", "tiny_llava", "tiny_qwen"]
 
 
 def tiny_llama(folder: Path) -> Path:
