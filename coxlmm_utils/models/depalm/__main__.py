@@ -20,18 +20,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     CLIPImageProcessor,
+    CLIPVisionConfig,
     CLIPVisionModel,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 
 from ..._version import __version__
 from ...files import write_folder
 from ..loading import check_complete
-from . import DePALMForConditionalGeneration, DePALMProcessor
+from . import DePALMConfig, DePALMForConditionalGeneration, DePALMProcessor
 
 OURS = {"const": "queries", "trans": "body", "proj": "out"}  # by the lab's names; all others are the same
 BEFORE = "connector.0."
@@ -72,24 +73,18 @@ def convert(checkpoint: str | Path, vision: str, language_model: str, folder: st
 
     def write(made: Path) -> None:
         weights, settings = read_checkpoint(Path(checkpoint))
-        writer = _load(AutoModelForCausalLM, language_model, "auto")
-        tower = _load(CLIPVisionModel, vision, writer.dtype)
-        pictures = CLIPImageProcessor(size=dict.fromkeys(("height", "width"), tower.config.image_size))
-        pictures.do_center_crop = False  # the lab's code resizes to a square
-        n_queries, width = weights["queries"].shape
-        instruction = settings.get("instruction")
-        prompt = instruction if isinstance(instruction, str) else ""
-        processor = DePALMProcessor(pictures, _tokenizer(language_model), n_queries, prompt)
+        processor = _processor(weights, settings, vision, language_model)
         sizes = {
-            "num_query_tokens": n_queries,
-            "connector_hidden_size": width,
+            "num_query_tokens": processor.num_query_tokens,
+            "connector_hidden_size": weights["queries"].shape[1],
             "connector_layers": _n_layers(weights),
             "connector_heads": settings.get("connector_config", {}).get("num_heads", N_HEADS),
+            "image_token_id": processor.image_token_id,
         }
-        model = DePALMForConditionalGeneration.from_parts(
-            tower, writer, image_token_id=processor.image_token_id, **sizes
-        )
-        _check_names(checkpoint, weights, model.connector.state_dict())
+        _check_names(checkpoint, weights, _wanted(vision, language_model, sizes))  # before gigabytes are read
+        writer = _load(AutoModelForCausalLM, language_model, "auto")
+        tower = _load(CLIPVisionModel, vision, writer.dtype)
+        model = DePALMForConditionalGeneration.from_parts(tower, writer, **sizes)
         model.connector.load_state_dict(weights)
         model.save_pretrained(made)
         processor.save_pretrained(made)
@@ -178,14 +173,28 @@ def _load(auto_class: type, source: str, dtype: str | torch.dtype) -> PreTrained
     return model
 
 
-def _tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """The language model's tokenizer; texts begin with its beginning-of-text token, as OPT's and Llama's do."""
-    tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+def _wanted(vision: str, language_model: str, sizes: dict) -> dict[str, Tensor]:
+    """The connector's tensors between two models, without their values."""
+    config = DePALMConfig(CLIPVisionConfig.from_pretrained(vision), AutoConfig.from_pretrained(language_model), **sizes)
+    with torch.device("meta"):
+        return DePALMForConditionalGeneration(config).connector.state_dict()
+
+
+def _processor(weights: dict[str, Tensor], settings: dict, vision: str, language_model: str) -> DePALMProcessor:
+    """Pictures are resized to a square, and texts begin with the tokenizer's own token, as OPT's and Llama's do."""
+    size = CLIPVisionConfig.from_pretrained(vision).image_size
+    pictures = CLIPImageProcessor(size={"height": size, "width": size}, do_center_crop=False)
+    tokenizer = AutoTokenizer.from_pretrained(language_model, padding_side="left")
     if tokenizer("")["input_ids"] != [tokenizer.bos_token_id]:
         tokenizer.add_bos_token = True
     if tokenizer("")["input_ids"] != [tokenizer.bos_token_id]:
-        raise ValueError(f"the tokenizer of {source} does not begin texts with a token of its own, as OPT's does.")
-    return tokenizer
+        raise ValueError(
+            f"the tokenizer of {language_model} does not begin texts with a token of its own, as OPT's does."
+        )
+    instruction = settings.get("instruction")
+    return DePALMProcessor(
+        pictures, tokenizer, len(weights["queries"]), instruction if isinstance(instruction, str) else ""
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
