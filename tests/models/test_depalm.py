@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, T5Config
 
+from coxlmm_utils.concepts import ConceptBank, WordFilter
+from coxlmm_utils.dictionaries import SemiNMF
+from coxlmm_utils.explanation import explain, patch_map
 from coxlmm_utils.extraction import extract
 from coxlmm_utils.models import (
     DePALMConfig,
@@ -222,3 +227,24 @@ def test_a_text_alone_or_with_two_pictures_is_refused(lmm, pictures):
         lmm.model(input_ids=batch["input_ids"][:, 1:], pixel_values=batch["pixel_values"])
     with pytest.raises(ValueError, match="image tokens, but no picture"):
         lmm.model(input_ids=batch["input_ids"])
+
+
+def test_training_may_keep_what_the_frozen_tower_sees(lmm, pictures):
+    model, batch = lmm.model, lmm.inputs(pictures[:3], PROMPTS[:3], continuations=[[20, 21], [22], [23]])
+    features = model.vision_features(batch["pixel_values"])
+    embedded = model.embed(batch["input_ids"], model.connector(features))
+    kept = model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).logits
+    assert torch.equal(kept, model(**batch).logits)
+
+
+def test_a_concept_is_explained_but_vectors_have_no_place_in_the_picture(lmm, pictures):
+    captions = generate_captions(lmm, pictures[:12], max_new_tokens=4)
+    [(token, _)] = Counter(caption.caption.split()[0] for caption in captions).most_common(1)
+    states = extract(lmm, in_memory(pictures[:12], (f"all {token}",)), token, 2, max_new_tokens=4, cache=False)
+    bank = ConceptBank.learn(lmm, states, SemiNMF(2, random_state=0), word_filter=WordFilter(min_length=2))
+    explained = explain(lmm, bank, states.images.picture(0))
+    assert explained.ids == captions[int(states.images.ids[0][1:])].ids
+    assert np.isfinite(explained.activations).all() and explained.activations.any()
+    for way in ("projection", "gradient"):
+        with pytest.raises(ValueError, match=f"no patch map for .*: the {QUERIES} image tokens of a depalm model"):
+            patch_map(lmm, explained, 0, way)

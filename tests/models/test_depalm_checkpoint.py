@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -195,13 +194,12 @@ def test_a_folder_of_others_is_left_alone_and_an_own_one_written_anew(lab, parts
     assert load_lmm(folder, device="cpu").fingerprint == first
 
 
-def test_from_a_shell_it_says_where_the_model_is_or_why_not(lab, parts, tmp_path):
-    write(tmp_path / "best.pth", lab)
-    line = [sys.executable, "-m", "coxlmm_utils.models.depalm", "convert", "best.pth", "--vision", parts["vision"]]
-    line += ["--language-model", parts["language_model"]]
-    place = dict(cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, text=True)
-    done = subprocess.run([*line, "out"], capture_output=True, check=True, **place)
-    assert done.stdout == 'converted: load_lmm("out")\n'
+def test_as_a_command_it_says_where_the_model_is(lab, parts, tmp_path, monkeypatch, capsys):
+    line = f"convert {write(tmp_path / 'best.pth', lab)} --vision {parts['vision']} {tmp_path / 'out'}"
+    monkeypatch.setattr(sys, "argv", ["depalm", *line.split(), "--language-model", parts["language_model"]])
+    monkeypatch.delitem(sys.modules, "coxlmm_utils.models.depalm.__main__")
+    runpy.run_module("coxlmm_utils.models.depalm", run_name="__main__")  # as python -m does
+    assert capsys.readouterr().out == f'converted: load_lmm("{tmp_path / "out"}")\n'
     assert load_lmm(tmp_path / "out", device="cpu").n_layers == 3
 
 
