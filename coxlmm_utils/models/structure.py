@@ -242,7 +242,8 @@ def _overview(model: PreTrainedModel) -> str:
 def _inner_modules(module: nn.Module) -> Iterator[nn.Module]:
     """A module and those inside it under the usual names of a language model."""
     yield module
-    for name in INNER_NAMES:
+    own = getattr(module, "base_model_prefix", "")  # such as "gpt_neox"
+    for name in dict.fromkeys((*INNER_NAMES, own)):
         inner = getattr(module, name, None)
         if isinstance(inner, nn.Module):
             yield from _inner_modules(inner)

@@ -99,6 +99,16 @@ def test_a_batch_of_several_lengths_gives_what_single_ones_give(lmm, pictures):
             torch.testing.assert_close(caption.states[layer], alone.states[layer], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["bloom", "mpt", "gpt_neox", "gemma2", "cohere"])
+def test_other_language_models_are_read_and_batched_alike(kind, pictures, tmp_path):
+    lmm = in_plain_words(load_lmm(tiny_depalm(tmp_path, kind), device="cpu"))
+    together = generate_captions(lmm, pictures[:4], [2, "norm"], PROMPTS, 3)
+    for picture, prompt, caption in zip(pictures, PROMPTS, together):
+        [alone] = generate_captions(lmm, [picture], [2, "norm"], prompt, 3)
+        assert alone.ids == caption.ids
+        torch.testing.assert_close(caption.states["norm"], alone.states["norm"], rtol=1e-3, atol=1e-3)
+
+
 def test_image_tokens_come_between_padding_and_text(lmm, pictures):
     batch = lmm.inputs(pictures[:4], PROMPTS)
     is_image, mask = image_tokens(lmm, batch), batch["attention_mask"].bool()
