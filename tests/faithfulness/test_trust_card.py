@@ -144,7 +144,7 @@ def test_the_bank_is_counted(card, bank):
     [
         ("llava-hf/llava-1.5-7b-hf", "llava-hf/llava-1.5-7b-hf"),
         ("picturebook, untrained 0", "picturebook, untrained 0"),
-        ("/home/ann/models/llava", "llava"),
+        ("/far/away/models/llava", "llava"),
         ("models/ann/llava", "llava"),
         ("~/llava", "llava"),
         ("./llava", "llava"),
