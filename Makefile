@@ -25,6 +25,7 @@ notebooks: $(READY)  ## run copies of all notebooks on the bundled model, pages 
 	$(BIN)/python notebooks/run.py
 
 notebook: $(READY)  ## run one, with other settings: make notebook N=04 SET="DATA=folder:/my/pictures TOKEN=cat"
+	$(if $(N),,$(error Which one? Say N=04, or run all of them: make notebooks))
 	$(BIN)/python notebooks/run.py $(N) $(if $(SET),--set $(SET))
 
 notebooks-save: $(READY)  ## run the notebooks and keep the new outputs in them
@@ -41,8 +42,8 @@ test: $(READY)  ## run all tests, the notebooks among them
 
 # Messages of up to 100 MB, not 10: a photograph that is uploaded in a notebook is one message. The server's root is
 # this folder, not notebooks/: notebooks show pictures of docs/.
-lab: $(READY)  ## open the notebooks in JupyterLab
-	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks \
+lab: $(READY)  ## open the notebooks in JupyterLab; on a server: make lab SET="--no-browser --port 8890"
+	$(BIN)/python -m jupyterlab $(SET) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks \
 		--ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'
 
 scores: $(READY)  ## measure the bundled model and its dictionaries, into build/scores.json and docs/results.md

@@ -156,7 +156,9 @@ def contents(paths: Iterable[Path]) -> str:
     for path in paths:
         first = nbformat.read(path, as_version=4).cells[0].source
         question = re.search(r"\*\*Question\.\*\*\s*(.+?)(?:\n\n|$)", first, re.S)
-        entries.append((path.stem, first.splitlines()[0].lstrip("# "), question[1] if question else ""))
+        entries.append(
+            (path.stem, first.splitlines()[0].lstrip("# "), question[1].replace("*", "") if question else "")
+        )
     return TEMPLATES.get_template("contents.html").render(entries=entries)
 
 
@@ -255,6 +257,7 @@ def _chosen(names: list[str]) -> list[Path]:
     """The notebooks whose names begin so, or all."""
     if not (paths := _all()):
         raise ValueError(f"There is no notebook in {NOTEBOOKS}.")
+    names = [name.zfill(2) if name.isdigit() else name for name in names]  # 4 is 04
     for name in names:
         if not any(path.stem.startswith(name) for path in paths):
             raise ValueError(f"No notebook begins with {name!r}; there are {', '.join(path.stem for path in paths)}.")
@@ -265,7 +268,9 @@ def _parameter(setting: str) -> tuple[str, Any]:
     """NAME=VALUE, the value as Python reads it, else as text."""
     name, given, value = setting.partition("=")
     if not given or not name.isidentifier():
-        raise ValueError(f"{setting!r} is no setting: write NAME=VALUE, such as TOKEN=cat.")
+        raise ValueError(
+            f"{setting!r} is no setting: write NAME=VALUE, such as TOKEN=cat; with a space in it \"'NAME=a value'\"."
+        )
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -274,12 +279,12 @@ def _parameter(setting: str) -> tuple[str, Any]:
 
 def _shared_out(parameters: Mapping[str, Any], paths: list[Path]) -> dict[Path, dict[str, Any]]:
     """What each of several notebooks has of the parameters; of one, all of them."""
-    if len(paths) == 1:
-        return {paths[0]: dict(parameters)}
-    known = {path: parameters_of(nbformat.read(path, as_version=4), path.name) for path in paths} if parameters else {}
+    if len(paths) == 1 or not parameters:
+        return {path: dict(parameters) for path in paths}
+    known = {path: parameters_of(nbformat.read(path, as_version=4), path.name) for path in paths}
     if unknown := sorted(set(parameters) - {name for names in known.values() for name in names}):
         raise ValueError(f"None of these notebooks has a parameter {', '.join(unknown)}.")
-    return {path: {name: parameters[name] for name in known.get(path, ()) if name in parameters} for path in paths}
+    return {path: {name: parameters[name] for name in known[path] if name in parameters} for path in paths}
 
 
 def _run(path: Path, save: bool, parameters: Mapping[str, Any]) -> None:

@@ -3,13 +3,14 @@
 from . import figures
 from .bank import THUMBNAIL_SIDE, ConceptBank
 from .bank_files import MAX_NAME
-from .grounding import Words, ground_pictures, ground_words
+from .grounding import MIN_PER_CONCEPT, Words, ground_pictures, ground_words
 from .measures import active_mean, active_share, concept_stability, overlaps, token_shares, words_mentioned
 from .word_filter import WordFilter
 
 __all__ = [
     "ConceptBank",
     "MAX_NAME",
+    "MIN_PER_CONCEPT",
     "THUMBNAIL_SIDE",
     "WordFilter",
     "Words",

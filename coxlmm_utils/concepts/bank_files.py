@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from .._version import __version__
 from ..dictionaries import METHODS, Dictionary, as_matrix
-from ..files import atomic_write, is_trouble, locked, recover, write_folder
+from ..files import atomic_write, digest, is_trouble, locked, recover, write_folder
 from ..images import open_picture
 from .grounding import Words
 
@@ -24,7 +25,7 @@ OLD_PARAMETERS = {"max_rounds": "max_iter", "n_starts": "n_init"}  # of SemiNMF,
 NAMES = "names.json"  # beside them, so that naming a concept writes nothing else
 PICTURES = "pictures"  # the folder of them
 PICTURE = r"\d{5,}\.png"
-PARTS = rf"names\.json|{PICTURES}/|{PICTURES}/{PICTURE}"  # what a bank's folder may hold besides
+PARTS = rf"names(-[0-9a-f]{{16}})?\.json|{PICTURES}/|{PICTURES}/{PICTURE}"  # what a bank's folder may hold besides
 MEASURE = "measure/"  # before a measure's name among the tensors
 
 
@@ -35,15 +36,25 @@ def save_bank(bank, folder: str | Path) -> Path:
         raise ValueError(f"a bank of {name} cannot be saved: only {', '.join(METHODS)} can be loaded again")
     folder = Path(folder)
 
-    names = {}
+    names, before = {}, {}
     recover(folder / NAMES)
 
     def write(scratch: Path) -> None:
-        names.update(_names_given(folder, bank) | bank.names)
+        given = _names_given(folder, bank)
+        before.update(_names_before(folder, also_now=not given))
+        back = before.pop(_key(bank.ids, bank.concepts, bank.activations), {})  # where this bank stood here before
+        names.update((given or {int(number): name for number, name in back.items()}) | bank.names)
         _write(bank, names, scratch)
+        for key, of_another in before.items():
+            (scratch / f"names-{key}.json").write_text(json.dumps(of_another, indent=1))
 
     write_folder(folder, write, "bank was", ("bank.json", "bank.safetensors"), PARTS)
     bank.names.update(names)
+    if before:
+        kept = ", ".join(f"names-{key}.json" for key in before)
+        warnings.warn(
+            f"names given to other concepts in {folder} are kept there ({kept}) and come back with these concepts"
+        )
     return folder
 
 
@@ -104,6 +115,25 @@ def _names_given(folder: Path, bank) -> dict[int, str]:
         return {}
     same = all(new.shape == old.shape and np.allclose(new, old, rtol=1e-4, atol=1e-4) for new, old in pairs)
     return read_names(folder, len(bank)) if same else {}
+
+
+def _names_before(folder: Path, also_now: bool) -> dict[str, dict[str, str]]:
+    """Names given to the banks that were in a folder before, and to the one that is there now, by a key of each bank."""
+    names = {path.stem.removeprefix("names-"): json.loads(path.read_text()) for path in folder.glob("names-*.json")}
+    if also_now and (folder / NAMES).is_file() and (written := json.loads((folder / NAMES).read_text())):
+        try:
+            ids, tensors = json.loads((folder / "bank.json").read_text())["ids"], load_file(folder / "bank.safetensors")
+            key = _key(ids, tensors["components_"], tensors["activations"])
+        except (KeyError, OSError, TypeError, ValueError, SafetensorError):  # damaged: nothing will have this key
+            key = digest(written)
+        names[key] = written
+    return names
+
+
+def _key(ids: Sequence[str], concepts: np.ndarray, activations: np.ndarray) -> str:
+    """Tells a bank from others, but not from the same one learned again on another machine."""
+    sums = np.concatenate([concepts.sum(axis=1), activations.mean(axis=0)]).astype(float)
+    return digest([list(ids), [f"{value:.2g}" for value in sums]])
 
 
 def _write(bank, names: dict[int, str], folder: Path) -> None:

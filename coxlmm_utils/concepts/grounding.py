@@ -14,7 +14,7 @@ from ..images import CaptionedImages
 from ..models import LMM, Layer, token_text
 from .word_filter import WordFilter
 
-FEW = 3  # samples for each concept
+MIN_PER_CONCEPT = 3  # samples
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ def thumbnails_of(images: CaptionedImages, rows: Iterable[int], side: int) -> di
 
 def warn_if_few(n_samples: int, n_concepts: int) -> None:
     """Warn of concepts that can hardly be more than single pictures."""
-    if n_samples < FEW * n_concepts:
+    if n_samples < MIN_PER_CONCEPT * n_concepts:
         warnings.warn(
-            f"{n_concepts} concepts of {n_samples} samples, fewer than {FEW} for each: most can only be about single "
-            f"pictures; learn at most {max(1, n_samples // FEW)}, or extract more samples",
+            f"{n_concepts} concepts of {n_samples} samples, fewer than {MIN_PER_CONCEPT} for each: most can only be about single "
+            f"pictures; learn at most {max(1, n_samples // MIN_PER_CONCEPT)}, or extract more samples",
             stacklevel=3,
         )

@@ -100,7 +100,10 @@ class Dictionary(ABC):
         """Refuse fewer samples than concepts, or no concepts (ValueError)."""
         check_counts(n_concepts=self.n_concepts)
         if self.n_concepts > len(Z):
-            raise ValueError(f"n_concepts={self.n_concepts} is more than the {len(Z)} samples: lower it.")
+            few = max(1, len(Z) // 3)  # three samples for each
+            raise ValueError(
+                f"n_concepts={self.n_concepts} is more than the {len(Z)} samples: lower it, to {few} or so."
+            )
 
     def check_states(self, Z: np.ndarray | Tensor) -> Tensor:
         """States that these concepts can be read from, as a matrix; ValueError says what is wrong with them."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -227,8 +228,8 @@ def _check_pairs(candidates: Sequence[str], references: Sequence[Sequence[str]])
 
 def _cannot_be_had(source: str, error: Exception) -> str:
     """One sentence on why there is no judge, and how to give one from a folder."""
-    reason = str(error).splitlines()[0][:200].rstrip(" .")
+    reason = shorten(str(error), 200).rstrip(" .")
     return (
         f'The BERTScore judge "{source}" cannot be loaded ({reason}): check its name and the network, '
-        f"or give a folder written by save_pretrained as model, with num_layers."
+        f"or give a folder written by save_pretrained as `bert`, with `bert_layers`."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import open_clip
 import torch
@@ -121,8 +122,8 @@ def _check_some(items: Sequence, what: str) -> None:
 def _cannot_be_had(name: str, weights: str | None, error: Exception) -> str:
     """One sentence on why there is no judge, and how to give one from a folder."""
     judge = f'The CLIP judge "{name}"' + (f' with the weights "{weights}"' if weights else "")
-    reason = str(error).splitlines()[0][:200].rstrip(" .")
+    reason = shorten(str(error), 200).rstrip(" .")
     files = "open_clip_config.json and open_clip_model.safetensors"
     return (
-        f"{judge} cannot be loaded ({reason}): check its name and the network, or give a folder with {files} as name."
+        f"{judge} cannot be loaded ({reason}): check its name and the network, or give a folder with {files} as `clip`."
     )

@@ -12,7 +12,7 @@ from .._version import __version__
 from ..files import digest, is_trouble
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer, caption_settings, encode_captions, find_token, first_pieces
-from ..text import check_counts, common_words, quoted
+from ..text import check_counts, common_words, quoted, whole_word
 from . import blocks
 from .blocks import BlockFolder, block_name
 from .provenance import SAID_AND_THERE, SAID_BUT_ABSENT, SAMPLES, THERE_BUT_UNSAID
@@ -239,7 +239,7 @@ def _found_otherwise(lmm: LMM, tokens: Mapping[str, Sequence[str]]) -> bool:
 def _mentioned(images: CaptionedImages, spellings: Sequence[str], references: str) -> set[str]:
     """The pictures that have the token in a reference."""
     if references == "word":
-        return set(images.mentioning(*spellings).ids) if any(images.references) else set()
+        return {images.ids[row] for row in images.rows_with(whole_word(*spellings))}
     first = [captions[0].lower() if captions else "" for captions in images.references]
     return {id for id, text in zip(images.ids, first) if any(s.lower() in text for s in spellings)}
 
@@ -253,6 +253,8 @@ def _eligible(images: CaptionedImages, spellings: Sequence[str], mentioned: set[
         SAID_BUT_ABSENT: set(images.ids) - mentioned - bare,
         THERE_BUT_UNSAID: mentioned,
     }[samples]
+    if not len(images):
+        raise ValueError(f"there are no pictures, so that nothing can mention {quoted(spellings)}: choose others")
     if not eligible:
         has = "is without" if samples == SAID_BUT_ABSENT else "has"
         raise ValueError(

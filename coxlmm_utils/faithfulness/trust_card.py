@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..concepts import MIN_PER_CONCEPT
 from . import trust_card_figure
 from .ablation_summary import ablation_answers
 from .agreement import MIN_ABOVE
@@ -188,7 +189,9 @@ def trust_card(bank, recovery=None, visual=None, ablation=None, selectivity=None
     answers = {name: result.answers(bank) for name, result in given.items()}
     if ablation is not None:
         answers["ablation"] = ablation_answers(bank, ablation)
-    if "stability" in bank.measures:
+    if "stability" in bank.measures and len(bank.ids) >= MIN_PER_CONCEPT * len(
+        bank
+    ):  # else each sample is a concept, found again
         values = bank.measures["stability"]
         finding = f"cosine {mean_text(values)}, the lowest {np.nanmin(values):.2f}"
         answers["stability"] = Answers(values, values >= MIN_COSINE, finding)
@@ -203,10 +206,11 @@ def _facts(bank) -> dict[str, str]:
     error = getattr(bank.dictionary, "reconstruction_error_", None)  # a saved dictionary does not keep it
     kind, _, folder = bank.provenance["data"]["source"].partition(":")
     source = f"{kind}:{Path(folder).name}" if folder else kind  # cards are shared, and where one's folders are is not
+    few = f", too few for {len(bank)} concepts" if len(bank.ids) < MIN_PER_CONCEPT * len(bank) else ""
     residual = "unknown of a saved bank" if error is None else f"{error:.0%} of the states' norm is not reconstructed"
     return {
         "model": f"{bank.model_name}, {bank.where}",
-        "samples": f"{len(bank.ids):,} from {source or 'pictures in memory'}",
+        "samples": f"{len(bank.ids):,} from {source or 'pictures in memory'}{few}",
         "method": f"{bank.method}, {len(bank)} concepts, {active.sum(axis=1).mean():.1f} active per sample",
         "residual": residual,
         "unusable": f"{n_never} never active, {n_wordless} without words",

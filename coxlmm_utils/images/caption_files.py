@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -23,8 +24,14 @@ def captions_of(folder: Path, ids: set[str]) -> dict[str, list[str]]:
         raise ValueError(f"{folder} has both {paths[0].name} and {paths[1].name}; keep one of them")
     captions: dict[str, list[str]] = {}
     path = paths[0] if paths else folder
+    if not paths and (
+        others := sorted(path.name for path in folder.iterdir() if path.stem.lower() in ("captions", "metadata"))
+    ):
+        warnings.warn(f"{others[0]} in {folder} is not read: captions are in {' or '.join(NAMES)}", stacklevel=5)
     for id, caption in _captions_in(path, ids) if paths else ():
         captions.setdefault(id, []).append(caption)
+    of_name = {unicodedata.normalize("NFC", id): id for id in ids}  # macOS writes an umlaut as two characters
+    captions = {of_name.get(unicodedata.normalize("NFC", id), id): texts for id, texts in captions.items()}
     absent = [id for id in captions if id not in ids]
     if absent and len(absent) == len(captions):
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 import time
 import warnings
 from collections import Counter
@@ -14,7 +15,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..files import is_trouble
-from ..text import quoted, whole_word, words_in
+from ..text import common_words, quoted, whole_word, words_in
 from .pictures import as_rgb
 
 WAITS = (0.1, 1.0)  # seconds before a picture is tried again
@@ -94,7 +95,11 @@ class CaptionedImages:
         ------
         OSError
             If its file is missing or cannot be read.
+        IndexError
+            If there is no such row.
         """
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"there is no picture {row} in {self!r}: another word may be mentioned")
         return as_rgb(self.open(self.ids[row]))
 
     def opened(self, rows: Iterable[int]) -> tuple[list[int], list[Image.Image], dict[str, str]]:
@@ -171,7 +176,7 @@ class CaptionedImages:
         Warns
         -----
         UserWarning
-            If none of the pictures has a reference caption, so that all are kept.
+            If none of the pictures has a reference caption, so that all are kept; or if none mentions the word.
         """
         pattern = whole_word(*spellings)
         if len(self) and not any(self.references):
@@ -181,7 +186,18 @@ class CaptionedImages:
                 stacklevel=2,
             )
             return self
-        return self[[row for row, captions in enumerate(self._read()) if any(map(pattern.search, captions))]]
+        rows = self.rows_with(pattern)
+        if len(self) and not rows:
+            words = common_words(self.words())
+            warnings.warn(
+                f"no reference caption of the {len(self):,} pictures has {quoted(spellings)}; words that do occur: {words}",
+                stacklevel=2,
+            )
+        return self[rows]
+
+    def rows_with(self, pattern: re.Pattern) -> list[int]:
+        """The rows with a reference caption in which a pattern is found, such as `whole_word` gives."""
+        return [row for row, captions in enumerate(self._read()) if any(map(pattern.search, captions))]
 
     def words(self) -> Counter[str]:
         """How often each word occurs in the references, in lower case."""

@@ -13,6 +13,7 @@ from ..explanation import Explanation, PatchMap, next_words, patch_map
 from ..images import CaptionedImages, load_images, read_upload
 from ..models import LMM
 from ..picturebook import Page, page
+from ..text import whole_word
 from .caption_and_explain import PictureExplanation, explain_picture, explained_words
 from .cell_view import CellView
 from .controls import PageSwitches, PictureChoice
@@ -274,5 +275,5 @@ def _test_pictures(banks: Sequence[ConceptBank]) -> tuple[CaptionedImages | None
         return None, f"the test pictures cannot be shown: {error}"
     if not any(images.references):
         return images, ""
-    mentioned = images.mentioning(*(spelling for bank in banks for spelling in bank.spellings))
-    return (mentioned if len(mentioned) else images), ""
+    mentioned = images.rows_with(whole_word(*(spelling for bank in banks for spelling in bank.spellings)))
+    return (images[mentioned] if mentioned else images), ""

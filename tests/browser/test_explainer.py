@@ -104,14 +104,14 @@ def test_a_first_picture_without_the_word_then_an_own_one_twice_in_a_cell_that_r
     for _ in range(2):
         notebook.run_all()
         notebook.wait_for_text("1 explainer")
-    notebook.wait_for_text("none of the words that have concepts here: dog")
+    notebook.wait_for_text("The model did not write dog about this picture")
     page_of(kind="dog", colour="white", place="snow").picture.save(tmp_path / "my dog.png")
     for _ in range(2):
         notebook.upload(tmp_path / "my dog.png")
         notebook.outputs.locator(BARS).wait_for()
         notebook.outputs.get_by_role("button", name="Your own picture (1)").wait_for()
         notebook.outputs.locator(".cox-ask-strip button").nth(1).click()
-        notebook.wait_for_text("none of the words that have concepts here: dog")
+        notebook.wait_for_text("The model did not write dog about this picture")
         notebook.outputs.get_by_role("button", name="Your own picture (0)").wait_for()
     notebook.upload(tmp_path / "my dog.png")
     notebook.outputs.locator(BARS).wait_for()

@@ -100,8 +100,29 @@ def test_names_of_another_bank_are_not_carried_over(named, tmp_path, part):
         other.dictionary.components_ = named.concepts[::-1]
     else:
         (tmp_path / "bank" / "bank.safetensors").write_bytes(b"half")
-    other.save_pretrained(tmp_path / "bank")
+    with pytest.warns(UserWarning, match="names given to other concepts in .*bank are kept there .names-.*come back"):
+        other.save_pretrained(tmp_path / "bank")
     assert other.names == {} == ConceptBank.from_pretrained(tmp_path / "bank").names
+    [kept] = (tmp_path / "bank").glob("names-*.json")
+    assert json.loads(kept.read_text()) == {"0": "first"}
+
+
+def test_names_come_back_with_the_bank_that_they_were_given_to(named, tmp_path):
+    named.rename(0, "first")
+    named.save_pretrained(tmp_path / "bank")
+    other = replace(named, names={}, activations=named.activations[:, ::-1])
+    with pytest.warns(UserWarning, match="kept"):
+        other.save_pretrained(tmp_path / "bank")
+    other.rename(1, "theirs")
+    again = replace(named, names={})
+    with pytest.warns(UserWarning, match="kept"):
+        again.save_pretrained(tmp_path / "bank")
+    assert again.names == {0: "first"} == ConceptBank.from_pretrained(tmp_path / "bank").names
+    with pytest.warns(UserWarning, match="kept"):
+        replace(other, names={}).save_pretrained(tmp_path / "bank")
+    assert ConceptBank.from_pretrained(tmp_path / "bank").names == {1: "theirs"}
+    again.rename(0, "")  # it has none now
+    assert len(list((tmp_path / "bank").glob("names-*.json"))) == 1
 
 
 def test_the_folder_is_remembered_wherever_one_goes(named, tmp_path, monkeypatch):

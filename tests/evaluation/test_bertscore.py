@@ -244,7 +244,7 @@ def test_a_judge_that_cannot_be_downloaded_is_named(bert, monkeypatch, loader):
         raise OSError("no network")
 
     monkeypatch.setattr(loader, "from_pretrained", fail)
-    with pytest.raises(OSError, match="cannot be loaded .no network.*give a folder .* as model, with num_layers"):
+    with pytest.raises(OSError, match="cannot be loaded .no network.*give a folder .* as `bert`"):
         load(bert)
 
 

@@ -1,6 +1,7 @@
 """What was measured of a bank, gathered on one page."""
 
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from coxlmm_utils.faithfulness.visual_dependence import ORIGINAL, VisualDependen
 from coxlmm_utils.statistics import Mean
 
 NAN = np.nan
+MODULE = import_module("coxlmm_utils.faithfulness.trust_card")  # whose name a function has, too
 
 
 @pytest.fixture
@@ -23,6 +25,12 @@ def bank(bank):
     activations[:, 2] = 0
     activations[:, :2] += 0.1
     return replace(bank, activations=activations)
+
+
+@pytest.fixture(autouse=True)
+def _enough(monkeypatch):
+    """The bank of these tests has two samples for each concept."""
+    monkeypatch.setattr(MODULE, "MIN_PER_CONCEPT", 2)
 
 
 @dataclass
@@ -130,6 +138,13 @@ def test_what_was_not_measured_is_said(bank):
     assert card.summary["finding"].str.startswith("not measured: ").all()
     assert list(card.table) == ["title", "samples"]
     assert repr(card).count("not measured") == 6
+
+
+def test_that_a_bank_of_few_samples_is_found_again_says_nothing(bank, monkeypatch):
+    monkeypatch.setattr(MODULE, "MIN_PER_CONCEPT", 3)
+    card = replace(bank, measures={"stability": np.ones(len(bank))}).trust_card()
+    assert card.checks[-1].name == "stable" and card.checks[-1].answers is None
+    assert card.facts["samples"].endswith(f", too few for {len(bank)} concepts")
 
 
 def test_the_bank_is_counted(card, bank):

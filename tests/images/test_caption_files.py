@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import pytest
 from PIL import Image
@@ -139,6 +140,22 @@ def test_a_table_in_another_encoding_is_refused(folder, encoding):
     (folder / "captions.csv").write_text("file,caption\na.JPG,a d\xf6g\n", encoding=encoding)
     with pytest.raises(ValueError, match="captions.csv is not text in UTF-8: save it as that"):
         load_images(f"folder:{folder}")
+
+
+def test_umlauts_are_the_same_letters_however_a_disk_writes_them(folder):
+    for name, other in (("Süß.png", "NFD"), ("für.png", "NFC")):
+        (folder / unicodedata.normalize(other, name)).write_bytes((folder / "a.JPG").read_bytes())
+    (folder / "captions.csv").write_text("file,caption\nSüß.png,a dog\nfür.png,a cat\n", encoding="utf-8")
+    images = load_images(f"folder:{folder}")
+    assert {texts for texts in images.references if texts} == {("a dog",), ("a cat",)}
+
+
+@pytest.mark.parametrize("name", ["captions.txt", "captions.xlsx", "Captions.CSV", "metadata.parquet"])
+def test_a_file_of_captions_that_is_not_read_is_named(folder, name):
+    (folder / name).write_text("a.JPG,a cat")
+    with pytest.warns(UserWarning, match=f"{name} in .* is not read: captions are in captions.json or") as caught:
+        load_images(f"folder:{folder}")
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("named", ["a", "A.jpg", "elsewhere/a.JPG"])

@@ -65,7 +65,12 @@ def test_mentioning_takes_whole_words_of_any_reference():
     images = _in_memory(("a plant", "a Dog!"), ("hot-dog stand",), ("dogma",), ("two dogs",), ())
     assert images.mentioning("dog").ids == ("a", "b")
     assert images.mentioning("dog", "dogs").ids == ("a", "b", "d")
-    assert len(images.mentioning("zebra")) == 0
+    with pytest.warns(
+        UserWarning, match="no reference caption of the 5 pictures has 'zebra'; words that do occur: .*plant"
+    ):
+        assert len(images.mentioning("zebra")) == 0
+    with pytest.raises(IndexError, match="there is no picture 5 in CaptionedImages.*5 pictures"):
+        images.picture(5)
     with pytest.raises(ValueError, match="spelling"):
         images.mentioning()
 
@@ -74,8 +79,7 @@ def test_without_references_all_are_kept_and_it_is_said():
     with pytest.warns(UserWarning, match="none of the 2 pictures has a reference .*all are kept.*'dog'") as caught:
         assert len(_in_memory((), ()).mentioning("dog")) == 2
     assert caught[0].filename == __file__
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(UserWarning, match="no reference caption of the 2 pictures has 'dog'; words that do occur: cat"):
         assert len(_in_memory((), ("a cat",)).mentioning("dog")) == 0
 
 

@@ -230,7 +230,7 @@ def test_one_of_several_banks_is_chosen_without_a_run(llava, bank, images, runs)
 
 def test_a_caption_that_no_bank_covers_is_said_plainly(llava, silent, images):
     explainer = ask(llava, [silent, silent], images)
-    sentence = "This caption says none of the words that have concepts here: zebra."
+    sentence = "The model did not write zebra about this picture, so there is no state to explain."
     assert sentence in explainer.answer.value and explainer.current.captions[0] in explainer.answer.value
     assert not any(map(is_shown, (explainer.bank, explainer.children[5])))
     assert is_shown(explainer.children[2]) and explainer.upload in explainer.children[2].children
@@ -317,7 +317,7 @@ def test_switches_are_those_of_the_pages_kind(book, of_dogs):
         assert offered["colour"]._options_values == allowed_values(kind)["colour"]
         assert (f"another {kind}", "friend") in offered["companion"].options
     explainer.switches.dropdowns["colour"].value = "green"
-    assert "none of the words that have concepts here: dog" in explainer.answer.value
+    assert "The model did not write dog about this picture" in explainer.answer.value
     assert explainer.switches.page.factors.colour == "green"
 
 
