@@ -67,6 +67,11 @@ def digest(content) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def sha256(content: bytes) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits: whether two files are of one writer (ours)."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def folder_name(*parts: object) -> str:
     """A name for a folder of results, made of a model, its data, a token, ...; other parts give another name (ours).
 

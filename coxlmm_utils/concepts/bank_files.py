@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, load_file, save
 
 from .._version import __version__
 from ..dictionaries import METHODS, Dictionary, as_matrix
-from ..files import atomic_write, digest, is_trouble, locked, recover, write_folder
+from ..files import atomic_write, digest, is_trouble, locked, recover, sha256, write_folder
 from ..images import open_picture
 from .grounding import Words
 
@@ -144,8 +144,8 @@ def _write(bank, names: dict[int, str], folder: Path) -> None:
         picture.save(folder / PICTURES / files[id])
     measures = {MEASURE + name: values for name, values in bank.measures.items()}
     tensors = {"activations": bank.activations, "top": bank.top, **_learned(bank.dictionary), **measures}
-    tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    save_file(tensors, folder / "bank.safetensors")
+    content = save({name: np.asarray(array, order="C") for name, array in tensors.items()})
+    (folder / "bank.safetensors").write_bytes(content)
     record = {
         "format": FORMAT,
         "coxlmm_utils": __version__,
@@ -155,6 +155,7 @@ def _write(bank, names: dict[int, str], folder: Path) -> None:
         "captions": bank.captions,
         "pictures": files,
         "provenance": bank.provenance,
+        "tensors": sha256(content),
     }
     (folder / "bank.json").write_text(json.dumps(record, indent=1))
     if names:
@@ -166,7 +167,8 @@ def _read(folder: Path) -> dict:
     record = json.loads((folder / "bank.json").read_text())
     if record["format"] != FORMAT:
         raise ValueError(f"its format is {record['format']}, not {FORMAT}")
-    tensors = load_file(folder / "bank.safetensors")
+    content = (folder / "bank.safetensors").read_bytes()
+    tensors = dict(sorted(load(content).items()))
     provenance = record["provenance"]
     dictionary = _rebuilt(provenance["dictionary"], tensors)
     if dictionary.signed and "negative_words" not in record:
@@ -188,6 +190,8 @@ def _read(folder: Path) -> dict:
         "measures": {key.removeprefix(MEASURE): tensors[key] for key in tensors if key.startswith(MEASURE)},
     }
     _check(bank)
+    if record.get("tensors", sha256(content)) != sha256(content):  # banks of older versions have no digest
+        raise ValueError("bank.safetensors is not the one that bank.json was written with")
     return bank
 
 

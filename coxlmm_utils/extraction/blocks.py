@@ -12,7 +12,6 @@ whole, and holds the digest of the tensors that it was written with.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..files import atomic_write, digest, is_trouble, locked, recover
+from ..files import atomic_write, digest, is_trouble, locked, recover, sha256
 from ..models import Layer
 
 BLOCK = 128  # pictures
@@ -86,7 +85,7 @@ class BlockFolder:
         self._describe()
         path, name = self._path(number), self.names[number]
         tensors = save({name: state.contiguous() for name, state in block.states.items()})
-        record = {"pictures": block.pictures, "unreadable": block.unreadable, "name": name, "tensors": _sha256(tensors)}
+        record = {"pictures": block.pictures, "unreadable": block.unreadable, "name": name, "tensors": sha256(tensors)}
         with locked(self.folder / "lock"):  # both files are of one writer
             for suffix in ("safetensors", "json"):
                 recover(Path(f"{path}.{suffix}"))
@@ -113,7 +112,7 @@ class BlockFolder:
         # Blocks of version 0.1.0 have neither name nor digest.
         if record.get("name", self.names[number]) != self.names[number]:
             raise ValueError(f"it is the block {record['name']}")
-        if states and record.get("tensors", _sha256(tensors)) != _sha256(tensors):
+        if states and record.get("tensors", sha256(tensors)) != sha256(tensors):
             raise ValueError("its states are not those that its json was written with")
         block = Block(record["pictures"], record["unreadable"], load(tensors) if states else {})
         block.check()
@@ -140,10 +139,6 @@ class BlockFolder:
             if not (folder / "settings.json").exists():
                 text = json.dumps(settings, indent=1)
                 atomic_write(folder / "settings.json", lambda path: path.write_text(text))
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def block_name(number: int, content: Sequence) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
-from ..files import is_trouble, recover, write_folder
+from ..files import is_trouble, recover, sha256, write_folder
 from ..images import CaptionedImages, load_images
 from ..models import LMM, Layer, decode, encode
 from .provenance import SAID_AND_THERE, HasProvenance, require_same
@@ -123,13 +123,11 @@ class States(HasProvenance):
 
         def write(scratch: Path) -> None:
             scratch.mkdir()
-            save_file(
-                {str(layer): Z.contiguous() for layer, Z in self.vectors.items()},
-                scratch / "states.safetensors",
-            )
+            tensors = save({str(layer): Z.contiguous() for layer, Z in self.vectors.items()})
+            (scratch / FILES[1]).write_bytes(tensors)
             record = {"provenance": self.provenance, "ids": list(self.images.ids), "captions": self.captions}
-            record |= {"token_ids": self.token_ids}
-            (scratch / "states.json").write_text(json.dumps(record, indent=1))
+            record |= {"token_ids": self.token_ids, "tensors": sha256(tensors)}
+            (scratch / FILES[0]).write_text(json.dumps(record, indent=1))
 
         write_folder(folder, write, "states were", FILES, "")
 
@@ -156,8 +154,11 @@ class States(HasProvenance):
             raise FileNotFoundError(f"{folder} holds no states: states.json is missing; run extract again")
         try:
             record = json.loads((folder / FILES[0]).read_text())
-            vectors = _vectors(load_file(folder / FILES[1]), len(record["ids"]))
+            tensors = (folder / FILES[1]).read_bytes()
+            vectors = _vectors(load(tensors), len(record["ids"]))
             ids, captions, provenance, token_ids = _checked(record)
+            if record.get("tensors", sha256(tensors)) != sha256(tensors):  # files of version 0.1.0 have no digest
+                raise ValueError(f"{FILES[1]} is not the one that {FILES[0]} was written with")
         except (KeyError, TypeError, ValueError, OSError, AttributeError, SafetensorError) as error:
             if is_trouble(error):
                 raise
@@ -174,14 +175,14 @@ class States(HasProvenance):
 
 def _vectors(tensors: dict[str, torch.Tensor], n: int) -> dict[Layer, torch.Tensor]:
     """The states of a file, if they are of n samples and finite."""
-    for layer, Z in tensors.items():
+    for layer, Z in sorted(tensors.items()):
         if Z.ndim != 2 or len(Z) != n:
             raise ValueError(f"its {n} samples do not fit the states at layer {layer}, {tuple(Z.shape)}")
         if not Z.isfinite().all():
             raise ValueError(f"its states at layer {layer} have a NaN or infinite value")
     if not tensors:
         raise ValueError("it has no layer")
-    return {int(layer) if layer.isdigit() else layer: Z for layer, Z in tensors.items()}
+    return {int(layer) if layer.isdigit() else layer: Z for layer, Z in sorted(tensors.items())}
 
 
 def _checked(record: dict) -> tuple[list[str], list[str], dict, list[list[int]] | None]:

@@ -94,6 +94,7 @@ def _of_tensors(change_one):
         (_of_tensors(lambda Z: Z[0].clone()), "do not fit"),
         (_of_tensors(lambda Z: Z / 0), "layer 2 have a NaN or infinite value"),
         (lambda folder: save_file({}, folder / "states.safetensors"), "it has no layer"),
+        (_of_tensors(lambda Z: Z.flip(0)), "states.safetensors is not the one that states.json was written with"),
     ],
 )
 def test_counts_that_do_not_fit_and_values_that_are_not_finite_are_refused(states, tmp_path, change, says):
@@ -101,6 +102,14 @@ def test_counts_that_do_not_fit_and_values_that_are_not_finite_are_refused(state
     change(tmp_path / "grey")
     with pytest.raises(ValueError, match=f"the states in .*grey are damaged .*{says}.*; delete it and extract again"):
         States.from_pretrained(tmp_path / "grey", states.images)
+
+
+def test_states_without_a_digest_of_their_tensors_as_of_older_versions_load(states, tmp_path):
+    states.save_pretrained(tmp_path / "grey")
+    record = json.loads((tmp_path / "grey" / "states.json").read_text())
+    del record["tensors"]
+    (tmp_path / "grey" / "states.json").write_text(json.dumps(record))
+    assert torch.equal(States.from_pretrained(tmp_path / "grey", states.images).Z, states.Z)
 
 
 def test_a_trouble_of_the_disk_is_not_called_damage(states, tmp_path, monkeypatch):
