@@ -12,7 +12,7 @@ from PIL import Image
 
 from .caption_files import references_of
 from .captioned_images import CaptionedImages
-from .pictures import READABLE, errors_name, read_picture
+from .pictures import READABLE, check_image, errors_name, read_picture
 
 
 class Dataset(Protocol):
@@ -87,6 +87,10 @@ def from_list(
         raise ValueError("the list of pictures is empty")
     for number, held in enumerate(pictures):
         _check_readable(held, f"the list of pictures, at {number},")
+        try:
+            check_image(held) if isinstance(held, (Image.Image, np.ndarray)) else None
+        except ValueError as error:
+            raise ValueError(f"the picture '{number}' of the list cannot be taken: {error}") from error
     ids = tuple(map(str, range(len(pictures))))
     captions = _in_order(captions, ids) if isinstance(captions, Mapping) else captions
     if captions is not None and not hasattr(captions, "__getitem__"):  # such as a set, which has no order

@@ -39,6 +39,9 @@ AVERAGED = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")  # modes that can be redu
 def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.Image:
     """A new RGB picture of any image: upright, transparent parts on white, at most `max_side` large (ours).
 
+    Grey of 16 bits is divided by 256, whatever its largest value; so are whole numbers of 32 bits, unless none is above
+    255: then they are taken as they are. EXIF data that is damaged is passed over, as viewers do.
+
     Parameters
     ----------
     image : PIL.Image.Image or numpy.ndarray
@@ -50,16 +53,9 @@ def as_rgb(image: Image.Image | np.ndarray, max_side: int = MAX_SIDE) -> Image.I
     -------
     PIL.Image.Image
     """
+    check_image(image)
     image = _from_array(image) if isinstance(image, np.ndarray) else image
-    if not isinstance(image, Image.Image):
-        raise TypeError(
-            f"a picture is a PIL image or a uint8 array, not {type(image).__name__}; open_picture reads one from a file"
-        )
-    if 0 in image.size:
-        raise ValueError(f"the picture has {image.width} x {image.height} pixels; give one that has some")
-    if image.mode == "F":
-        raise ValueError("the picture holds floating-point values, and which of them is white is not known; convert it")
-    picture = _without_transparency(_eight_bit(ImageOps.exif_transpose(image))).convert("RGB")
+    picture = _without_transparency(_eight_bit(_upright(image))).convert("RGB")
     picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)  # only ever reduces
     return picture
 
@@ -82,7 +78,7 @@ def open_picture(path: str | Path, max_side: int = MAX_SIDE) -> Image.Image:
     OSError
         If there is no file, or it is no picture that can be read; with an `errno` if the disk is to blame.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     with errors_name(path):
         size = path.stat().st_size if path.is_file() else None
     if size is None:
@@ -104,10 +100,10 @@ def read_picture(held: Image.Image | np.ndarray | str | Path | bytes | Mapping, 
     if isinstance(held, bytes):
         with errors_name(name):
             return _decoded(BytesIO(held), MAX_SIDE)
-    if isinstance(held, Image.Image):
-        with errors_name(name):
-            held.load()  # PIL only begins to read a file when it opens it
-    return as_rgb(held)
+    if not isinstance(held, (Image.Image, np.ndarray)):
+        check_image(held)
+    with errors_name(name):
+        return as_rgb(held)
 
 
 @contextmanager
@@ -154,22 +150,48 @@ def _decoded(file: Path | BytesIO, max_side: int, reader: Callable = _open) -> I
         return as_rgb(image, max_side)
 
 
+def check_image(image: object) -> None:
+    """Refuse (TypeError, ValueError) what is no image or array, or one that can never be a picture."""
+    if not isinstance(image, (Image.Image, np.ndarray)):
+        raise TypeError(
+            f"a picture is a PIL image or a uint8 array, not {type(image).__name__}; open_picture reads one from a file"
+        )
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8:
+            raise ValueError(f"a picture array holds uint8 values (0 to 255), not {image.dtype}; convert it")
+        if image.ndim != 2 and not (image.ndim == 3 and image.shape[2] in (1, 2, 3, 4)):
+            raise ValueError(f"a picture array is (height, width) or (height, width, 1 to 4), not {image.shape}")
+    elif image.mode == "F":
+        raise ValueError("the picture holds floating-point values, and which of them is white is not known; convert it")
+    height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+    if not height or not width:
+        raise ValueError(f"the picture has {width} x {height} pixels; give one that has some")
+
+
 def _from_array(array: np.ndarray) -> Image.Image:
     """A PIL image of a uint8 array."""
-    if array.dtype != np.uint8:
-        raise ValueError(f"a picture array holds uint8 values (0 to 255), not {array.dtype}; convert it")
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]  # (height, width)
-    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (2, 3, 4)):
-        raise ValueError(f"a picture array is (height, width) or (height, width, 1 to 4), not {array.shape}")
+    array = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array  # (height, width)
     return Image.fromarray(np.ascontiguousarray(array))
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF data says, if it can be read."""
+    image.load()  # PIL only begins to read a file when it opens it: what is raised from here on is of EXIF
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:  # damaged data makes PIL raise almost anything
+        return image
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey reduced to 8 bits; PIL alone would turn everything above 255 into white."""
+    """Whole numbers of 16 or 32 bits reduced to 8 bits; PIL alone would turn everything above 255 into white."""
     if not image.mode.startswith("I"):
         return image
-    return Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8))  # (height, width)
+    values = np.asarray(image).clip(0, 65535)  # (height, width)
+    is_small = image.mode == "I" and values.max() <= 255
+    return Image.fromarray((values if is_small else values // 256).astype(np.uint8))
 
 
 def _without_transparency(image: Image.Image) -> Image.Image:

@@ -275,6 +275,10 @@ def test_a_list_is_not_changed_by_its_use():
     [
         ([], {}, "list of pictures is empty"),
         ([Image.new("L", (2, 2)), 5], {}, "at 1, holds int"),
+        ([Image.new("L", (2, 2)), Image.new("F", (2, 2))], {}, "the picture '1' of the list .* floating-point"),
+        ([Image.new("L", (2, 2)), np.zeros((2, 2), np.uint16)], {}, "the picture '1' of the list .* uint16"),
+        ([Image.new("L", (2, 2)), np.zeros((0, 2, 3), np.uint8)], {}, "the picture '1' of the list .* 2 x 0 pixels"),
+        ([Image.new("L", (2, 2)), np.zeros((3, 9, 9), np.uint8)], {}, r"the picture '1' of the list .* \(3, 9, 9\)"),
         ([Image.new("L", (2, 2))], {"captions": ["a", "b"]}, "1 pictures and 2 captions"),
         ([Image.new("L", (2, 2))], {"captions": {"a dog"}}, "a list as long, not a set"),
         ([Image.new("L", (2, 2))], {"captions": [3]}, "the picture '0' .* not 3"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from coxlmm_utils.files import is_trouble
 from coxlmm_utils.images.pictures import as_rgb, open_picture, read_picture
+from coxlmm_utils.images.sources import load_images
 
 
 def _deep_grey(value: int) -> Image.Image:
@@ -35,6 +37,9 @@ def _palette_with_hole() -> Image.Image:
         (Image.new("I", (4, 3), 65535), (255, 255, 255)),
         (_deep_grey(32768), (128, 128, 128)),
         (_deep_grey(256), (1, 1, 1)),
+        (_deep_grey(200), (0, 0, 0)),  # of 16 bits, always divided by 256
+        (Image.new("I", (4, 3), 200), (200, 200, 200)),  # 8 bits in 32
+        (Image.new("I", (4, 3), 256), (1, 1, 1)),
         (Image.new("LA", (4, 3), (0, 0)), (255, 255, 255)),
         (Image.new("LA", (4, 3), (90, 255)), (90, 90, 90)),
         (Image.new("RGBA", (4, 3), (255, 0, 0, 0)), (255, 255, 255)),
@@ -102,6 +107,25 @@ def test_camera_orientation_is_applied_once(tmp_path):
     assert picture.size == (20, 40)
     assert picture.getpixel((10, 5)) == (255, 0, 0) and picture.getpixel((10, 35)) == (0, 0, 255)
     assert as_rgb(picture).size == (20, 40)
+
+
+def test_damaged_exif_data_is_passed_over(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "a.jpg", exif=exif)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(re.sub(rb"Exif\0\0(MM|II)", rb"Exif\0\0XX", whole))
+    assert (tmp_path / "a.jpg").read_bytes() != whole
+    for picture in (open_picture(tmp_path / "a.jpg"), as_rgb(Image.open(tmp_path / "a.jpg"))):
+        assert as_rgb(picture).size == (40, 20)
+    assert load_images(f"folder:{tmp_path}").opened([0])[0] == [0]
+
+
+def test_a_path_from_home_opens(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    Image.new("RGB", (4, 3), "red").save(tmp_path / "a.png")
+    assert open_picture("~/a.png").size == (4, 3)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".webp", ".bmp", ".tif"])
@@ -303,6 +327,12 @@ def test_a_picture_that_is_missing_is_named(held):
 def test_bytes_of_another_kind_are_named():
     for held in (b"", b"a letter"):
         with pytest.raises(OSError, match="the picture '7' is not a picture"):
+            read_picture(held, "the picture '7'")
+
+
+def test_a_picture_of_a_kind_that_cannot_be_read_is_named():
+    for held in (Image.new("F", (4, 3)), np.zeros((3, 4), np.uint16), np.zeros((3, 30, 30), np.uint8)):
+        with pytest.raises(OSError, match="the picture '7' cannot be read"):
             read_picture(held, "the picture '7'")
 
 
