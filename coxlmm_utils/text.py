@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from numbers import Integral
@@ -28,23 +29,32 @@ FUNCTION_WORDS = frozenset(
 
 WORD_STARTS = (" ", "\u2581", "\u0120")  # a space, and what SentencePiece and byte-level tokenizers write
 
-WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
-
 # Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Hiragana, Han. Katakana are apart: a run of them
-# is a word, and stands among the others without a space. Marks of vowels and tones belong to the letter before them.
+# is a word, and stands among the others without a space.
 _SPACELESS = (
     "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u309f\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-_MARKS = (
-    "\u0300-\u036f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece"
-    "\u102b-\u103e\u17b6-\u17d3\u3099\u309a"
-)
+
+# Marks of vowels, tones and accents belong to the letter before them, as in Hindi and Thai; not those of emoji. (No
+# further than this: a class of characters is fast only below \U00010000.)
+_MARKS = "".join(mark for mark in map(chr, range(0xFE00)) if unicodedata.category(mark)[0] == "M")
+_SPACED_MARKS = re.sub(f"[{_SPACELESS}]", "", _MARKS)
+_ALIKE = ("'\u2019\u02bc", "-\u2010\u2011")  # apostrophes, and hyphens
+
+_LETTERS = rf"[^\W\d_]+(?:[{_MARKS}]+[^\W\d_]*)*"
+WORD = re.compile(rf"{_LETTERS}(?:[{re.escape(''.join(_ALIKE))}]{_LETTERS})*")
 
 
 def words_in(text: str) -> list[str]:
-    """The words of a text in order, in lower case; "t-shirt" and "dog's" are one word each (ours)."""
-    return WORD.findall(text.lower())
+    """The words of a text in order, in lower case; "t-shirt" and "dog's" are one word each (ours).
+
+    However a text writes accents, apostrophes and hyphens, a word comes out in one way.
+    """
+    text = unicodedata.normalize("NFC", text.lower())
+    for alike in _ALIKE:
+        text = re.sub(f"[{alike[1:]}]", alike[0], text)
+    return WORD.findall(text)
 
 
 def whole_word(*spellings: str) -> re.Pattern[str]:
@@ -52,7 +62,8 @@ def whole_word(*spellings: str) -> re.Pattern[str]:
 
     The paper asks for the token in the caption; the released code takes any substring ("cat" in "cattle"). Where a
     script has no spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) it cannot be seen where a word ends: there, any
-    place counts, also inside a longer word. A word in Katakana or Latin letters among them must be whole.
+    place counts, also inside a longer word. A word in Katakana or Latin letters among them must be whole. An accented
+    letter may be one character or two (as macOS writes file names), and apostrophes and hyphens are all alike.
 
     Parameters
     ----------
@@ -69,6 +80,8 @@ def whole_word(*spellings: str) -> re.Pattern[str]:
     ValueError
         If no spelling is given, or a blank one.
     """
+    if not all(isinstance(spelling, str) for spelling in spellings):
+        raise ValueError(f'give the spellings one by one, as in "dog", "dogs", not {spellings!r:.80}')
     if not spellings or not all(spelling.strip() for spelling in spellings):
         raise ValueError(f"give at least one spelling to look for and no blank ones, not {spellings}")
     return re.compile("|".join(map(_whole, spellings)), re.IGNORECASE)
@@ -76,16 +89,26 @@ def whole_word(*spellings: str) -> re.Pattern[str]:
 
 def _whole(spelling: str) -> str:
     """The pattern of one spelling: no letter of its kind comes before or after it."""
-    words = spelling.split()
+    words = unicodedata.normalize("NFC", spelling).split()
     before, after = (_same_kind(letter) for letter in (words[0][0], words[-1][-1]))
-    return rf"(?<!{before})" + r"\s+".join(map(re.escape, words)) + rf"(?![{_MARKS}]|{after})"
+    text = r"\s+".join("".join(map(_written, word)) for word in words)
+    return rf"(?<!{before}){text}(?![{_MARKS}]|{after})"
+
+
+def _written(letter: str) -> str:
+    """The ways in which a letter is written."""
+    alike = next((alike for alike in _ALIKE if letter in alike), None)
+    apart = unicodedata.normalize("NFD", letter)
+    return f"[{re.escape(alike)}]" if alike else re.escape(letter) if apart == letter else f"(?:{letter}|{apart})"
 
 
 def _same_kind(letter: str) -> str:
-    """The letters that would make a longer word beside a letter, as a class of characters."""
+    """The characters that would make a longer word beside a letter, as a pattern of one of them."""
     if re.match(f"[{_SPACELESS}]", letter):
         return r"[^\s\S]"  # none
-    return f"[{_KATAKANA}]" if re.match(f"[{_KATAKANA}]", letter) else rf"[^\W{_SPACELESS}{_KATAKANA}]"
+    if re.match(f"[{_KATAKANA}]", letter):
+        return f"[{_KATAKANA}]"
+    return rf"(?:[^\W{_SPACELESS}{_KATAKANA}]|[{_SPACED_MARKS}])"
 
 
 def quoted(words: Sequence[str]) -> str:

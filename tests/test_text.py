@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import unicodedata
+
 import pytest
 
 from coxlmm_utils.text import FUNCTION_WORDS, whole_word, words_in
@@ -61,6 +64,38 @@ def test_any_white_space_parts_the_words_of_a_spelling(text):
 )
 def test_words_of_scripts_without_spaces(word, text, result):
     assert bool(whole_word(word).search(text)) is result
+
+
+@pytest.mark.parametrize(
+    "word, text, result",
+    [
+        ("कल", "कला", False),  # Hindi: yesterday is not in art
+        ("कार", "कारों की", False),
+        ("ल", "काल", False),
+        ("कुत्ता", "एक कुत्ता दौड़ता", True),
+        ("கல", "கலை", False),  # Tamil
+        ("জল", "জলা", False),  # Bengali
+        ("child's", "a child\u2019s bed", True),
+        ("t-shirt", "a t\u2011shirt", True),
+        ("t\u2010shirt", "a t-shirt", True),
+        ("dog", "\u2764\ufe0fdog", True),  # the mark of an emoji is no letter
+    ],
+)
+def test_marks_belong_to_words_and_apostrophes_and_hyphens_are_alike(word, text, result):
+    assert bool(whole_word(word).search(text)) is result
+
+
+@pytest.mark.parametrize("written, asked", itertools.product(["NFC", "NFD"], repeat=2))
+def test_accents_are_the_same_letters_however_they_are_written(written, asked):
+    text, pattern = unicodedata.normalize(written, "a Café, où"), whole_word(unicodedata.normalize(asked, "café"))
+    assert pattern.search(text) and not whole_word("cafe").search(text)
+    assert not pattern.search(unicodedata.normalize(written, "cafés"))
+    assert words_in(text) == ["a", "café", "où"]
+
+
+def test_words_in_scripts_with_marks_are_whole():
+    assert words_in("एक कुत्ता") == ["एक", "कुत्ता"]
+    assert words_in("a child\u2019s t\u2011shirt") == ["a", "child's", "t-shirt"]
 
 
 @pytest.mark.parametrize("spellings", [(), ("",), ("dog", " ")])

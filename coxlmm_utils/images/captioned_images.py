@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ..files import is_trouble
 from ..text import common_words, quoted, whole_word, words_in
-from .pictures import as_rgb
+from .pictures import as_rgb, errors_name
 
 WAITS = (0.1, 1.0)  # seconds before a picture is tried again
 
@@ -77,12 +77,27 @@ class CaptionedImages:
         return f"CaptionedImages(source={self.source!r}, split={self.split!r}, {len(self)} pictures)"
 
     def __getitem__(self, rows: slice | Iterable[int]) -> CaptionedImages:
-        """Some of the pictures: a slice, or a list of row numbers."""
-        if isinstance(rows, int):
+        """Some of the pictures: a slice, a list of row numbers, or True or False for each picture."""
+        if isinstance(rows, str):
+            raise TypeError(f"choose pictures by a slice or a list of rows; with_ids([{rows!r}]) takes ids")
+        if hasattr(rows, "__index__") and not getattr(rows, "shape", ()):
             raise TypeError(f"choose pictures by a slice or a list of rows; picture({rows}) gives one")
-        rows = range(len(self))[rows] if isinstance(rows, slice) else [operator.index(row) for row in rows]
+        rows = range(len(self))[rows] if isinstance(rows, slice) else self._chosen(rows)
         ids = tuple(self.ids[row] for row in rows)
         return replace(self, ids=ids, references=tuple(self.references[row] for row in rows))
+
+    def _chosen(self, rows: Iterable[int]) -> list[int]:
+        """Row numbers as a list; those at True, if it says True or False for each picture."""
+        rows = rows.tolist() if hasattr(rows, "tolist") else list(rows)
+        if rows and all(isinstance(row, bool) for row in rows):
+            if len(rows) != len(self):
+                raise ValueError(
+                    f"there are {len(rows)} times True or False for {len(self)} pictures; give one for each"
+                )
+            return [row for row, chosen in enumerate(rows) if chosen]
+        if ids := [row for row in rows if isinstance(row, str)]:
+            raise TypeError(f"choose pictures by a slice or a list of rows; with_ids([{ids[0]!r}, ...]) takes ids")
+        return [operator.index(row) for row in rows]
 
     def with_ids(self, ids: Iterable[str]) -> CaptionedImages:
         """The pictures of these ids, in this order; ValueError for an id that is not there."""
@@ -100,7 +115,13 @@ class CaptionedImages:
         """
         if not -len(self) <= row < len(self):
             raise IndexError(f"there is no picture {row} in {self!r}: another word may be mentioned")
-        return as_rgb(self.open(self.ids[row]))
+        try:
+            return as_rgb(self.open(self.ids[row]))
+        except (OSError, TypeError):  # which names the picture, or is a fault of `open`
+            raise
+        except Exception:
+            with errors_name(f"the picture {self.ids[row]!r}"):
+                raise
 
     def opened(self, rows: Iterable[int]) -> tuple[list[int], list[Image.Image], dict[str, str]]:
         """The pictures of several rows, as RGB, and why others cannot be read; another thread may do this.

@@ -56,9 +56,25 @@ def test_other_ways_to_choose_are_errors():
     with pytest.raises(TypeError, match=r"picture\(1\)"):
         images[1]
     with pytest.raises(TypeError):
-        images[np.array([True, False])]  # a mask would be read as rows 1 and 0
+        images[[0.0]]
     with pytest.raises(IndexError):
         images[[2]]
+
+
+def test_pictures_are_chosen_by_true_and_false():
+    images = _in_memory((), (), ())
+    for mask in ([True, False, True], np.array([True, False, True])):
+        assert images[mask].ids == ("a", "c")
+    with pytest.raises(ValueError, match="2 times True or False for 3 pictures"):
+        images[[True, False]]
+
+
+@pytest.mark.parametrize("rows", ["a", ["a"], np.array(["a"])])
+def test_ids_are_no_rows(rows):
+    with pytest.raises(TypeError, match=r"with_ids\(\['a'"):
+        _in_memory((), ())[rows]
+    with pytest.raises(ValueError, match="one by one"):
+        _in_memory(("a dog",)).mentioning(["dog"])
 
 
 def test_mentioning_takes_whole_words_of_any_reference():
@@ -122,6 +138,15 @@ def test_opening_keeps_the_order_asked_for(damaged):
     assert damaged.opened([4, 2, 0])[0] == [4, 0]
     assert damaged.opened([]) == ([], [], {})
     assert damaged.opened(iter([3]))[::2] == ([], {"3.jpg": damaged.opened([3])[2]["3.jpg"]})
+
+
+@pytest.mark.parametrize("error", [SyntaxError("not a TIFF file"), ValueError("odd"), KeyError(3), MemoryError()])
+def test_whatever_is_raised_by_a_picture_names_it(error):
+    def open(id):
+        raise error
+
+    with pytest.raises(OSError, match="the picture 'a' cannot be read"):
+        CaptionedImages("", "all", ("a",), ((),), open).picture(0)
 
 
 def test_a_fault_of_another_kind_is_no_damaged_picture():
