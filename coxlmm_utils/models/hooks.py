@@ -9,6 +9,7 @@ from numbers import Integral
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module
 
 from .lmm import LMM, Layer
 
@@ -47,7 +48,9 @@ def hook(lmm: LMM, layer: Layer, act: Act) -> Iterator[None]:
 
 
 def has_hooks(lmm: LMM) -> bool:
-    """Whether something sees or changes the model while it runs, as in `add`; what transformers itself sees aside."""
+    """Whether something changes or sees the model's runs, as `add` or torch.autocast; what transformers sees aside."""
+    if torch.is_autocast_enabled(lmm.device.type) or module._global_forward_hooks or module._global_forward_pre_hooks:
+        return True
     hooks = (h for m in lmm.model.modules() for h in (*m._forward_hooks.values(), *m._forward_pre_hooks.values()))
     return any(not str(getattr(hook, "__module__", "")).startswith(("transformers.", "accelerate.")) for hook in hooks)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from ..files import digest
@@ -63,8 +64,8 @@ class LMM:
         A digest of the model's configuration as it was loaded.
     one_by_one : bool
         Whether a picture's states depend on the others of its batch, so that each is to be a batch of its own.
-    checksum : tuple of str and int, optional
-        Of all weights as they were loaded, and their precision; while that stays, the fingerprint tells of any edit.
+    checksums : dict of str to int
+        Of all weights, by precision: as they were loaded, and as they first were in another precision.
 
     Notes
     -----
@@ -84,7 +85,7 @@ class LMM:
     left_out: dict = field(default_factory=dict)
     configuration: str = ""
     one_by_one: bool = False
-    checksum: tuple[str, int] | None = None
+    checksums: dict[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"LMM({self.name!r}, {self.n_layers} layers, width {self.width}, on {self.device})"
@@ -92,10 +93,9 @@ class LMM:
     @property
     def fingerprint(self) -> str:
         """Tells one set of weights from another: those that the model has now, with its adapters and edits."""
-        mark, loaded, now = fingerprint(self.model), self.checksum, self.checksum and checksum(self.model)
-        if now == loaded or now[0] != loaded[0]:  # in another precision nobody can tell
-            return mark
-        return digest([mark, *now])
+        mark, (precision, now) = fingerprint(self.model), checksum(self.model)
+        # In another precision nobody can tell what came before, but from then on.
+        return mark if self.checksums.setdefault(precision, now) == now else digest([mark, precision, now])
 
     @property
     def n_layers(self) -> int:
@@ -161,8 +161,13 @@ class LMM:
         Raises
         ------
         ValueError
-            If there are no pictures, or not one prompt or continuation for each.
+            If there are no pictures, not one prompt or continuation for each, or the model is in training mode.
         """
+        in_training = (module for module in self.model.modules() if module.training)
+        if any(isinstance(module, _DropoutNd) or any(True for _ in module.children()) for module in in_training):
+            raise ValueError(
+                f"{self.name} is in training mode, where dropout makes states random: call lmm.model.eval() first."
+            )
         if isinstance(pictures, Image.Image) or len(pictures) == 0:
             raise ValueError("This batch holds no pictures, or is no list of them: give at least one, [picture].")
         prompt = self.prompt if prompt is None else prompt

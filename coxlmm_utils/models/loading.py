@@ -123,7 +123,7 @@ def load_lmm(
     if (Path(source) / FILE).is_file():  # a model of the picture book, and only such
         lmm.words_kept, lmm.ood = PICTUREBOOK_WORDS_KEPT, OODDetector.load(Path(source))
     lmm.lens = check_lens(model, trial_inputs(lmm), parts)
-    lmm.one_by_one, lmm.checksum = depends_on_batch(lmm), checksum(model)
+    lmm.one_by_one, lmm.checksums = depends_on_batch(lmm), dict([checksum(model)])
     return lmm
 
 
@@ -151,7 +151,7 @@ def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
     parts = {part: model.get_submodule(names[getattr(lmm, part)]) for part in PARTS}
     # "untrained" is in the digests of cached states: another word would be another folder.
     name = f"{lmm.name}, untrained {seed}"
-    return replace(lmm, name=name, model=model, ood=None, checksum=checksum(model), **parts)
+    return replace(lmm, name=name, model=model, ood=None, checksums=dict([checksum(model)]), **parts)
 
 
 def _left_out(lmm: LMM) -> str:

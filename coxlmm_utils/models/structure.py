@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel
@@ -14,6 +15,8 @@ from transformers.integrations.accelerate import load_offloaded_parameter
 
 INNER_NAMES = ("model", "language_model", "decoder", "text_model", "transformer")
 NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "embedding_norm", "layer_norm")
+# Fixed random numbers for `checksum`, odd: times an odd number modulo 2**64, no two words are the same.
+FACTORS = torch.from_numpy(np.frombuffer(hashlib.shake_256(b"").digest(8 * 2**15), "<i8") | 1)
 BY_NAME = 'Name the parts of its language model: load_lmm(..., layers="...", final_norm="...", unembedding="...").'
 
 
@@ -148,17 +151,34 @@ def fingerprint(model: PreTrainedModel) -> str:
 def checksum(model: PreTrainedModel) -> tuple[str, int]:
     """The precision, and a number that changes with any weight in memory, of which `fingerprint` reads only some (ours)."""
     total = 0
-    for number, (_, parameter) in enumerate(sorted(model.named_parameters()), start=1):
-        if not parameter.numel() or parameter.is_meta:  # offloaded
-            continue
-        with suppress(NotImplementedError, RuntimeError, TypeError):  # kinds of packed weights that show no bytes
-            weights = torch.atleast_1d(parameter.detach()).contiguous()
-            octets = weights.reshape(len(weights), -1).view(torch.uint8)  # (rows, bytes)
-            words = octets.view(torch.int64) if octets.shape[1] % 8 == 0 else octets
-            # Sums of integers are the same in any order, on any device; those of rows tell rows that change places.
-            sums = words.sum(dim=1, dtype=torch.int64)  # (rows,)
-            total += number * int((sums * torch.arange(1, len(sums) + 1, device=sums.device)).sum())
-    return str(model.dtype), total % 2**64
+    for _, tensor in sorted({**dict(model.named_parameters()), **dict(_lasting_buffers(model))}.items()):
+        if tensor.numel() and not tensor.is_meta:  # else empty or offloaded
+            with suppress(NotImplementedError, RuntimeError, TypeError):  # kinds of packed weights that show no bytes
+                total = (total * int(FACTORS[0]) + _hash(tensor.detach())) % 2**64
+    return str(model.dtype), total
+
+
+def _hash(tensor: Tensor) -> int:
+    """Sums of words by odd factors, modulo 2**64: exact, so the same in any order, on any device.
+
+    No bit of a word is lost, its sign included, and edits cancel out only if they were made for these factors.
+    """
+    octets = tensor.contiguous().reshape(-1).view(torch.uint8)
+    words = octets.view(torch.int32) if (octets.numel() + octets.storage_offset()) % 4 == 0 else octets
+    factors = FACTORS.to(words.device)
+    total = factors.new_zeros(())
+    for chunk in words.split(len(factors)):
+        total = total * factors[0] + (chunk * factors[: len(chunk)]).sum()
+    return int(total)
+
+
+def _lasting_buffers(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """The buffers that running the model leaves as they are: saved ones, and frequencies of rotary positions."""
+    for prefix, module in model.named_modules():
+        changing = any(kind in str(getattr(module, "rope_type", "")) for kind in ("dynamic", "longrope"))
+        for name, buffer in module.named_buffers(recurse=False):
+            if name not in module._non_persistent_buffers_set or (name.endswith("inv_freq") and not changing):
+                yield f"{prefix}.{name}", buffer
 
 
 def _values(model: PreTrainedModel, name: str, parameter: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.nn.modules import module
 
-from coxlmm_utils.models.hooks import add, capture
+from coxlmm_utils.models.hooks import add, capture, has_hooks
 from coxlmm_utils.models.lmm import LMM
 from coxlmm_utils.models.loading import load_lmm
 from tests.tiny_lmms import N_LAYERS, WIDTH, tiny_llava, tiny_qwen
@@ -224,3 +225,13 @@ def test_blocks_may_take_names_and_give_tuples():
         blocks[1](hidden_states=middle)
     assert cache == "cache"
     assert [captured[layer][0].unique().tolist() for layer in (0, 1, 2)] == [[1.5], [3.5], [7.0]]
+
+
+def test_autocast_and_hooks_of_all_modules_count_as_hooks(lmm):
+    assert not has_hooks(lmm)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert has_hooks(lmm)
+    for register in (module.register_module_forward_hook, module.register_module_forward_pre_hook):
+        with register(lambda *_: None):
+            assert has_hooks(lmm)
+    assert not has_hooks(lmm)

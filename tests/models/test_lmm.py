@@ -218,6 +218,22 @@ def test_an_edit_of_one_weight_is_another_fingerprint_until_it_is_taken_back(lla
     assert llava.fingerprint == before
 
 
+def test_an_edit_after_a_change_of_precision_is_another_fingerprint(tmp_path):
+    lmm = load_lmm(tiny_llava(tmp_path), device="cpu")
+    lmm.model.double()
+    before = lmm.fingerprint
+    lmm.layers[1].mlp.down_proj.weight[:, 7:40:2] = 0
+    assert lmm.fingerprint != before
+
+
+def test_a_model_in_training_mode_is_refused(qwen):
+    for module in (qwen.model, qwen.layers[0].self_attn):
+        module.train()
+        with pytest.raises(ValueError, match=r"training mode, .* call lmm.model.eval\(\) first"):
+            qwen.inputs(PICTURES[:1])
+        qwen.model.eval()
+
+
 def test_another_precision_of_the_same_weights_is_no_edit(tmp_path):
     lmm = load_lmm(tiny_llava(tmp_path), device="cpu", dtype="bfloat16")
     before = lmm.fingerprint

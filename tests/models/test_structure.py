@@ -180,6 +180,31 @@ def test_the_smallest_edit_changes_the_checksum_and_taking_it_back_does_too(llav
     assert checksum(model) == before
 
 
+def test_the_checksum_sees_every_sign_and_what_is_edited_in_pairs(llava):
+    model = load(llava).requires_grad_(False)
+    weight = model.model.language_model.layers[1].mlp.down_proj.weight
+    seen, places = {checksum(model)}, [(0, 0), (0, 1), (1, 1), (7, 0), (slice(None), 3), (slice(0, 2), 5), 4]
+    for place in places:
+        weight[place] *= -1
+        seen.add(checksum(model))
+        weight[place] *= -1
+    assert len(seen) == 1 + len(places)
+    weight[:, [3, 5]] = weight[:, [5, 3]]  # columns change places within each row
+    assert checksum(model) not in seen
+
+
+def test_the_checksum_sees_buffers_that_running_the_model_leaves_alone(llava):
+    model = load(llava)
+    rotary = model.model.language_model.rotary_emb
+    before = checksum(model)
+    rotary.inv_freq *= 0.25
+    assert checksum(model) != before
+    rotary.rope_type = "dynamic"  # then running it changes them
+    changing = checksum(model)
+    rotary.inv_freq *= 4
+    assert checksum(model) == changing
+
+
 def test_fingerprint_tells_which_adapters_are_active_and_how_strongly(llava):
     model, marks = load(llava).requires_grad_(False), set()
     layer = model.model.language_model.layers[1].mlp.down_proj
