@@ -66,8 +66,11 @@ def _make_block(lmm: LMM, plan: ExtractionPlan, opened: tuple, known: dict, batc
     rows, pictures, unreadable = opened
     ids = [plan.images.ids[row] for row in rows]
     batch_size = 1 if lmm.one_by_one else batch_size
+    too_long = _too_long(lmm, plan, ids, known) if pictures else {}
+    unreadable |= too_long
     # Pictures of about one size share a batch, so that little of it is padding.
-    order = sorted(range(len(rows)), key=lambda i: pictures[i].width * pictures[i].height)
+    taken = [i for i, id in enumerate(ids) if id not in too_long]
+    order = sorted(taken, key=lambda i: pictures[i].width * pictures[i].height)
     entries, states = {}, {}
     bar.update(len(unreadable))
     for start in range(0, len(order), batch_size):
@@ -87,6 +90,35 @@ def _make_block(lmm: LMM, plan: ExtractionPlan, opened: tuple, known: dict, batc
     return block
 
 
+def _too_long(lmm: LMM, plan: ExtractionPlan, ids: list[str], known: dict) -> dict[str, str]:
+    """Which given captions have more tokens than the model has positions, with the reason, by id.
+
+    ValueError for a prompt, or captions to generate, that never fit. Asked beforehand: a GPU does not survive the error.
+    """
+    most, settings = _most_positions(lmm), plan.caption_settings
+    if most is None:
+        return {}
+    n_prompt = lmm.inputs([Image.new("RGB", (64, 64), "grey")], settings["prompt"])["input_ids"].shape[1]
+    room, here = most - n_prompt, f"the prompt with a picture takes {n_prompt:,} of the model's {most:,} positions"
+    if room < 1:
+        raise ValueError(f"{here}: give a shorter prompt")
+    if plan.settings.captions is None:
+        if settings["max_new_tokens"] > room:
+            raise ValueError(f"max_new_tokens={settings['max_new_tokens']} is too long, {here}: give at most {room}")
+        return {}
+    lengths = {id: len(known[id, plan.version(id)]) for id in ids}
+    return {id: f"its caption has {n:,} tokens, and {here}" for id, n in lengths.items() if n > room}
+
+
+def _most_positions(lmm: LMM) -> int | None:
+    """How many positions a model has that learned each, as OPT and GPT-2 did; None where they are computed."""
+    most = getattr(lmm.model.config.get_text_config(), "max_position_embeddings", None) or 0
+    tables = {name: module for name, module in lmm.model.named_modules() if isinstance(module, torch.nn.Embedding)}
+    learned = [table for name, table in tables.items() if "position" in name or name.endswith("wpe")]
+    # OPT has two rows more than positions
+    return most if any(0 <= table.num_embeddings - most <= 2 for table in learned) else None
+
+
 def _extract_taken(
     lmm: LMM, plan: ExtractionPlan, ids: list[str], pictures: list[Image.Image], known: dict
 ) -> tuple[dict, dict, dict]:
@@ -96,7 +128,13 @@ def _extract_taken(
         return _extract_batch(lmm, plan, [ids[row] for row in rows], [pictures[row] for row in rows], known)
 
     (entries, states), refused = without_refused(lmm, pictures, plan.caption_settings["prompt"], run)
-    return entries, states, {ids[row]: reason for row, reason in refused.items()}
+    infinite = {
+        id: f"its state at layer {layer} has a NaN or infinite value"  # such as where float16 overflows
+        for (id, *_, layer), state in states.items()
+        if not state.isfinite().all()
+    }
+    entries = {id: entry for id, entry in entries.items() if id not in infinite}
+    return entries, states, {ids[row]: reason for row, reason in refused.items()} | infinite
 
 
 def _extract_batch(

@@ -37,11 +37,12 @@ def _no_sample(token: str, plan: ExtractionPlan, blocks: list[Block]) -> str:
     """Why there is no sample of a token, and which words would have some."""
     eligible = plan.targets.eligible[token]
     words = Counter(word for block in blocks for picture in block.pictures for word in words_in(picture["caption"]))
-    unreadable = sum(id in eligible for block in blocks for id in block.unreadable)
+    reasons = [reason for block in blocks for id, reason in block.unreadable.items() if id in eligible]
+    unreadable = f"{len(reasons):,} pictures could not be read" + (f", the first: {reasons[0]}" if reasons else "")
     occurs = "is missing" if plan.settings.samples == THERE_BUT_UNSAID else "occurs"
     return (
-        f"{quoted(plan.targets.spellings[token])} {occurs} in none of the {len(eligible) - unreadable:,} captions that "
-        f"were generated ({unreadable:,} pictures could not be read); words that do occur: {common_words(words)}"
+        f"{quoted(plan.targets.spellings[token])} {occurs} in none of the {len(eligible) - len(reasons):,} captions that "
+        f"were generated ({unreadable}); words that do occur: {common_words(words)}"
     )
 
 

@@ -3,11 +3,15 @@
 import pytest
 import torch
 
+from coxlmm_utils.extraction import loop
 from coxlmm_utils.extraction.blocks import BlockFolder
+from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.extraction.loop import make_blocks
 from coxlmm_utils.extraction.plan import Settings, Targets, make_plan
 from coxlmm_utils.models.captioning import generate_captions, state_of
+from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import MAX_NEW_TOKENS, in_memory
+from tests.tiny_lmms import FAMILIES
 
 
 def plan_of(lmm, images, tokens, stop_early=False, captions=None):
@@ -122,3 +126,46 @@ def test_given_captions_are_read_as_the_model_would_write_them(llava, pictures, 
     unknown = llava.tokenizer.unk_token_id
     assert block.pictures[0]["ids"][:2] == [unknown, unknown] and block.pictures[0]["steps"] == {"red": 3}
     assert block.states["red/predicts/1"].isfinite().all()
+
+
+def test_a_picture_whose_state_is_not_finite_is_left_out_with_the_reason(llava, plan, monkeypatch, tmp_path):
+    generated = loop._generated
+
+    def overflowing(lmm, plan, ids, pictures):
+        captions, steps, states = generated(lmm, plan, ids, pictures)
+        first = next(iter(states))[0]
+        return captions, steps, {key: state * torch.inf if key[0] == first else state for key, state in states.items()}
+
+    monkeypatch.setattr(loop, "_generated", overflowing)
+    folder = plan.folder(tmp_path)
+    make_blocks(llava, plan, folder, 24)
+    (block,) = folder.read()
+    ((id, reason),) = block.unreadable.items()
+    assert id in plan.images.ids and "has a NaN or infinite value" in reason
+    assert len(block.pictures) == len(plan.images) - 1
+
+
+@pytest.fixture(scope="module")
+def blip(tmp_path_factory):
+    """Whose language model learned its 512 positions one by one."""
+    return load_lmm(FAMILIES["BLIP-2"](tmp_path_factory.mktemp("blip")), device="cpu")
+
+
+def test_a_caption_longer_than_the_positions_is_left_out(blip, pictures):
+    images = in_memory(pictures[:3], ("dog",))
+    given = {"p0": "a dog runs", "p1": "a dog " + "and a cat " * 300, "p2": "a dog"}
+    with pytest.warns(UserWarning, match=r"skipped: 1 \(p1\)"):
+        states = extract(blip, images, "dog", 2, captions=given)
+    assert list(states.images.ids) == ["p0", "p2"] and states.provenance["unreadable"] == ["p1"]
+    with pytest.raises(
+        ValueError, match="none of the 0 captions .*1 pictures could not be read, the first: its caption"
+    ):
+        extract(blip, images.with_ids(["p1"]), "dog", 2, captions=given)
+
+
+def test_what_never_fits_the_positions_is_refused_beforehand(blip, pictures):
+    images = in_memory(pictures[:2], ("dog",))
+    with pytest.raises(ValueError, match="max_new_tokens=600 is too long.* of the model's 512 positions: give at most"):
+        extract(blip, images, "dog", 2, max_new_tokens=600)
+    with pytest.raises(ValueError, match="the model's 512 positions: give a shorter prompt"):
+        extract(blip, images, "dog", 2, prompt="this picture " * 400, max_new_tokens=4)
