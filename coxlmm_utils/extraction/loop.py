@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from PIL import Image
@@ -11,7 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..models import LMM, Layer, decode, encode, generate_batch, state_of, teacher_forced_batch, without_refused
-from .blocks import Block, BlockFolder, key_name
+from .blocks import Block, BlockFolder, block_name, key_name
 from .plan import ExtractionPlan
 from .provenance import THERE_BUT_UNSAID
 from .unsaid import unsaid_steps
@@ -30,7 +31,7 @@ def make_blocks(
     rows, known, n_kept = plan.blocks(), _known_captions(lmm, plan, folder), 0
     bar = tqdm(total=sum(len(rows[number]) for number in own), unit="pictures", desc=_title(plan, shard, n_shards))
     with bar, ThreadPoolExecutor(max_workers=1) as opener:  # opens the next block's pictures while the model runs
-        for number, opened in zip(own, _ahead(opener, plan.images.opened, [rows[number] for number in own])):
+        for number, opened in zip(own, _ahead(opener, partial(_opened, plan, folder), own)):
             if number == own[0]:
                 lmm.warn_if_out_of_domain(opened[1][:N_CHECKED])
             block = _make_block(lmm, plan, opened, known, batch_size, bar)
@@ -50,6 +51,26 @@ def _known_captions(lmm: LMM, plan: ExtractionPlan, folder: BlockFolder) -> dict
     if given is None:
         return folder.known_captions()
     return {(id, plan.version(id)): token_ids.get(id) or encode(lmm, given[id]) for id in plan.images.ids}
+
+
+def _opened(plan: ExtractionPlan, folder: BlockFolder, number: int) -> tuple:
+    """A block's pictures, as `CaptionedImages.opened` gives them.
+
+    FileNotFoundError for files that went away since the plan was made, such as with a share or a disk: they may be back
+    as they were, and nothing would then tell that the block is to be made again.
+    """
+    rows, images = plan.blocks()[number], plan.images
+    opened = images.opened(rows)
+    gone = [id for id in opened[2] if plan.version(id) == "missing"]
+    changed = gone and folder.names[number] != block_name(number, plan.content(rows))
+    back, *_ = images.opened([images.index(id) for id in opened[2]])
+    if changed or back:
+        id = gone[0] if changed else images.ids[back[0]]
+        raise FileNotFoundError(
+            f"the picture {id!r} went away while pictures were read: see that its folder is there, then run this again; "
+            "what is done is kept"
+        )
+    return opened
 
 
 def _ahead(opener: ThreadPoolExecutor, call, arguments: Sequence) -> Iterator:

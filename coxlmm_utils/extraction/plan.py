@@ -111,7 +111,7 @@ class ExtractionPlan:
         }
         if settings.stop_early:  # then the tokens decide where captions end
             caption_settings = {**caption_settings, "stopped_after": self.targets.spellings}
-        names = [block_name(number, self._content(rows)) for number, rows in enumerate(self.blocks())]
+        names = [block_name(number, self.content(rows)) for number, rows in enumerate(self.blocks())]
         return BlockFolder(root, caption_settings, readout_settings, names)
 
     def blocks(self) -> list[range]:
@@ -119,7 +119,7 @@ class ExtractionPlan:
         n = len(self.images)
         return [range(start, min(start + blocks.BLOCK, n)) for start in range(0, n, blocks.BLOCK)]
 
-    def _content(self, rows: range) -> list:
+    def content(self, rows: range) -> list:
         """All that a block depends on, besides the settings: what its name is made of."""
         given, token_ids = self.settings.captions or {}, self.settings.token_ids
         content = []

@@ -1,5 +1,7 @@
 """The loop: what is wanted of each picture, and that every state is the right one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from coxlmm_utils.extraction.plan import Settings, Targets, make_plan
 from coxlmm_utils.models.captioning import generate_captions, state_of
 from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import MAX_NEW_TOKENS, in_memory
+from tests.extraction.test_extract import folder_of
 from tests.tiny_lmms import FAMILIES
 
 
@@ -169,3 +172,22 @@ def test_what_never_fits_the_positions_is_refused_beforehand(blip, pictures):
         extract(blip, images, "dog", 2, max_new_tokens=600)
     with pytest.raises(ValueError, match="the model's 512 positions: give a shorter prompt"):
         extract(blip, images, "dog", 2, prompt="this picture " * 400, max_new_tokens=4)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["still gone", "back at once"])
+def test_pictures_that_go_away_for_a_moment_are_not_unreadable_for_good(llava, pictures, tmp_path, back):
+    place, away = tmp_path / "pictures", tmp_path / "away"
+    images, opened = folder_of(pictures[:6], place, "grey"), []
+
+    def open_one(id):
+        opened.append(id)
+        if len(opened) == 3 or (back and len(opened) == 5):
+            (place if place.exists() else away).rename(away if place.exists() else place)
+        return images.open(id)
+
+    with pytest.raises(FileNotFoundError, match="went away while pictures were read"):
+        extract(llava, replace(images, open=open_one), "grey", 2, max_new_tokens=MAX_NEW_TOKENS)
+    if not back:
+        away.rename(place)
+    states = extract(llava, images, "grey", 2, max_new_tokens=MAX_NEW_TOKENS)
+    assert states.provenance["unreadable"] == []
