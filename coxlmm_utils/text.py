@@ -124,6 +124,7 @@ def common_words(words: Counter, n: int = 12) -> str:
 def check_counts(**counts: int | None) -> None:
     """Refuse (ValueError) counts that are not whole numbers from 1 on; None stands for a default (ours)."""
     for name, count in counts.items():
-        if count is not None and not (isinstance(count, Integral) and count >= 1):
-            kind = "at least 1" if isinstance(count, Integral) else "a whole number"
+        is_whole = isinstance(count, Integral) and not isinstance(count, bool)
+        if count is not None and not (is_whole and count >= 1):
+            kind = "at least 1" if is_whole else "a whole number"
             raise ValueError(f"{name} must be {kind}, not {count!r}.")

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from coxlmm_utils.text import FUNCTION_WORDS, whole_word, words_in
+from coxlmm_utils.text import FUNCTION_WORDS, check_counts, whole_word, words_in
 
 
 def test_words_in_a_text():
@@ -102,6 +102,13 @@ def test_words_in_scripts_with_marks_are_whole():
 def test_no_spelling_is_an_error(spellings):
     with pytest.raises(ValueError, match="at least one spelling"):
         whole_word(*spellings)
+
+
+@pytest.mark.parametrize("count", [True, False, 2.0, "3", 0])
+def test_counts_are_whole_numbers_from_1_on(count):
+    with pytest.raises(ValueError, match=f"limit must be .* not {count!r}"):
+        check_counts(limit=count)
+    check_counts(limit=None, n=1)
 
 
 def test_function_words_are_lower_case_words():

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from inspect import signature
+from numbers import Integral
 from typing import Self
 
 import numpy as np
@@ -97,8 +98,13 @@ class Dictionary(ABC):
         return f"{type(self).__name__}({settings})"
 
     def check_number(self, Z: Tensor) -> None:
-        """Refuse fewer samples than concepts, or no concepts (ValueError)."""
+        """Refuse fewer samples than concepts, no concepts, or a seed that is none (ValueError)."""
         check_counts(n_concepts=self.n_concepts)
+        if self.n_concepts is None:
+            raise ValueError("n_concepts must be a whole number, not None.")
+        seed = getattr(self, "random_state", None)  # Simple has none
+        if seed is not None and not (isinstance(seed, Integral) and seed >= 0):
+            raise ValueError(f"random_state must be a whole number from 0 on, not {seed!r}.")
         if self.n_concepts > len(Z):
             few = max(1, len(Z) // 3)  # three samples for each
             raise ValueError(
@@ -121,11 +127,12 @@ def as_matrix(rows: np.ndarray | Tensor, name: str) -> Tensor:
     Raises
     ------
     ValueError
-        If it is no matrix, or names the first row with a NaN or infinite value.
+        If it is no matrix of real numbers, or names the first row with a NaN or infinite value.
     """
+    _check_kind(rows, name)
     rows = rows.detach() if isinstance(rows, Tensor) else torch.from_numpy(_native(rows))
     rows = rows.cpu() if rows.device.type == "mps" else rows  # which has no float64
-    if rows.ndim != 2:
+    if rows.ndim != 2 or not rows.shape[1]:
         raise ValueError(f"Expected a matrix with one row for each {name}, got shape {tuple(rows.shape)}.")
     rows = rows.to(rows.dtype if rows.dtype == torch.float64 else torch.float32).contiguous()
     if not rows.sum().isfinite():  # the quick look; a sum may also overflow
@@ -133,6 +140,16 @@ def as_matrix(rows: np.ndarray | Tensor, name: str) -> Tensor:
         if len(bad):
             raise ValueError(f"{name.capitalize()} {int(bad[0])} has a NaN or infinite value: drop or redo it.")
     return rows
+
+
+def _check_kind(rows: np.ndarray | Tensor, name: str) -> None:
+    """Refuse numbers of which a part would be lost (ValueError)."""
+    if rows.is_complex() if isinstance(rows, Tensor) else np.iscomplexobj(rows):
+        raise ValueError(f"The {name}s are complex numbers: give their real parts, or their absolute values.")
+    if isinstance(rows, Tensor) and rows.layout != torch.strided:
+        raise ValueError(f"The {name}s are a sparse tensor: give them as a dense one, by to_dense().")
+    if np.ma.is_masked(rows):
+        raise ValueError(f"The {name}s are an array with masked values: drop these rows, or fill them.")
 
 
 def in_chunks(Z: Tensor) -> Iterator[Tensor]:

@@ -16,6 +16,7 @@ activations.py solves a state's activations.
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import Self
 
 import numpy as np
@@ -228,10 +229,11 @@ class SemiNMF(Dictionary):
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range."""
         check_counts(n_concepts=self.n_concepts, max_iter=self.max_iter, n_init=self.n_init)
-        if not 0 <= self.lam < np.inf:
-            raise ValueError(f"lam must be finite and at least 0, not {self.lam}.")
-        if self.relative_lam is not None and not 0 <= self.relative_lam < 1:
-            raise ValueError(f"relative_lam must be at least 0 and below 1, not {self.relative_lam}.")
+        for name, value in (("lam", self.lam), ("tol", self.tol)):
+            if not (isinstance(value, Real) and 0 <= value < np.inf):
+                raise ValueError(f"{name} must be finite and at least 0, not {value!r}.")
+        if self.relative_lam is not None and not (isinstance(self.relative_lam, Real) and 0 <= self.relative_lam < 1):
+            raise ValueError(f"relative_lam must be at least 0 and below 1, not {self.relative_lam!r}.")
 
     def _refined(self, Z: Tensor, squares: Tensor, given: np.ndarray | Tensor | None) -> tuple[Refinement, bool]:
         """The best restart, refined, and whether it converged."""

@@ -14,6 +14,7 @@ from .html import Thumbnails, render, style
 from .trust import card_of, check_cards, trust_html
 
 SIDE = 120  # pixels of a picture's longer side: 24 pictures of each of 20 concepts stay under 5 MB
+HEAD = 2**17  # bytes, in which the page's body begins
 
 
 def to_html(bank, path: str | Path, images: CaptionedImages | None = None, card=None) -> Path:
@@ -41,10 +42,20 @@ def to_html(bank, path: str | Path, images: CaptionedImages | None = None, card=
     ------
     ValueError
         If the trust card is of another bank.
+    FileExistsError
+        If there is a file that is not such a page.
     """
+    path = Path(path).expanduser()
+    if path.exists() and not _is_ours(path):
+        raise FileExistsError(f"{path} is there and is no page of concepts: give another name, or delete it")
     text = page_html(bank, images, card)
-    atomic_write(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
-    return Path(path)
+    return atomic_write(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is a page that `to_html` wrote, or empty."""
+    start = path.read_bytes()[:HEAD] if path.is_file() else b"a folder"
+    return not start or (start.startswith(b"<!doctype html>") and b'<body class="cox-page' in start)
 
 
 def page_html(bank, images: CaptionedImages | None = None, card=None) -> str:

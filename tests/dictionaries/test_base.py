@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from coxlmm_utils.dictionaries.base import Dictionary
-from coxlmm_utils.dictionaries.baselines import METHODS
+from coxlmm_utils.dictionaries.baselines import METHODS, PCA, KMeans, RandomDictionary
+from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 
 K, N, WIDTH = 3, 20, 6
 
@@ -173,6 +174,36 @@ def test_too_few_and_too_many_concepts(Z, method):
         method(0).fit(Z)
     with pytest.raises(ValueError, match="n_concepts=4 is more than the 3 samples: lower it"):
         method(4).fit(Z[:3])
+
+
+@pytest.mark.parametrize("n_concepts", [None, True, "3"])
+def test_a_number_of_concepts_that_is_none(Z, method, n_concepts):
+    with pytest.raises(ValueError, match=f"n_concepts must be a whole number, not {n_concepts!r}"):
+        method(n_concepts).fit(Z)
+
+
+@pytest.mark.parametrize("seed", [1.5, -1, "0"])
+def test_a_seed_that_is_none(Z, seed):
+    for method in (SemiNMF, PCA, KMeans, RandomDictionary):
+        with pytest.raises(ValueError, match=f"random_state must be a whole number from 0 on, not {seed!r}"):
+            method(K, random_state=seed).fit(Z)
+
+
+@pytest.mark.parametrize(
+    "make, says",
+    [
+        (lambda Z: Z + 1j, "The samples are complex numbers"),
+        (lambda Z: torch.as_tensor(Z + 1j), "The samples are complex numbers"),
+        (lambda Z: np.ma.masked_array(Z, Z > 1), "The samples are an array with masked values"),
+        (lambda Z: torch.as_tensor(Z).to_sparse(), "The samples are a sparse tensor"),
+        (lambda Z: Z[:, :0], r"one row for each sample, got shape \(20, 0\)"),
+    ],
+    ids=["complex", "complex tensor", "masked", "sparse", "no width"],
+)
+def test_states_of_which_a_part_would_be_lost(Z, method, make, says):
+    for run in (method(K).fit, method(K).fit(Z).transform):
+        with pytest.raises(ValueError, match=says):
+            run(make(Z))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

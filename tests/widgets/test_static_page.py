@@ -73,6 +73,20 @@ def test_the_page_is_written_whole(browsed, html, tmp_path):
     assert [item.name for item in path.parent.iterdir()] == ["gallery.html"]
 
 
+def test_only_its_own_page_is_replaced(browsed, html, tmp_path):
+    path = tmp_path / "thesis.html"
+    for held in ("", html, html):
+        path.write_text(held, encoding="utf-8")
+        assert browsed.to_html(path).read_text(encoding="utf-8") == html
+    for held in ("<!doctype html><title>My thesis</title>", f"<html>Mine: {html}"):
+        path.write_text(held, encoding="utf-8")
+        with pytest.raises(FileExistsError, match="thesis.html is there and is no page of concepts"):
+            browsed.to_html(path)
+        assert path.read_text(encoding="utf-8") == held
+    with pytest.raises(FileExistsError, match="no page of concepts"):
+        browsed.to_html(tmp_path)
+
+
 def test_given_images_are_shown(browsed, monkeypatch, tmp_path):
     gone = {"data": {"source": "folder:/nowhere", "split": "all"}}
     lost = replace(browsed, provenance={**browsed.provenance, **gone})
