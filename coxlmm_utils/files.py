@@ -204,7 +204,7 @@ def write_folder(
     FileExistsError
         If there is a file, or a folder with anything else in it.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     folder = folder.resolve() if folder.is_symlink() else folder  # the link stays, to what it leads to
     recover(folder)
     if found := _foreign(folder, needed, own):

@@ -34,7 +34,7 @@ def save_bank(bank, folder: str | Path) -> Path:
     name = type(bank.dictionary).__name__
     if METHODS.get(name) is not type(bank.dictionary):
         raise ValueError(f"a bank of {name} cannot be saved: only {', '.join(METHODS)} can be loaded again")
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
 
     names, before = {}, {}
     recover(folder / NAMES)
@@ -60,7 +60,7 @@ def save_bank(bank, folder: str | Path) -> Path:
 
 def load_bank(folder: str | Path) -> dict:
     """The attributes of a saved bank, by name; `ConceptBank.from_pretrained` tells more."""
-    folder = Path(folder).absolute()
+    folder = Path(folder).expanduser().absolute()
     recover(folder)
     if not (folder / "bank.json").exists():
         raise FileNotFoundError(f"{folder} holds no concept bank: bank.json is missing")

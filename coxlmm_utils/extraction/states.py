@@ -148,7 +148,7 @@ class States(HasProvenance):
         ValueError
             If the files are damaged, or the states are of pictures in memory and `images` is missing.
         """
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         recover(folder)
         if not (folder / "states.json").exists():
             raise FileNotFoundError(f"{folder} holds no states: states.json is missing; run extract again")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -17,19 +19,47 @@ NEEDED = "the first line names the columns, file and caption (or file_name and t
 
 
 def captions_of(folder: Path, ids: set[str]) -> dict[str, list[str]]:
-    """Captions by picture from a file with one of the names, those of captions before those of metadata; else none."""
+    """Captions by picture from a file with one of the names, those of captions before those of metadata; else none.
+
+    Where the folder has none, those of its subfolders count, as of its splits: they name files relative to themselves.
+    """
+    inner = sorted({folder / parent for id in ids for parent in PurePosixPath(id).parents} - {folder})
+    found = [place for place in (folder, *inner) if any((place / name).is_file() for name in NAMES)]
+    if not found:
+        _warn_of_others([folder, *inner], folder / min(ids))
+    captions = {}
+    for place in found[:1] if folder in found else found:
+        start = "" if place == folder else f"{place.relative_to(folder).as_posix()}/"
+        own = {id[len(start) :] for id in ids if id.startswith(start)}
+        captions |= {start + id: texts for id, texts in _captions_at(place, own).items()}
+    return captions
+
+
+def _warn_of_others(places: Sequence[Path], picture: Path) -> None:
+    """Name a file that is likely to hold captions and is not read."""
+    others = [place / name for place in places for name in sorted(os.listdir(place)) if _is_like_captions(name)]
+    others += [beside for beside in [picture.with_suffix(".txt")] if beside.is_file()]
+    if others:
+        text = f"{others[0].name} in {others[0].parent} is not read: captions are in {' or '.join(NAMES)}"
+        warnings.warn(text, stacklevel=6)
+
+
+def _is_like_captions(name: str) -> bool:
+    return Path(name).stem.lower() in ("captions", "metadata")
+
+
+def _captions_at(folder: Path, ids: set[str]) -> dict[str, list[str]]:
+    """Captions by picture from the file in one folder."""
     paths = [path for path in map(folder.joinpath, NAMES) if path.is_file()]
     paths = [path for path in paths if path.stem == paths[0].stem]
     if len(paths) == 2:
         raise ValueError(f"{folder} has both {paths[0].name} and {paths[1].name}; keep one of them")
     captions: dict[str, list[str]] = {}
-    path = paths[0] if paths else folder
-    if not paths and (
-        others := sorted(path.name for path in folder.iterdir() if path.stem.lower() in ("captions", "metadata"))
-    ):
-        warnings.warn(f"{others[0]} in {folder} is not read: captions are in {' or '.join(NAMES)}", stacklevel=5)
-    for id, caption in _captions_in(path, ids) if paths else ():
+    [path] = paths
+    for id, caption in _captions_in(path, ids):
         captions.setdefault(id, []).append(caption)
+    if not captions:
+        warnings.warn(f"{path} has no captions; delete it, or write them into it", stacklevel=6)
     of_name = {unicodedata.normalize("NFC", id): id for id in ids}  # macOS writes an umlaut as two characters
     captions = {of_name.get(unicodedata.normalize("NFC", id), id): texts for id, texts in captions.items()}
     absent = [id for id in captions if id not in ids]
@@ -42,7 +72,7 @@ def captions_of(folder: Path, ids: set[str]) -> dict[str, list[str]]:
         warnings.warn(
             f"{path} has captions for {len(absent)} pictures that are not there (the first: "
             f"{absent[0]}); they are left out",
-            stacklevel=5,
+            stacklevel=6,
         )
     return captions
 
@@ -100,7 +130,7 @@ def _json_captions(content: dict | list) -> list[tuple[str, str]]:
 def _content(path: Path) -> dict | list:
     """What a JSON file holds, or one with an object in each line, whose keys are named as a table's columns."""
     if path.suffix == ".json":
-        return read_json(path)
+        return read_json(path, object_pairs_hook=_once)
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         try:
@@ -135,9 +165,17 @@ def _id_of(file: str) -> str:
     return PurePosixPath(file.replace("\\", "/")).as_posix()
 
 
-def read_json(path: Path) -> dict | list:
-    """The content of a JSON file, or an error that names the file."""
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    """An object of JSON, of which json alone would keep only the last value of a key; TypeError for one given twice."""
+    if len(dict(pairs)) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise TypeError(f"{twice!r} is given twice; give its captions as a list")
+    return dict(pairs)
+
+
+def read_json(path: Path, **options) -> dict | list:
+    """The content of a JSON file, or an error that names the file; options are those of `json.loads`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"), **options)
     except ValueError as error:  # also text that is not UTF-8
         raise ValueError(f"{path} is damaged or not JSON: {error}") from error

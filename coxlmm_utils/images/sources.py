@@ -47,7 +47,8 @@ def load_images(
         - "folder:DIR": every picture in DIR and its subfolders. Captions, if any, in DIR: `captions.json`
           ({file: caption or list of captions}, or a list of {"file", "captions"}), `captions.csv` (columns file,
           caption; a row for each caption), `metadata.csv` or `metadata.jsonl` (file_name, text), files named relative to
-          DIR. Links to folders are not followed.
+          DIR. Where DIR has none, those in its subfolders (as `train/metadata.jsonl`) are read, with files named
+          relative to the subfolder. Links to folders are not followed.
         - A `Dataset` of Hugging Face's `datasets`; its pictures are decoded one by one, when they are opened.
         - A list of pictures: PIL images, arrays as `as_rgb` takes them, or paths.
     split : str, optional

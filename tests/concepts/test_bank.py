@@ -32,6 +32,13 @@ def saved(bank, tmp_path):
     return tmp_path / "bank"
 
 
+def test_a_bank_is_saved_at_home(bank, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    replace(bank).save_pretrained("~/bank")
+    assert ConceptBank.from_pretrained("~/bank").folder == tmp_path / "bank"
+
+
 # Learning
 
 

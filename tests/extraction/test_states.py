@@ -25,6 +25,14 @@ def test_states_survive_saving(states, tmp_path):
     assert set(load_file(tmp_path / "grey" / "states.safetensors")) == {"2"}
 
 
+def test_states_are_saved_at_home(states, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    states.save_pretrained("~/states")
+    assert (tmp_path / "states" / "states.json").is_file()
+    assert States.from_pretrained("~/states", states.images).captions == states.captions
+
+
 def test_states_load_their_pictures_again(llava, pictures, token, tmp_path):
     images = folder_of(pictures, tmp_path / "pictures", token)
     states = extract(llava, images, token, [1, "norm"], **QUICK)

@@ -150,10 +150,35 @@ def test_umlauts_are_the_same_letters_however_a_disk_writes_them(folder):
     assert {texts for texts in images.references if texts} == {("a dog",), ("a cat",)}
 
 
-@pytest.mark.parametrize("name", ["captions.txt", "captions.xlsx", "Captions.CSV", "metadata.parquet"])
+def test_captions_in_subfolders_count_where_the_folder_has_none(folder):
+    (folder / "pets" / "metadata.jsonl").write_text('{"file_name": "dog.webp", "text": "a dog"}\n')
+    assert load_images(f"folder:{folder}").references == ((), (), ("a dog",))
+    (folder / "captions.json").write_text('{"a.JPG": "a cat"}')
+    assert load_images(f"folder:{folder}").references == (("a cat",), (), ())
+
+
+@pytest.mark.parametrize(
+    "name, text", [("captions.csv", "file,caption\n"), ("captions.json", "{}"), ("captions.json", '{"a.JPG": " "}')]
+)
+def test_a_file_without_captions_is_told(folder, name, text):
+    (folder / name).write_text(text)
+    with pytest.warns(UserWarning, match=f"{name} has no captions") as caught:
+        assert not any(load_images(f"folder:{folder}").references)
+    assert caught[0].filename == __file__
+
+
+def test_a_picture_named_twice_in_json_is_refused(folder):
+    (folder / "captions.json").write_text('{"a.JPG": "a cat", "b.png": "", "a.JPG": "a dog"}')
+    with pytest.raises(ValueError, match="captions.json is not laid out .* 'a.JPG' is given twice"):
+        load_images(f"folder:{folder}")
+
+
+@pytest.mark.parametrize("name", ["captions.txt", "Captions.CSV", "metadata.parquet", "pets/captions.tsv", "a.txt"])
 def test_a_file_of_captions_that_is_not_read_is_named(folder, name):
     (folder / name).write_text("a.JPG,a cat")
-    with pytest.warns(UserWarning, match=f"{name} in .* is not read: captions are in captions.json or") as caught:
+    with pytest.warns(
+        UserWarning, match=f"{name.split('/')[-1]} in .* is not read: captions are in captions.json or"
+    ) as caught:
         load_images(f"folder:{folder}")
     assert caught[0].filename == __file__
 
