@@ -8,6 +8,20 @@ from pathlib import Path
 # In whose generated captions and in whose references the token is, or is not; the first is the paper's.
 SAMPLES = SAID_AND_THERE, SAID_BUT_ABSENT, THERE_BUT_UNSAID = "said and there", "said but absent", "there but unsaid"
 
+# What states must share, beside their token and layer, to be joined or tested with each other. Those of "processor" (with
+# the chat template) and "captions" (written or given) are not known of states of prompts and of older versions.
+ALIKE = (
+    "model",
+    "prompt",
+    "position",
+    "references",
+    "max_new_tokens",
+    "generation",
+    "samples",
+    "processor",
+    "captions",
+)
+
 
 class HasProvenance:
     """Reads `provenance`, a dict that json can hold, by attributes."""
@@ -52,11 +66,11 @@ class HasProvenance:
 
     def picture_ids(self, ids: Sequence[str], known: Sequence[str]) -> list[str]:
         """Samples' ids among known ones of pictures: joined states have "token/id", the pictures perhaps without it."""
-        if set(ids) <= set(known):
-            return list(ids)
         tokens = self.provenance.get("tokens", ())
         before = [next((f"{token}/" for token in tokens if id.startswith(f"{token}/")), "") for id in ids]
-        return [id.removeprefix(token) for id, token in zip(ids, before)]
+        without = [id.removeprefix(token) for id, token in zip(ids, before)]
+        # Without it first: a folder may have a file that is called "token/id", too.
+        return list(ids) if set(ids) <= set(known) and not set(without) <= set(known) else without
 
 
 def require_same(first: HasProvenance, second: HasProvenance, *fields: str, names: tuple[str, str]) -> None:
@@ -76,6 +90,7 @@ def require_same(first: HasProvenance, second: HasProvenance, *fields: str, name
         Names the field and both values.
     """
     for field in fields:
+        known = [field in it.provenance for it in (first, second)]
         a, b = (it.provenance[field] if field in it.provenance else getattr(it, field, None) for it in (first, second))
-        if a != b:
+        if a != b and (all(known) or field not in ("processor", "captions")):
             raise ValueError(f"{names[0]} and {names[1]} differ in {field}: {a!r} and {b!r}; extract them alike")

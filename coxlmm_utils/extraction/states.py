@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from safetensors.torch import load, save
 from ..files import is_trouble, recover, sha256, write_folder
 from ..images import CaptionedImages, load_images
 from ..models import LMM, Layer, decode, encode
-from .provenance import SAID_AND_THERE, HasProvenance, require_same
+from .provenance import ALIKE, SAID_AND_THERE, HasProvenance, require_same
 
 FILES = ("states.json", "states.safetensors")  # of saved states
 
@@ -127,6 +129,7 @@ class States(HasProvenance):
             (scratch / FILES[1]).write_bytes(tensors)
             record = {"provenance": self.provenance, "ids": list(self.images.ids), "captions": self.captions}
             record |= {"token_ids": self.token_ids, "tensors": sha256(tensors)}
+            record |= {"versions": _versions(self.images)} if self.images.version else {}
             (scratch / FILES[0]).write_text(json.dumps(record, indent=1))
 
         write_folder(folder, write, "states were", FILES, "")
@@ -166,11 +169,35 @@ class States(HasProvenance):
         data = provenance["data"]
         if images is None and not data["source"]:
             raise ValueError(f"the states in {folder} are of pictures in memory; give them as `images`")
+        versions = record.get("versions") if images is None else None
         images = load_images(data["source"], split=data["split"]) if images is None else images
         states = cls(vectors, images, captions, provenance, token_ids)
         own = states.picture_ids(ids, images.ids)
+        if versions and images.version:
+            _warn_of_changed(images.with_ids(own), versions)
         images = images.with_ids(ids) if own == ids else _renamed({id: (images, at) for id, at in zip(ids, own)})
         return replace(states, images=images)
+
+
+def _versions(images: CaptionedImages) -> list[str | None]:
+    """What tells of each picture whether it is still the same; None of one that is missing."""
+
+    def version(id: str) -> str | None:
+        with suppress(OSError):
+            return str(images.version(id))
+
+    return [version(id) for id in images.ids]
+
+
+def _warn_of_changed(images: CaptionedImages, versions: list[str | None]) -> None:
+    """Warn of pictures that are not those which the states were saved with, such as of a relative path elsewhere."""
+    changed = [id for id, before, now in zip(images.ids, versions, _versions(images)) if before != now]
+    if changed:
+        warnings.warn(
+            f"{len(changed):,} of the {len(images):,} pictures in {images.source} are no longer as they were when the "
+            f"states were saved, or others under the same names (the first: {changed[0]}); give the right ones as `images`",
+            stacklevel=3,
+        )
 
 
 def _vectors(tensors: dict[str, torch.Tensor], n: int) -> dict[Layer, torch.Tensor]:
@@ -196,10 +223,6 @@ def _checked(record: dict) -> tuple[list[str], list[str], dict, list[list[int]] 
     return ids, captions, record["provenance"], token_ids
 
 
-# What joined states must share.
-COMPARABLE = ("model", "prompt", "position", "references", "max_new_tokens", "generation", "samples")
-
-
 def join_states(several: Sequence[States]) -> States:
     """The states of several tokens as one Z, one token's samples after the other's.
 
@@ -220,11 +243,16 @@ def join_states(several: Sequence[States]) -> States:
         If there are none, they differ in what they must share, have no layer in common, or a token comes twice.
     """
     several = [several] if isinstance(several, States) else several
+    if isinstance(several, Mapping) or not all(isinstance(states, States) for states in several):
+        raise ValueError(
+            "only a list of States can be joined: of what extract_many gives, choose those of one position, as in "
+            '[states for (token, position), states in several.items() if position == "predicts"]'
+        )
     if not several:
         raise ValueError("there are no states to join: give those of at least one token")
     first = several[0]
     for states in several[1:]:
-        require_same(first, states, *COMPARABLE, names=("the first states", "others"))
+        require_same(first, states, *ALIKE, names=("the first states", "others"))
     layers = [layer for layer in first.vectors if all(layer in states.vectors for states in several)]
     if not layers:
         raise ValueError(f"the states have no layer in common: {[list(states.vectors) for states in several]}")

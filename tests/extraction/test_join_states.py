@@ -103,3 +103,26 @@ def test_joined_states_of_files_are_saved_and_find_their_pictures_again(llava, p
     thumbnails = Thumbnails(bank)
     assert thumbnails.note == "" and all(thumbnails.of(row).uri for row in range(len(bank.ids)))
     assert str(tmp_path) not in page_html(bank)
+
+
+def test_a_file_called_as_a_joined_sample_is_not_taken_for_it(llava, pictures, token, tmp_path):
+    images = folder_of(pictures, tmp_path / "pictures", token)
+    folder_of(pictures[::-1], tmp_path / "pictures" / token, token)
+    joined = join_states([extract(llava, images, token, 2, **QUICK)])
+    joined.save_pretrained(tmp_path / "joined")
+    loaded = States.from_pretrained(tmp_path / "joined")
+    assert loaded.images.ids == joined.images.ids and loaded.images.picture(0) == joined.images.picture(0)
+
+
+@pytest.mark.parametrize("name, value", [("processor", "other"), ("captions", "given"), ("generation", {"x": 1})])
+def test_states_read_under_other_settings_are_refused_where_both_say_theirs(states, other, name, value):
+    changed = replace(other, provenance={**other.provenance, name: value})
+    with pytest.raises(ValueError, match=f"differ in {name}: "):
+        join_states([states, changed])
+    older = replace(states, provenance={key: states.provenance[key] for key in states.provenance if key != "processor"})
+    assert len(join_states([older, other])) == len(states) + len(other)
+
+
+def test_what_extract_many_gives_is_not_joined_as_it_is(llava, states):
+    with pytest.raises(ValueError, match="only a list of States can be joined: .* choose those of one position"):
+        ConceptBank.learn(llava, {("grey", "predicts"): states}, SemiNMF(2))

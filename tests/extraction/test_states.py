@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.extraction.states import FILES, States
+from coxlmm_utils.images import load_images
 from coxlmm_utils.models import decode, encode
 from tests.extraction.test_extract import QUICK, folder_of
 
@@ -137,3 +138,18 @@ def test_unusable_files_are_named(states, tmp_path):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match="grey are damaged"):
         States.from_pretrained(tmp_path / "grey", states.images)
+
+
+def test_other_pictures_under_the_same_names_are_told(llava, pictures, token, tmp_path, monkeypatch, recwarn):
+    for place, some in (("one", pictures), ("two", pictures[::-1])):
+        (tmp_path / place).mkdir()
+        folder_of(some, tmp_path / place / "pictures", token)
+    monkeypatch.chdir(tmp_path / "one")
+    states = extract(llava, load_images("folder:pictures"), token, 1, **QUICK)
+    states.save_pretrained(tmp_path / "states")
+    recwarn.clear()
+    States.from_pretrained(tmp_path / "states")
+    assert not recwarn
+    monkeypatch.chdir(tmp_path / "two")
+    with pytest.warns(UserWarning, match="pictures in folder:pictures are no longer .* or others under the same names"):
+        States.from_pretrained(tmp_path / "states")
