@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path, PureWindowsPath
 
@@ -104,7 +105,7 @@ def load_images(
 
 def _named(source: str, split: str | None, limit: int | None) -> CaptionedImages:
     """Captioned images from a named source."""
-    kind, _, folder = source.partition(":")
+    kind, _, folder = (part.strip() for part in source.partition(":"))
     names = (split or ("all" if kind == "folder" else "train")).split("+")
     splits = list(dict.fromkeys("validation" if name == "val" else name for name in names))
     if source == "picturebook":
@@ -113,7 +114,15 @@ def _named(source: str, split: str | None, limit: int | None) -> CaptionedImages
         return _coco(source, Path(folder).expanduser(), splits, limit)
     if kind == "folder" and folder:
         return from_folder(source, Path(folder).expanduser(), splits, limit)
-    raise ValueError(f"unknown source of images {source!r}; {SOURCES}")
+    raise ValueError(f"unknown source of images {source!r}; {_meant(source, kind, folder)}{SOURCES}")
+
+
+def _meant(source: str, kind: str, folder: str) -> str:
+    """What was probably meant by the name of a source, as the beginning of a message; "" where nothing is like it."""
+    if source and Path(source).expanduser().is_dir():
+        return f'did you mean "folder:{source}"? Else '
+    [name] = get_close_matches(kind.lower(), ("folder", "coco") if folder else ("picturebook",), 1) or [""]
+    return f'did you mean "{name}{":" * bool(folder)}{folder}"? Else ' if name else ""
 
 
 # The picture book

@@ -26,6 +26,22 @@ def test_an_unknown_source_names_the_three(source):
         load_images(source)
 
 
+@pytest.mark.parametrize(
+    "source, meant",
+    [("picturebok", "picturebook"), ("Picturebook", "picturebook"), ("foldr:/a", "folder:/a"), ("COCO:/a", "coco:/a")],
+)
+def test_a_source_that_is_misspelt(source, meant):
+    with pytest.raises(ValueError, match=f'unknown source of images .* did you mean "{meant}"'):
+        load_images(source)
+
+
+def test_a_folder_is_found_with_a_space_before_it_and_meant_by_its_path(tmp_path):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
+    assert load_images(f"folder: {tmp_path}").ids == ("a.png",)
+    with pytest.raises(ValueError, match=re.escape(f'did you mean "folder:{tmp_path}"')):
+        load_images(str(tmp_path))
+
+
 def test_sources_of_other_kinds_are_refused(tmp_path):
     with pytest.raises(ValueError, match='a PosixPath; use "picturebook"|a WindowsPath; use'):
         load_images(tmp_path)
