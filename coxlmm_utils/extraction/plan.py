@@ -11,7 +11,7 @@ from pathlib import Path
 from .._version import __version__
 from ..files import digest, is_trouble
 from ..images import CaptionedImages
-from ..models import LMM, POSITIONS, Layer, caption_settings, encode_captions, find_token, first_pieces
+from ..models import LMM, POSITIONS, Layer, caption_settings, digest_of_files, encode_captions, find_token, first_pieces
 from ..text import check_counts, common_words, quoted, whole_word
 from . import blocks
 from .blocks import BlockFolder, block_name
@@ -66,6 +66,7 @@ class ExtractionPlan:
     settings: Settings
     caption_settings: dict  # all that decides the captions, as json holds it: it names the folder
     mentioned: dict[str, int]  # how many pictures have each token in a reference
+    files: str = ""  # a digest of the model's configuration, tokenizer and ends: see `digest_of_files`
     otherwise: bool = False  # whether version 0.1.0 found the tokens at other steps of captions, or not at all
 
     @property
@@ -112,7 +113,10 @@ class ExtractionPlan:
         if settings.stop_early:  # then the tokens decide where captions end
             caption_settings = {**caption_settings, "stopped_after": self.targets.spellings}
         names = [block_name(number, self.content(rows)) for number, rows in enumerate(self.blocks())]
-        return BlockFolder(root, caption_settings, readout_settings, names)
+        folder = BlockFolder(root, caption_settings, readout_settings, names)
+        if folder.captions_folder.exists():  # as version 0.1.0 named it
+            return folder
+        return replace(folder, caption_settings={**caption_settings, "files": self.files})
 
     def blocks(self) -> list[range]:
         """The rows of the pictures of each block."""
@@ -159,9 +163,8 @@ def make_plan(
     } | caption_settings(lmm, prompt)
     images = images.with_ids([id for id in images.ids if id in anywhere])
     counts = {token: len(ids) for token, ids in mentioned.items()}
-    return ExtractionPlan(
-        images, Targets(spellings, eligible), settings, decisive, counts, _found_otherwise(lmm, spellings)
-    )
+    targets, files = Targets(spellings, eligible), digest_of_files(lmm, prompt)
+    return ExtractionPlan(images, targets, settings, decisive, counts, files, _found_otherwise(lmm, spellings))
 
 
 def words_of(token: str | Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ from .captioning import (
     teacher_forced_states,
 )
 from .depalm import DePALMConfig, DePALMForConditionalGeneration, DePALMProcessor
-from .generation_settings import caption_settings
+from .generation_settings import caption_settings, digest_of_files
 from .hooks import add, capture, has_hooks, hook
 from .image_tokens import Box, image_grid, image_tokens, seen_box
 from .lmm import LMM, Layer, collapse_repeats
@@ -50,6 +50,7 @@ __all__ = [
     "attention_knockout",
     "capture",
     "caption_settings",
+    "digest_of_files",
     "collapse_repeats",
     "decode",
     "eager_attention",

@@ -94,6 +94,33 @@ def configuration(model: PreTrainedModel) -> str:
     return digest(_plain(record))
 
 
+def digest_of_files(lmm: LMM, prompt: str) -> str:
+    """A digest of what decides states beside the weights: configuration, ends, tokenizer, the prompt's tokens (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+    prompt : str
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits: the same in any precision and version of transformers.
+    """
+    tokenizer = lmm.tokenizer
+    if tokenizer.is_fast:
+        words = json.loads(tokenizer.backend_tokenizer.to_str()) | {"padding": None, "truncation": None}  # of last use
+    else:
+        words = tokenizer.get_vocab()
+    try:
+        rendered = lmm.inputs([GREY], prompt)["input_ids"].tolist()
+    except Exception:  # of any kind: the passes over pictures will say what is wrong
+        rendered = None
+    ends = {name: getattr(lmm.model.generation_config, name) for name in ENDS}
+    record = [_decisive(lmm.model.config.to_dict()), ends, words, tokenizer.special_tokens_map, rendered]
+    return digest(_plain(record))
+
+
 def caption_settings(lmm: LMM, prompt: str) -> dict:
     """What decides a greedy caption besides weights, picture, prompt and template; {} where that is all (ours).
 
@@ -119,6 +146,14 @@ def caption_settings(lmm: LMM, prompt: str) -> dict:
         "image_token": "of the processor" if _writes_image_tokens(lmm) else "",
     }
     return {name: value for name, value in settings.items() if value}
+
+
+def _decisive(record):
+    """A configuration, without what differs between copies, versions and precisions of one model."""
+    if not isinstance(record, dict):
+        return record
+    kept = {name: _decisive(value) for name, value in record.items() if not str(name).startswith("_")}
+    return {name: value for name, value in kept.items() if name not in ("transformers_version", "dtype", "torch_dtype")}
 
 
 def _set(config: GenerationConfig, neutral: dict) -> dict:

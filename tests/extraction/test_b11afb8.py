@@ -41,6 +41,8 @@ def test_a_plan_has_the_names_that_it_had(lmm, images, tmp_path):
     written = json.loads((WRITTEN / "cache" / "states" / CAPTIONING / "settings.json").read_text())
     # whatever versions of torch and transformers there are today
     plan = replace(plan, caption_settings={**plan.caption_settings, "versions": written["versions"]})
+    assert plan.folder(tmp_path).captions_folder != tmp_path / CAPTIONING  # nothing was written under that name here
+    (tmp_path / CAPTIONING).mkdir()
     folder = plan.folder(tmp_path)
     assert folder.folder == tmp_path / CAPTIONING / READING and folder.names == [BLOCK]
 

@@ -10,7 +10,7 @@ import torch
 from transformers.generation.configuration_utils import CompileConfig
 
 from coxlmm_utils.models.captioning import generate_captions
-from coxlmm_utils.models.generation_settings import caption_settings, configuration
+from coxlmm_utils.models.generation_settings import caption_settings, configuration, digest_of_files
 from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import MAX_NEW_TOKENS, in_plain_words
 from tests.tiny_lmms import WORDS, tiny_llava
@@ -135,3 +135,31 @@ def test_a_template_that_asks_for_more_is_rendered(llava, time):
     finally:
         llava.processor.chat_template = plain
     assert "rendered" not in before
+
+
+def _tokens_swapped(tokenizer: dict) -> None:
+    words = tokenizer["model"]["vocab"]
+    words["Provide"], words["Describe"] = words["Describe"], words["Provide"]
+
+
+@pytest.mark.parametrize(
+    "name, edit",
+    [
+        ("config.json", lambda record: record["text_config"].update(hidden_act="relu")),
+        ("config.json", lambda record: record["text_config"]["rope_parameters"].update(rope_theta=10.0)),
+        ("config.json", lambda record: record.update(vision_feature_layer=-2)),
+        ("generation_config.json", lambda record: record.update(eos_token_id=[record["eos_token_id"], 7])),
+        ("tokenizer.json", _tokens_swapped),
+    ],
+)
+def test_files_edited_on_disk_are_told_apart_and_copies_are_not(tmp_path, name, edit):
+    first = load_lmm(tiny_llava(tmp_path / "first"), device="cpu")
+    before = digest_of_files(first, "x")
+    assert digest_of_files(load_lmm(tiny_llava(tmp_path / "copy"), device="cpu", dtype="float16"), "x") == before
+    first.tokenizer(["Describe", "x y"], padding=True)  # which the tokenizer remembers
+    assert digest_of_files(first, "x") == before
+    path = tmp_path / "first" / name
+    record = json.loads(path.read_text())
+    edit(record)
+    path.write_text(json.dumps(record))
+    assert digest_of_files(load_lmm(tmp_path / "first", device="cpu"), "x") != before

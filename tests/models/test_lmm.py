@@ -229,9 +229,14 @@ def test_an_edit_after_a_change_of_precision_is_another_fingerprint(tmp_path):
 def test_a_model_in_training_mode_is_refused(qwen):
     for module in (qwen.model, qwen.layers[0].self_attn):
         module.train()
+        qwen.layers[0].self_attn.attention_dropout = 0.5
         with pytest.raises(ValueError, match=r"training mode, .* call lmm.model.eval\(\) first"):
             qwen.inputs(PICTURES[:1])
         qwen.model.eval()
+        qwen.layers[0].self_attn.attention_dropout = 0.0
+    qwen.layers[0].self_attn.train()
+    qwen.inputs(PICTURES[:1])  # nothing is random without dropout, as in a module that someone put in place
+    qwen.model.eval()
 
 
 def test_another_precision_of_the_same_weights_is_no_edit(tmp_path):
