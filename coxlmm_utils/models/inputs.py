@@ -1,11 +1,11 @@
-"""Inputs of a batch: prompts padded on the left, and continuations after them."""
+"""Inputs of a batch, prompts padded on the left and continuations after them; and whether a part drops some out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -45,3 +45,11 @@ def _next_columns(model: PreTrainedModel, batch: BatchFeature) -> dict[str, Tens
         for key, value in batch.items()
         if torch.is_tensor(value) and (value.shape == prompts.shape or value.shape != grown[key].shape)
     }
+
+
+def drops_out(module: nn.Module) -> bool:
+    """Whether a part of a model sets values to zero at random as it is."""
+    rates = [rate for name, rate in vars(module).items() if "dropout" in name and isinstance(rate, float)]
+    if isinstance(module, nn.Dropout):
+        rates = [module.p]
+    return module.training and any(rates)

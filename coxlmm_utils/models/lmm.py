@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from ..files import digest
-from .inputs import append, pad_left
+from .inputs import append, drops_out, pad_left
 from .structure import checksum, fingerprint
 
 Layer = int | str  # 0..n_layers, or "norm"
@@ -162,7 +162,7 @@ class LMM:
         ValueError
             If there are no pictures, not one prompt or continuation for each, or the model is in training mode.
         """
-        if self.model.training or any(_drops_out(module) for module in self.model.modules()):
+        if self.model.training or any(drops_out(module) for module in self.model.modules()):
             raise ValueError(
                 f"{self.name} is in training mode, where dropout makes states random: call lmm.model.eval() first."
             )
@@ -266,14 +266,6 @@ class LMM:
         vectors = vectors.to(self.device, self.model.dtype)
         apply_norm = layer != "norm" if norm is None else norm
         return self.unembedding(self.final_norm(vectors) if apply_norm else vectors)
-
-
-def _drops_out(module: nn.Module) -> bool:
-    """Whether a part of a model sets values to zero at random as it is."""
-    rates = [rate for name, rate in vars(module).items() if "dropout" in name and isinstance(rate, float)]
-    if isinstance(module, nn.Dropout):
-        rates = [module.p]
-    return module.training and any(rates)
 
 
 def collapse_repeats(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
