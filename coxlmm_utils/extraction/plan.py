@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from unicodedata import normalize
 
 from .._version import __version__
 from ..files import digest, is_trouble
@@ -189,7 +190,11 @@ def _by_id(captions: Mapping[str, str], images: CaptionedImages) -> dict[str, st
     if not isinstance(captions, Mapping):
         raise ValueError(f"captions= maps picture ids to captions, and this is a {type(captions).__name__}")
     by_name = {str(key): caption for key, caption in captions.items()}
-    by_id = {id: by_name[id] for id in images.ids if by_name.get(id) not in (None, [], ())}
+    composed = {
+        normalize("NFC", name): caption for name, caption in by_name.items()
+    }  # macOS parts accents in file names
+    by_id = {id: by_name.get(id, composed.get(normalize("NFC", id))) for id in images.ids}
+    by_id = {id: given for id, given in by_id.items() if given not in (None, [], ())}
     if not by_id:
         key, id = (next(iter(names), None) for names in (captions, images.ids))
         raise ValueError(

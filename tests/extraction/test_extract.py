@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -218,6 +219,15 @@ def test_given_captions_go_by_id_and_what_has_none_is_left_out(llava, pictures, 
     given = {0: f"a {token} dog", "1": [f"the {token} cat"], "2": None, 3: [], "elsewhere": "a"}
     states = extract(llava, load_images(pictures), token, 2, captions=given, **QUICK)
     assert states.images.ids == ("0", "1")
+
+
+def test_given_captions_are_found_however_a_disk_writes_accents(llava, pictures, token):
+    images = in_memory(pictures, (token,))[:2]
+    ids = tuple(normalize(form, f"café{form}.png") for form in ("NFC", "NFD"))
+    images = CaptionedImages("", "all", ids, images.references, dict(zip(ids, pictures)).__getitem__)
+    for form in ("NFC", "NFD"):
+        given = {normalize(form, id): f"a {token} dog" for id in ids}
+        assert extract(llava, images, token, 2, captions=given, **QUICK).images.ids == ids
 
 
 def test_one_token_may_be_given_as_it_is_and_a_position_is_needed(llava, pictures, token):
