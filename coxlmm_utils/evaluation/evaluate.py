@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..concepts import WordFilter, overlaps
 from ..dictionaries import SemiNMF
-from ..extraction import States, require_same
+from ..extraction import ALIKE, States, require_same
 from ..models import LMM
 from ..statistics import SEEDS, Mean, nested_bootstrap
 from .bertscore import BertJudge
@@ -219,13 +219,19 @@ def _mean(rows: Sequence[np.ndarray], crossed: bool = False) -> Mean | None:
 
 
 def _check(states: States, tested: States, seeds: Sequence[int]) -> None:
-    """Refuse states that cannot be compared, and test pictures that were learned from."""
-    fields = ("token", "model", "prompt", "position", "references", "max_new_tokens")
-    require_same(states, tested, *fields, names=("the states to learn from", "those to test"))
-    if states.layer != tested.layer:
-        raise ValueError(f"the states are of layer {states.layer}, those to test of layer {tested.layer}")
+    """Refuse states that cannot be compared, test pictures that were learned from, and seeds that are none."""
+    check_apart(states, tested)
     if len(tested) < 2:
         raise ValueError(f"there are {len(tested)} test samples of {states.spellings[0]!r}: two at least")
+    if not len(seeds) or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds={list(seeds)}: give at least one, and none twice")
+
+
+def check_apart(states: States, tested: States) -> None:
+    """Refuse states that were not read alike, and test pictures that were learned from."""
+    require_same(states, tested, "token", *ALIKE, names=("the states to learn from", "those to test"))
+    if states.layer != tested.layer:
+        raise ValueError(f"the states are of layer {states.layer}, those to test of layer {tested.layer}")
     images, others = states.images, tested.images
     # equal ids of two lists of pictures in memory mean nothing
     same_source = images.source == others.source if images.source else images.open == others.open
@@ -234,5 +240,3 @@ def _check(states: States, tested: States, seeds: Sequence[int]) -> None:
             f"{len(shared):,} of {len(tested):,} test pictures were also learned from: give others, "
             "such as those of another split"
         )
-    if not len(seeds) or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds={list(seeds)}: give at least one, and none twice")

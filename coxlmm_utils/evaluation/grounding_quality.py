@@ -9,11 +9,12 @@ import pandas as pd
 
 from ..concepts import WordFilter, Words, concept_stability, ground_pictures, ground_words
 from ..dictionaries import SemiNMF
-from ..extraction import States
+from ..extraction import States, require_same
 from ..images import CaptionedImages
 from ..models import LMM
 from .bertscore import BertJudge
 from .clipscore import ClipJudge
+from .evaluate import check_apart
 from .judges import PictureScorer
 from .random_words import random_words
 
@@ -42,6 +43,8 @@ def measure(
     if n_given not in (0, 3):
         raise ValueError("to score words with pictures, give images, clip and bert, all three")
     measures = picture_scores(bank, *needed) if n_given else {}
+    for other in others:
+        require_same(bank, other, "fingerprint", "layer", "position", names=("the bank", "others"))
     if len(others):
         measures["stability"] = concept_stability(bank.concepts, [other.concepts for other in others])
     return measures
@@ -84,6 +87,8 @@ def grounding_quality(
         references) and the same with as many random words: clipscore_random, bertscore_random. A concept that is
         active on no picture is left out.
     """
+    if held_out is not None:
+        check_apart(states, held_out)
     dictionary = (dictionary or SemiNMF()).clone(verbose=False).fit(states.Z)
     word_filter = word_filter or WordFilter()
     words = ground_words(lmm, dictionary.components_, states.layer, n_kept=lmm.words_kept, word_filter=word_filter)

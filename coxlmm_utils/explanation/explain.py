@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from ..concepts import ConceptBank, Words, figures
 from ..images import CaptionedImages, as_rgb, open_picture
 from ..models import LMM, GeneratedCaption, decode, end_of_token, find_token, generate_captions, last_logits
+from ..text import check_counts
 
 COLUMNS = ("activation", "relative", "share", "words")  # of a table, after the concept's number
 
@@ -216,6 +217,7 @@ def explain_many(
     ValueError
         If the model is not the bank's (names both).
     """
+    check_counts(n_concepts=n_concepts, batch_size=batch_size)
     bank.check_model(lmm)
     rows = []
     with tqdm(total=len(images), desc=f"explaining {bank.token!r}", unit="pictures") as bar:

@@ -12,12 +12,13 @@ from .extract import extract, extract_many, reread
 from .inspection import Inspection, inspect
 from .plan import Settings
 from .prompt_states import prompt_states
-from .provenance import HasProvenance, require_same
+from .provenance import ALIKE, HasProvenance, require_same
 from .state_pair import StatePair
 from .states import States, join_states
 from .suggest_tokens import suggest_tokens
 
 __all__ = [
+    "ALIKE",
     "BlockFolder",
     "HasProvenance",
     "Inspection",

@@ -112,6 +112,13 @@ def test_measures_are_added_saved_and_read(bank, llava, states, tmp_path):
         assert np.array_equal(loaded.measures[name], values, equal_nan=True)
 
 
+@pytest.mark.parametrize("name, value", [("layer", 1), ("position", "own")])
+def test_stability_is_not_of_banks_of_other_states(bank, name, value):
+    other = replace(bank, provenance={**bank.provenance, name: value})
+    with pytest.raises(ValueError, match=f"the bank and others differ in {name}"):
+        bank.measured(others=[other])
+
+
 def test_a_bank_saved_before_there_were_measures_is_read(bank, tmp_path):
     replace(bank, names={}, measures={}).save_pretrained(tmp_path / "bank")
     assert {path.name for path in (tmp_path / "bank").iterdir()} == {"bank.json", "bank.safetensors", "pictures"}

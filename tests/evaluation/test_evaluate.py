@@ -18,6 +18,7 @@ from coxlmm_utils.evaluation.comparison import compare
 from coxlmm_utils.evaluation.evaluate import Evaluation, evaluate
 from coxlmm_utils.evaluation.systems import NAMES, System
 from coxlmm_utils.extraction.extract import extract
+from coxlmm_utils.extraction.provenance import ALIKE
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.statistics import bootstrap_mean, nested_bootstrap
 from tests.conftest import in_memory
@@ -295,7 +296,7 @@ def test_the_papers_number_of_concepts_is_the_default(llava, states, judges, mon
 # What is refused
 
 
-@pytest.mark.parametrize("name", ["token", "model", "prompt", "position", "references", "max_new_tokens"])
+@pytest.mark.parametrize("name", ["token", *ALIKE])
 def test_states_that_are_not_alike(llava, states, judges, name):
     other = replace(states[1], provenance=states[1].provenance | {name: "another"})
     with pytest.raises(ValueError, match=f"differ in {name}: .* and 'another'"):

@@ -78,8 +78,8 @@ def test_means_over_the_most_activating_pictures_by_hand(llava, states, judges, 
     assert (learned.activations_ == 0).any()  # of twelve pictures some do not count
 
 
-def test_pictures_that_were_not_learned_from(llava, states, judges, dictionary, learned, result):
-    held_out = states.subset(states.images.ids[6:])
+def test_pictures_that_were_not_learned_from(llava, pictures, states, judges, dictionary, learned, result):
+    held_out = given(llava, in_memory(pictures[12:18], REFERENCES + REFERENCES[:2]))
     other = grounding_quality(llava, states, *judges, dictionary, 2, word_filter=FILTER, held_out=held_out)
     applied = copy(learned)
     applied.activations_ = learned.transform(held_out.Z)
@@ -87,6 +87,13 @@ def test_pictures_that_were_not_learned_from(llava, states, judges, dictionary, 
     assert other["words"].tolist() == result["words"].tolist()
     scores = other[["clipscore", "bertscore"]].to_numpy()
     assert scores == pytest.approx(by_hand(held_out, judges, applied, words, 2), abs=1e-5)
+
+
+def test_held_out_states_that_are_not_alike_or_were_learned_from_are_refused(llava, states, judges):
+    with pytest.raises(ValueError, match="of layer 2, those to test of layer 1"):
+        grounding_quality(llava, states, *judges, held_out=replace(states, vectors={1: states.Z}))
+    with pytest.raises(ValueError, match="12 of 12 test pictures were also learned from"):
+        grounding_quality(llava, states, *judges, held_out=states)
 
 
 def test_the_given_dictionary_is_only_read(result, dictionary):

@@ -253,6 +253,8 @@ def test_the_table_survives_csv(table, tmp_path):
 
 
 def test_no_pictures_give_an_empty_table(llava, bank):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not -1"):
+        explain_many(llava, bank, in_memory([], ()), batch_size=-1)
     table = explain_many(llava, bank, in_memory([], ()), n_concepts=1)
     assert table.empty
     assert list(table) == ["id", "caption", "problem", "concept_1", "activation_1", "relative_1", "share_1", "words_1"]
