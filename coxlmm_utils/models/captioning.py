@@ -102,14 +102,16 @@ def generate_batch(
     check_counts(max_new_tokens=max_new_tokens)
     batch = lmm.inputs(pictures, prompt)
     prompt_width = batch["input_ids"].shape[1]
+    condition = _StopCondition(stop, prompt_width)
     with capture(lmm, layers) as captured:
         sequences = lmm.model.generate(
             **batch,
-            max_new_tokens=max_new_tokens + 1,  # one more step, for the last token's own state
+            max_new_tokens=int(max_new_tokens) + 1,  # one more step, for the last token's own state
             **GREEDY,
-            stopping_criteria=[_StopCondition(stop, prompt_width)] if stop else None,
+            stopping_criteria=[condition] if stop else None,
         )
     generated = sequences[:, prompt_width:].tolist()
+    generated = [ids[: condition.ended.get(row)] for row, ids in enumerate(generated)]
     return GeneratedBatch([_without_ending(lmm, ids)[:max_new_tokens] for ids in generated], captured)
 
 
@@ -117,12 +119,13 @@ class _StopCondition(StoppingCriteria):
     """Ends each row where a function says so, and the batch when all rows have ended."""
 
     def __init__(self, stop: Callable[[int, list[int]], bool], prompt_width: int) -> None:
-        self.stop, self.prompt_width, self.ended = stop, prompt_width, set()
+        self.stop, self.prompt_width = stop, prompt_width
+        self.ended: dict[int, int] = {}  # of rows that have ended, their length: padding follows, which may be a word
 
     def __call__(self, input_ids: Tensor, scores, **kwargs) -> Tensor:
         for row, ids in enumerate(input_ids[:, self.prompt_width :].tolist()):
             if row not in self.ended and self.stop(row, ids):
-                self.ended.add(row)
+                self.ended[row] = len(ids)
         return torch.tensor([row in self.ended for row in range(len(input_ids))], device=input_ids.device)
 
 
@@ -262,8 +265,7 @@ def teacher_forced_states(
 
 
 def _without_ending(lmm: LMM, ids: list[int]) -> list[int]:
-    """Cut generated ids at the first end-of-text or padding token."""
-    settings = lmm.model.generation_config
-    ends = {settings.pad_token_id, lmm.tokenizer.pad_token_id, lmm.tokenizer.eos_token_id}
-    ends |= set(settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id])
+    """Cut generated ids at the first end of text; padding comes only after one, and may be a word as well."""
+    ends = lmm.model.generation_config.eos_token_id
+    ends = {lmm.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
     return next((ids[:i] for i, token in enumerate(ids) if token in ends), ids)

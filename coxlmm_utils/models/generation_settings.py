@@ -59,6 +59,7 @@ NEVER = (
     "stop_strings",
     "watermarking_config",
 )
+DAMAGED = GENERATION_CONFIG_NAME + " of {} is damaged: fetch it again."
 # What a chat template may ask for without giving another text for the same messages.
 CONSTANTS = {"messages", "add_generation_prompt", "bos_token", "eos_token", "raise_exception", "tools", "documents"}
 CONSTANTS |= set(jinja2.defaults.DEFAULT_NAMESPACE)
@@ -68,11 +69,16 @@ def refused_settings(source: str, hub: dict) -> GenerationConfig | None:
     """The checkpoint's settings where transformers refuses to load them, as it does several sequences without beams."""
     try:
         GenerationConfig.from_pretrained(source, **hub)
-    except OSError:  # it has none
-        return None
+    except OSError as error:
+        if isinstance(error.__context__, ValueError):
+            raise OSError(DAMAGED.format(source)) from error
+        return None  # it has none
     except (AttributeError, TypeError, ValueError):
         found, path = GenerationConfig(), cached_file(source, GENERATION_CONFIG_NAME, **hub)
-        for name, value in json.loads(Path(path).read_text()).items():
+        settings = json.loads(Path(path).read_text())
+        if not isinstance(settings, dict):
+            raise OSError(DAMAGED.format(source)) from None
+        for name, value in settings.items():
             setattr(found, name, value)  # nothing is checked
         return found
     return None

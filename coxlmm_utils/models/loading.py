@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import warnings
 from copy import deepcopy
@@ -23,9 +24,10 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.utils import is_accelerate_available, is_peft_available
+from transformers.utils import is_peft_available
 
 from ..files import bundled_folder
+from .devices import check_device_map, chosen_device, chosen_dtype
 from .generation_settings import configuration, make_greedy, refused_settings
 from .lmm import LMM, PAPER_PROMPT
 from .out_of_domain import FILE, OODDetector
@@ -35,6 +37,7 @@ from .structure import check_lens, checksum, find_parts
 
 PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "trust_remote_code")
+COMPUTED = ("inv_freq", "position_ids")  # buffers that old checkpoints hold and models make by themselves
 PARTS = ("layers", "final_norm", "unembedding")  # of an LMM, modules of its model
 
 
@@ -95,7 +98,7 @@ def load_lmm(
         If the model takes no pictures, some of its weights are not in the checkpoint, or a part of it is not found or
         not what it seemed to be.
     """
-    _check_device_map(device, from_pretrained_kwargs.get("device_map"))
+    check_device_map(device, from_pretrained_kwargs.get("device_map"))
     source = _source(str(name))
     hub = {"trust_remote_code": False}  # said outright: else transformers would stop and ask
     hub |= {key: value for key, value in from_pretrained_kwargs.items() if key in HUB_OPTIONS}
@@ -167,17 +170,18 @@ def _load_model(
     source: str, device: str | torch.device | None, dtype: str | torch.dtype | None, options: dict, hub: dict
 ) -> PreTrainedModel:
     """The model on its device, frozen and in evaluation mode."""
-    device = torch.device(device or _best_device())
-    older = options.pop("torch_dtype", dtype)
-    if dtype and str(dtype).split(".")[-1] != str(older).split(".")[-1]:
-        raise ValueError(f"dtype={dtype!r} and torch_dtype={older!r} are two answers: give dtype alone.")
-    dtype = dtype or older or (torch.float32 if device.type == "cpu" else "auto")
+    device = chosen_device(device)
+    dtype = chosen_dtype(dtype, options.pop("torch_dtype", None), device)
     refused = refused_settings(source, hub)
     if refused is not None:
         options = {"generation_config": GenerationConfig(), **options}
     options |= hub | {"output_loading_info": True}
     try:
         model, info = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **options)
+    except TypeError as error:
+        if not (unknown := re.search(r"unexpected keyword argument '(\w+)'", str(error))):
+            raise
+        raise ValueError(f"neither load_lmm nor transformers has an option {unknown[1]!r}: check its name.") from error
     except SafetensorError as error:
         raise OSError(
             f"the weights of {source} are damaged, or only pointers to them ({error}): fetch them again (git lfs pull)."
@@ -190,7 +194,7 @@ def _load_model(
 
 
 def check_complete(source: str, model: PreTrainedModel, info: dict) -> None:
-    """Refuse a model with weights that are not in its checkpoint, but drawn at random."""
+    """Refuse a model with weights that are not in its checkpoint, but drawn at random; warn of weights left out."""
     names = [name for name, _ in model.named_parameters()]  # tied ones once, and no buffers
     drawn = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
     if missing := [name for name in names if name in drawn]:
@@ -199,16 +203,12 @@ def check_complete(source: str, model: PreTrainedModel, info: dict) -> None:
             f"{source} lacks {len(missing)} of the {len(names)} weights of {type(model).__name__}, which would be "
             f"random ones: {some}; its names may be of another version: save it again with the version that wrote it."
         )
-
-
-def _check_device_map(device: str | torch.device | None, device_map: object) -> None:
-    """Refuse a device map together with a device, or without the package that it needs."""
-    if device_map is None:
-        return
-    if device is not None:
-        raise ValueError(f"device={device!r} and device_map={device_map!r} are two answers: give one of them.")
-    if not is_accelerate_available():
-        raise ImportError("device_map needs accelerate: install it (pip install accelerate), or give device instead.")
+    left_out = sorted(name for name in info.get("unexpected_keys", ()) if not name.endswith(COMPUTED))
+    if left_out:
+        warnings.warn(
+            f"{source} has {len(left_out)} weights that {type(model).__name__} does not take, and that are left out, "
+            f"such as {left_out[0]}: if it should take them, see to the numbers of layers in its config.json."
+        )
 
 
 def _hub_has_an_address() -> bool:
@@ -217,13 +217,6 @@ def _hub_has_an_address() -> bool:
         return bool(getproxies() or socket.getaddrinfo(urlparse(ENDPOINT).hostname, None))
     except OSError:
         return False
-
-
-def _best_device() -> str:
-    """The first available of cuda, mps and cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _source(name: str) -> str:

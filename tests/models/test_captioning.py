@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from coxlmm_utils.models.caption_tokens import decode
-from coxlmm_utils.models.captioning import generate_captions, teacher_forced_states
+from coxlmm_utils.models.captioning import generate_batch, generate_captions, teacher_forced_states
 from coxlmm_utils.models.lmm import GREY
 from tests.conftest import MAX_NEW_TOKENS
 from tests.tiny_lmms import N_LAYERS, WIDTH
@@ -24,6 +24,16 @@ def generate(lmm, pictures, layers=ALL_LAYERS):
 
 
 # Generating
+
+
+def test_captions_do_not_end_at_a_word_that_is_the_padding_as_well(llava, pictures, monkeypatch):
+    want = [single.ids for single in generate(llava, pictures, [])]
+    said = want[1][1]
+    stops = [len(ids) if row else 1 for row, ids in enumerate(want)]
+    monkeypatch.setattr(llava.model.generation_config, "pad_token_id", said)
+    assert [single.ids for single in generate(llava, pictures, [])] == want
+    stopped = generate_batch(llava, pictures, stop=lambda row, ids: len(ids) == stops[row], max_new_tokens=40)
+    assert stopped.ids == [ids[:stop] for ids, stop in zip(want, stops)]
 
 
 def test_captions_differ_and_have_one_state_more_than_tokens(lmm, pictures):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import warnings
 
 import pytest
 import torch
@@ -82,8 +83,8 @@ def test_what_is_meant_for_transformers_arrives(folder, monkeypatch):
 
 def test_a_device_map_arrives_and_the_model_stays_where_it_was_put(folder, monkeypatch):
     calls = caught(monkeypatch, AutoModelForImageTextToText)
-    monkeypatch.setattr(coxlmm_utils.models.loading, "is_accelerate_available", lambda: True)
-    monkeypatch.setattr(coxlmm_utils.models.loading, "_best_device", lambda: "meta")
+    monkeypatch.setattr(coxlmm_utils.models.devices, "is_accelerate_available", lambda: True)
+    monkeypatch.setattr(coxlmm_utils.models.devices, "best_device", lambda: "meta")
     monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", placed(AutoModelForImageTextToText))
     lmm = load_lmm(folder, device_map="auto", dtype="float32")
     assert calls[0]["device_map"] == "auto" and lmm.device.type == "cpu"
@@ -102,7 +103,7 @@ def placed(auto_class):
 
 
 def test_a_device_map_without_accelerate_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(coxlmm_utils.models.loading, "is_accelerate_available", lambda: False)
+    monkeypatch.setattr(coxlmm_utils.models.devices, "is_accelerate_available", lambda: False)
     with pytest.raises(ImportError, match="pip install accelerate"):
         load_lmm(folder, device_map="auto")
 
@@ -110,6 +111,20 @@ def test_a_device_map_without_accelerate_is_refused(folder, monkeypatch):
 def test_a_device_and_a_device_map_are_refused_together(folder):
     with pytest.raises(ValueError, match="device='cpu' and device_map='auto' are two answers"):
         load_lmm(folder, device="cpu", device_map="auto")
+
+
+@pytest.mark.parametrize(
+    "options, reason",
+    [
+        ({"dtype": "fp16"}, 'no dtype \'fp16\': give "float32", "float16"'),
+        ({"dtype": "nn"}, "no dtype 'nn'"),
+        ({"device": "gpu"}, 'no device \'gpu\': give "cpu", "cuda"'),
+        ({"low_cpu_memory": True}, "neither load_lmm nor transformers has an option 'low_cpu_memory'"),
+    ],
+)
+def test_options_that_there_are_not_are_named(folder, options, reason):
+    with pytest.raises(ValueError, match=reason):
+        load_lmm(folder, **{"device": "cpu"} | options)
 
 
 def test_code_that_comes_with_a_model_runs_only_if_asked_for(tmp_path, monkeypatch):
@@ -150,6 +165,27 @@ def test_weights_of_another_shape_are_refused_even_if_transformers_is_told_to_go
 
     with pytest.raises(ValueError, match="lacks 3 of the 73 weights"):
         load_lmm(with_weights(tiny_llava(tmp_path), cut), device="cpu", ignore_mismatched_sizes=True)
+
+
+def test_weights_that_the_model_does_not_take_are_counted_and_named(tmp_path):
+    path = tiny_llava(tmp_path) / "model.safetensors"
+    tensors = load_file(path) | {"vision_tower.position_ids": torch.zeros(2)}
+    save_file(tensors, path, metadata={"format": "pt"})
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        load_lmm(tmp_path, device="cpu")
+    assert not any("does not take" in str(warning.message) for warning in seen)  # models make it by themselves
+    lora = "model.language_model.layers.1.self_attn.q_proj.lora_A"
+    save_file(tensors | {lora: torch.zeros(2, 64)}, path, metadata={"format": "pt"})
+    with pytest.warns(UserWarning, match=f"has 1 weights that Llava.* does not take, .* such as {lora}"):
+        load_lmm(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_damaged_generation_settings_are_named(tmp_path, content):
+    (tiny_llava(tmp_path) / "generation_config.json").write_text(content)
+    with pytest.raises(OSError, match="generation_config.json of .* is damaged: fetch it again"):
+        load_lmm(tmp_path, device="cpu")
 
 
 def test_tied_weights_and_buffers_need_not_be_in_a_checkpoint(tmp_path):
