@@ -42,8 +42,8 @@ _MARKS = "".join(mark for mark in map(chr, range(0xFE00)) if unicodedata.categor
 _SPACED_MARKS = re.sub(f"[{_SPACELESS}]", "", _MARKS)
 _ALIKE = ("'\u2019\u02bc", "-\u2010\u2011")  # apostrophes, and hyphens
 
-_LETTERS = rf"[^\W\d_]+(?:[{_MARKS}]+[^\W\d_]*)*"
-WORD = re.compile(rf"{_LETTERS}(?:[{re.escape(''.join(_ALIKE))}]{_LETTERS})*")
+LETTERS = rf"[^\W\d_]+(?:[{_MARKS}]+[^\W\d_]*)*"
+WORD = re.compile(rf"{LETTERS}(?:[{re.escape(''.join(_ALIKE))}]{LETTERS})*")
 
 
 def words_in(text: str) -> list[str]:

@@ -13,13 +13,13 @@ from tqdm.auto import tqdm
 from ..images import CaptionedImages, warn_of_unreadable
 from ..models import LMM, generate_captions, without_refused
 from ..statistics import wilson_interval
-from ..text import FUNCTION_WORDS
+from ..text import FUNCTION_WORDS, LETTERS
 
 BATCH = 32  # pictures
 
 Words = set[str] | None  # those of a picture's references; None where it has none
 
-_WORD = re.compile(r"(?<!\w)[^\W\d_]{2,}(?!\w)")  # found by `whole_word`, too: "dog" in "dog's", but not in "dog_2"
+_WORD = re.compile(rf"(?<!\w)(?>{LETTERS})(?!\w)")  # found by `whole_word`, too: "dog" in "dog's", but not in "dog_2"
 
 
 def suggest_tokens(
@@ -96,7 +96,8 @@ def suggest_tokens(
 
 def content_words(captions: Iterable[str]) -> set[str]:
     """The words of some captions that could be a token: in lower case, whole, without function words and letters."""
-    return {word for caption in captions for word in _WORD.findall(caption.lower()) if word not in FUNCTION_WORDS}
+    words = {word for caption in captions for word in _WORD.findall(caption.lower()) if len(word) > 1}
+    return words - FUNCTION_WORDS
 
 
 def n_pieces(lmm: LMM, word: str) -> int:

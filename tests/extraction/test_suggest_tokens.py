@@ -69,6 +69,7 @@ def test_counts_are_those_of_extract():
         ("Two DOGS and two dogs", {"dogs"}),
         ("b 12 x2 _dog dog_", set()),
         ("the and of", set()),
+        ("एक कुत्ता, कला मला2", {"एक", "कुत्ता", "कला"}),
         ("", set()),
     ],
 )
