@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..dictionaries import Dictionary, SemiNMF
-from ..extraction import HasProvenance, States, join_states
+from ..extraction import HasProvenance, States, join_states, warn_of_other_settings
 from ..images import CaptionedImages
 from ..models import LMM, Layer
 from ..text import check_counts
@@ -193,8 +193,9 @@ class ConceptBank(HasProvenance):
         return [self.thumbnails[id] for id in ids if id in self.thumbnails]
 
     def check_model(self, lmm: LMM) -> None:
-        """Refuse a model that the bank was not learned on."""
+        """Refuse a model that the bank was not learned on; warn of other settings of it, see `warn_of_other_settings`."""
         _same_model(self.provenance["model"], lmm)
+        warn_of_other_settings(lmm, self.provenance)
 
     def gallery(self, concepts: Sequence[int] | None = None, n_words: int = 5) -> Figure:
         """All concepts with their pictures and words, as the paper's Figs 4 and 7; see `figures.gallery`."""
@@ -237,8 +238,7 @@ class ConceptBank(HasProvenance):
         self.names.clear()
         self.names.update(names)
 
-    # Measures, checks and views are made of banks, so their rooms come after this one. A bank offers them all the same,
-    # since that is where people look: the next three methods import upwards, when they are called, and nothing else does.
+    # Rooms that come after this one make what people look for here: only the next three methods import upwards.
 
     def measured(
         self, images: CaptionedImages | None = None, clip=None, bert=None, others: Sequence[ConceptBank] = ()

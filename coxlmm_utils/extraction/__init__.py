@@ -10,7 +10,7 @@ from .__main__ import main, make_share, own_device, process_share
 from .blocks import BlockFolder
 from .extract import extract, extract_many, reread
 from .inspection import Inspection, inspect
-from .plan import Settings
+from .plan import Settings, warn_of_other_settings
 from .prompt_states import prompt_states
 from .provenance import ALIKE, HasProvenance, require_same
 from .state_pair import StatePair
@@ -38,4 +38,5 @@ __all__ = [
     "require_same",
     "reread",
     "suggest_tokens",
+    "warn_of_other_settings",
 ]

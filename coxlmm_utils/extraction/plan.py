@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -236,6 +237,21 @@ def _processor_settings(lmm: LMM) -> dict:
     """All that turns a picture and a prompt into the model's inputs, but not the tokenizer's words."""
     template, image_processor = getattr(lmm.processor, "chat_template", None), lmm.processor.image_processor
     return {"template": template, "images": image_processor.to_dict()}
+
+
+def warn_of_other_settings(lmm: LMM, provenance: Mapping) -> None:
+    """Warn of a model that reads or writes otherwise than when states were taken, if that is known of them."""
+    if "processor" not in provenance or provenance["versions"].get("transformers") != version("transformers"):
+        return
+    names = {"processor": "chat template or picture processor"}
+    names |= {"generation": "generation settings"} if provenance.get("captions") == "written" else {}
+    now = {"processor": digest(_processor_settings(lmm)), **caption_settings(lmm, provenance["prompt"])}
+    if other := [text for name, text in names.items() if provenance.get(name) != now.get(name)]:
+        warnings.warn(
+            f"the model's {' and '.join(other)} are not those that the concepts were learned under, so its states may be "
+            "others: load and set it as it was then, or learn the concepts again",
+            stacklevel=3,
+        )
 
 
 def _found_otherwise(lmm: LMM, tokens: Mapping[str, Sequence[str]]) -> bool:

@@ -328,6 +328,20 @@ def test_a_failed_saving_keeps_the_old_bank(bank, saved, monkeypatch):
     assert len(ConceptBank.from_pretrained(saved)) == 3
 
 
+def test_other_settings_of_the_same_model_are_told(llava, bank, monkeypatch, recwarn):
+    bank.check_model(llava)
+    older = {name: value for name, value in bank.provenance.items() if name != "processor"}
+    with monkeypatch.context() as patch:
+        patch.setattr(llava.model.generation_config, "repetition_penalty", 1.8)
+        replace(bank, provenance=older).check_model(llava)
+        assert not recwarn
+        with pytest.warns(UserWarning, match="the model's generation settings are not those that the concepts were"):
+            bank.check_model(llava)
+    monkeypatch.setattr(llava.processor.image_processor, "image_mean", [0, 0, 0])
+    with pytest.warns(UserWarning, match="the model's chat template or picture processor are not those"):
+        bank.check_model(llava)
+
+
 def test_no_pickle_is_written(saved):
     assert {path.suffix for path in saved.rglob("*") if path.is_file()} == {".png", ".json", ".safetensors"}
 
