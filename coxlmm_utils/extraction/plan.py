@@ -142,6 +142,7 @@ def make_plan(
     spellings = tokens if isinstance(tokens, Mapping) else {token: [token] for token in words_of(tokens)}
     spellings = {token: words_of(words) for token, words in spellings.items()}
     _check(lmm, spellings, settings)
+    settings = replace(settings, max_new_tokens=int(settings.max_new_tokens))  # which json does not hold as numpy does
     captions = settings.captions
     if captions is not None:
         captions = _by_id(captions, images)

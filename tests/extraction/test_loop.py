@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -191,3 +192,11 @@ def test_pictures_that_go_away_for_a_moment_are_not_unreadable_for_good(llava, p
         away.rename(place)
     states = extract(llava, images, "grey", 2, max_new_tokens=MAX_NEW_TOKENS)
     assert states.provenance["unreadable"] == []
+
+
+def test_a_count_may_be_numpys_and_may_not_be_true(llava, pictures, token, tmp_path):
+    images = in_memory(pictures, (token,))
+    plans = [make_plan(llava, images, [token], Settings([1], max_new_tokens=count)) for count in (6, np.int64(6))]
+    assert plans[0].folder(tmp_path) == plans[1].folder(tmp_path)
+    with pytest.raises(ValueError, match="max_new_tokens must be a whole number, not True"):
+        make_plan(llava, images, [token], Settings([1], max_new_tokens=True))
