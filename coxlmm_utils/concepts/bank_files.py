@@ -16,6 +16,7 @@ from safetensors.numpy import load, load_file, save
 
 from .._version import __version__
 from ..dictionaries import METHODS, Dictionary, as_matrix
+from ..extraction import check_record
 from ..files import atomic_write, digest, is_trouble, locked, recover, sha256, write_folder
 from ..images import open_picture
 from .grounding import Words
@@ -207,6 +208,9 @@ def _within(folder: Path, name: str) -> Path:
 
 def _check(bank: dict) -> None:
     """Refuse counts that do not fit each other, values that are not finite, and samples that there are not."""
+    layer = bank["provenance"]["layer"]
+    if not (layer == "norm" or type(layer) is int and layer >= 0):
+        raise ValueError(f"its layer {layer!r} is none")
     V, U, top, ids = bank["activations"], bank["dictionary"].components_, bank["top"], bank["ids"]
     n, K = V.shape
     fits = {
@@ -220,6 +224,7 @@ def _check(bank: dict) -> None:
     }
     if wrong := [name for name, fit in fits.items() if not fit]:
         raise ValueError(f"its {wrong[0]} do not fit its activations, which are of {n} samples and {K} concepts")
+    check_record(bank["provenance"], bank["captions"])
     if not np.isfinite(V).all():
         raise ValueError("its activations have a NaN or infinite value")
 

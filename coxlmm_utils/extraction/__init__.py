@@ -12,7 +12,7 @@ from .extract import extract, extract_many, reread
 from .inspection import Inspection, inspect
 from .plan import Settings, warn_of_other_settings
 from .prompt_states import prompt_states
-from .provenance import ALIKE, HasProvenance, require_same
+from .provenance import ALIKE, HasProvenance, check_record, require_same
 from .state_pair import StatePair
 from .states import States, join_states
 from .suggest_tokens import suggest_tokens
@@ -26,6 +26,7 @@ __all__ = [
     "StatePair",
     "States",
     "blocks",
+    "check_record",
     "extract",
     "extract_many",
     "inspect",

@@ -73,6 +73,25 @@ class HasProvenance:
         return list(ids) if set(ids) <= set(known) and not set(without) <= set(known) else without
 
 
+def check_record(provenance: dict, captions: list) -> None:
+    """Refuse (ValueError) what a damaged file may say in place of a provenance and captions."""
+    model, counts = provenance["model"], provenance["counts"]  # a KeyError names what is missing
+    fits = {
+        "model": isinstance(model, dict) and all(isinstance(model[name], str) for name in ("name", "fingerprint")),
+        "counts": isinstance(counts, dict)
+        and all(type(count) is int and count >= 0 for count in counts.values())
+        and "kept" in counts,
+        "token": isinstance(provenance["token"], list) and all(isinstance(word, str) for word in provenance["token"]),
+        "position": isinstance(provenance["position"], str),
+        "prompt": isinstance(provenance["prompt"], str | None),
+        "data": isinstance(provenance["data"], dict),
+        "samples": provenance.get("samples", SAID_AND_THERE) in SAMPLES,
+        "captions": isinstance(captions, list) and all(isinstance(caption, str) for caption in captions),
+    }
+    if wrong := [name for name, fit in fits.items() if not fit]:
+        raise ValueError(f"its {wrong[0]} cannot be understood")
+
+
 def require_same(first: HasProvenance, second: HasProvenance, *fields: str, names: tuple[str, str]) -> None:
     """Refuse two that differ in a field of their provenance; `names` says what they are.
 

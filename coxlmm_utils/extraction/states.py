@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from ..files import is_trouble, recover, sha256, write_folder
 from ..images import CaptionedImages, load_images
 from ..models import LMM, Layer, decode, encode
-from .provenance import ALIKE, SAID_AND_THERE, HasProvenance, require_same
+from .provenance import ALIKE, SAID_AND_THERE, HasProvenance, check_record, require_same
 
 FILES = ("states.json", "states.safetensors")  # of saved states
 
@@ -160,7 +160,7 @@ class States(HasProvenance):
             tensors = (folder / FILES[1]).read_bytes()
             vectors = _vectors(load(tensors), len(record["ids"]))
             ids, captions, provenance, token_ids = _checked(record)
-            if record.get("tensors", sha256(tensors)) != sha256(tensors):  # files of version 0.1.0 have no digest
+            if record.get("tensors", sha256(tensors)) != sha256(tensors):  # none in version 0.1.0
                 raise ValueError(f"{FILES[1]} is not the one that {FILES[0]} was written with")
         except (KeyError, TypeError, ValueError, OSError, AttributeError, SafetensorError) as error:
             if is_trouble(error):
@@ -218,8 +218,7 @@ def _checked(record: dict) -> tuple[list[str], list[str], dict, list[list[int]] 
     for name, items in (("captions", captions), ("token_ids", token_ids)):
         if items is not None and len(items) != len(ids):
             raise ValueError(f"it has {len(ids)} samples and {len(items)} {name}")
-    for name in ("model", "prompt", "position", "token", "counts", "data"):
-        record["provenance"][name]  # a KeyError names what is missing
+    check_record(record["provenance"], captions)
     return ids, captions, record["provenance"], token_ids
 
 

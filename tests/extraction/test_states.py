@@ -83,6 +83,14 @@ def _of_record(**changes):
     return change
 
 
+def _of_provenance(**changes):
+    def change(folder):
+        record = json.loads((folder / "states.json").read_text())
+        _of_record(provenance={**record["provenance"], **changes})(folder)
+
+    return change
+
+
 def _of_tensors(change_one):
     def change(folder):
         tensors = load_file(folder / "states.safetensors")
@@ -99,6 +107,11 @@ def _of_tensors(change_one):
         (_of_record(ids=["p0"]), "its 1 samples do not fit the states at layer 2"),
         (_of_record(ids=5), "has no len"),
         (_of_record(provenance={"data": {}}), "'model'"),
+        (_of_provenance(model="x"), "its model cannot be understood"),
+        (_of_provenance(counts=[]), "its counts cannot be understood"),
+        (_of_provenance(counts={"kept": -1}), "its counts cannot be understood"),
+        (_of_provenance(token="dog"), "its token cannot be understood"),
+        (_of_provenance(samples="all"), "its samples cannot be understood"),
         (_of_tensors(lambda Z: Z[:-1].clone()), "samples do not fit the states at layer 2"),
         (_of_tensors(lambda Z: Z[0].clone()), "do not fit"),
         (_of_tensors(lambda Z: Z / 0), "layer 2 have a NaN or infinite value"),
