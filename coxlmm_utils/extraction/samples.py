@@ -39,9 +39,12 @@ def _no_sample(token: str, plan: ExtractionPlan, blocks: list[Block]) -> str:
     words = Counter(word for block in blocks for picture in block.pictures for word in words_in(picture["caption"]))
     reasons = [reason for block in blocks for id, reason in block.unreadable.items() if id in eligible]
     unreadable = f"{len(reasons):,} pictures could not be read" + (f", the first: {reasons[0]}" if reasons else "")
+    captions = [picture["caption"] for block in blocks for picture in block.pictures if picture["id"] in eligible]
+    n_empty = sum(not caption.strip() for caption in captions)
+    unreadable += f"; {n_empty:,} more captions are empty" if n_empty else ""
     occurs = "is missing" if plan.settings.samples == THERE_BUT_UNSAID else "occurs"
     return (
-        f"{quoted(plan.targets.spellings[token])} {occurs} in none of the {len(eligible) - len(reasons):,} captions that "
+        f"{quoted(plan.targets.spellings[token])} {occurs} in none of the {len(eligible) - len(reasons) - n_empty:,} captions that "
         f"were generated ({unreadable}); words that do occur: {common_words(words)}"
     )
 

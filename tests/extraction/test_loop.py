@@ -200,3 +200,10 @@ def test_a_count_may_be_numpys_and_may_not_be_true(llava, pictures, token, tmp_p
     assert plans[0].folder(tmp_path) == plans[1].folder(tmp_path)
     with pytest.raises(ValueError, match="max_new_tokens must be a whole number, not True"):
         make_plan(llava, images, [token], Settings([1], max_new_tokens=True))
+
+
+@pytest.mark.parametrize("samples, occurs", [("there but unsaid", "is missing"), ("said and there", "occurs")])
+def test_empty_captions_are_counted_apart(llava, pictures, samples, occurs):
+    images = in_memory(pictures[:2], ("dog",))
+    with pytest.raises(ValueError, match=f"{occurs} in none of the 0 captions .*; 2 more captions are empty"):
+        extract(llava, images, "dog", 2, captions={"p0": "", "p1": " "}, samples=samples)
