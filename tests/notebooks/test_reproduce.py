@@ -51,9 +51,8 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def own_cache(place):
+def one_process():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COXLMM_CACHE", str(place / "cache"))
         patch.setattr(blocks, "BLOCK", 4)
         for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
             patch.delenv(name, raising=False)
@@ -78,7 +77,9 @@ def run(place, out="out", tokens=("dog", "cat", "bus", HOSTILE), **more) -> None
     given = {"model": place / "llava", "data": f"coco:{place / 'coco'}", "clip": place / "clip", "bert": place / "bert"}
     given |= {"bert-layers": 2, "n-concepts": 4, "n-seeds": 2, "max-new-tokens": 8, "out": place / out} | more
     options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
-    reproduce.main([*options, "--layers", "1", "norm", "--ks", "2", "4", "--tokens", *tokens])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COXLMM_CACHE", str(place / "cache"))
+        reproduce.main([*options, "--layers", "1", "norm", "--ks", "2", "4", "--tokens", *tokens])
 
 
 @pytest.fixture(scope="module")
