@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from inspect import signature
 from typing import TypeVar
 
@@ -37,12 +38,10 @@ def depends_on_batch(lmm: LMM) -> bool:
     alone = [lmm.inputs([picture]) for picture in pictures]
     try:
         together = lmm.inputs(pictures)
-        if torch.equal(torch.cat([batch["pixel_values"] for batch in alone]), together["pixel_values"]):
-            return False
-    except (KeyError, RuntimeError, ValueError):  # other names, or sizes that do not go into one tensor
-        pass
-    try:
-        logits = last_logits(lmm, lmm.inputs(pictures), 1)[:, 0].float()  # (2, vocabulary)
+        with suppress(KeyError, RuntimeError):  # another name, or sizes that do not go into one tensor
+            if torch.equal(torch.cat([batch["pixel_values"] for batch in alone]), together["pixel_values"]):
+                return False
+        logits = last_logits(lmm, together, 1)[:, 0].float()  # (2, vocabulary)
     except Exception:  # of any kind: it cannot take them together
         return True
     single = torch.cat([last_logits(lmm, batch, 1)[:, 0] for batch in alone]).float()
