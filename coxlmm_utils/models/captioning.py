@@ -15,7 +15,7 @@ from .caption_tokens import decode
 from .generation_settings import GREEDY
 from .hooks import capture
 from .lmm import LMM, Layer
-from .passes import last_logits, refused_pictures
+from .passes import last_logits, per_picture, refused_pictures
 
 POSITIONS = ("predicts", "own")
 
@@ -170,8 +170,7 @@ def generate_captions(
         take.
     """
     if lmm.one_by_one and len(pictures) > 1:
-        prompts = [prompt] * len(pictures) if prompt is None or isinstance(prompt, str) else prompt
-        pairs = zip(pictures, prompts, strict=True)
+        pairs = zip(pictures, per_picture(prompt, len(pictures)), strict=True)
         return [generate_captions(lmm, [picture], layers, of_it, max_new_tokens)[0] for picture, of_it in pairs]
     try:
         batch = generate_batch(lmm, pictures, layers, prompt, max_new_tokens)
@@ -253,8 +252,7 @@ def teacher_forced_states(
         For each picture, (tokens + 1, width) at each layer as float32 on the CPU, as in `GeneratedCaption.states`.
     """
     if lmm.one_by_one and len(pictures) > 1:
-        prompts = [prompt] * len(pictures) if prompt is None or isinstance(prompt, str) else prompt
-        rows = zip(pictures, captions, prompts, strict=True)
+        rows = zip(pictures, captions, per_picture(prompt, len(pictures)), strict=True)
         return [teacher_forced_states(lmm, [picture], [ids], layers, of_it)[0] for picture, ids, of_it in rows]
     every = torch.arange(max(map(len, captions), default=0) + 1).expand(len(captions), -1)  # (batch, states)
     states = teacher_forced_batch(lmm, pictures, captions, every, layers, prompt)

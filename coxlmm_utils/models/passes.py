@@ -26,6 +26,11 @@ def last_logits(lmm: LMM, batch: BatchFeature, n: int) -> Tensor:
     return lmm.model(**batch, **options).logits[:, -n:]
 
 
+def per_picture(prompt: str | Sequence[str] | None, n: int) -> Sequence[str | None]:
+    """A prompt for each of n pictures, of one for all (None: the LMM's own) or one for each."""
+    return [prompt] * n if prompt is None or isinstance(prompt, str) else prompt
+
+
 @torch.inference_mode()
 def depends_on_batch(lmm: LMM) -> bool:
     """Whether a picture's states depend on the others of its batch, as where a processor pads all to one size (ours).
@@ -58,7 +63,7 @@ def refused_pictures(
     of memory.
     """
     pictures = [] if isinstance(pictures, Image.Image) else pictures
-    prompts = [prompt] * len(pictures) if prompt is None or isinstance(prompt, str) else prompt
+    prompts = per_picture(prompt, len(pictures))
     refused = {}
     for row, (picture, of_row) in enumerate(zip(pictures, prompts)):
         try:
