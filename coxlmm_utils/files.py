@@ -47,7 +47,7 @@ def cache_folder() -> Path:
 
 
 def bundled_folder(model: str) -> Path:
-    """Where a model of the picture book lies: "lmm", "clip" or "bert".
+    """Where a model of the picture book lies: "lmm", "depalm", "clip" or "bert".
 
     Raises
     ------

@@ -75,7 +75,7 @@ def _needs(*extras):
 
 
 def test_the_pins_are_the_needs_of_package_notebooks_and_tests():
-    assert {_normal(pin.split("==")[0]) for pin in _pins()} == _needs("notebooks", "test")
+    assert {_normal(pin.split("==")[0]) for pin in _pins()} == _needs("depalm", "notebooks", "test")
 
 
 def _not_among(needs, paths):
@@ -96,7 +96,7 @@ def test_every_third_party_import_of_the_package_is_a_need():
 
 def test_every_third_party_import_beside_the_package_is_in_an_extra():
     others = [path for folder in ("data", "notebooks", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
-    assert _not_among(_needs("notebooks", "test"), others) == []
+    assert _not_among(_needs("depalm", "notebooks", "test"), others) == []
 
 
 def _normal(name):

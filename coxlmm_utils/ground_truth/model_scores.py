@@ -84,15 +84,19 @@ def share_answered(lmm: LMM, images, questions: Sequence[tuple[int, Question]]) 
     return float(np.mean(right))
 
 
-def model_scores(lmm: LMM) -> dict:
-    """The model's table, on the 1,600 test pages (200 per subject), greedy decoding."""
-    images = load_images("picturebook", split="test")
-    pages = [factors_of(number) for number in page_numbers("test")]
-    captions = []
+def captions_of_test_pages(lmm: LMM) -> tuple[list[str], list[Factors]]:
+    """What is said of the 1,600 test pages (200 per subject), greedy decoding, and what they show."""
+    images, captions = load_images("picturebook", split="test"), []
     for start in tqdm(range(0, len(images), BATCH_SIZE), desc="captioning"):
         pictures = [images.picture(row) for row in range(start, min(start + BATCH_SIZE, len(images)))]
         captions += [generated.caption for generated in generate_captions(lmm, pictures)]
-    scores = caption_scores(captions, pages)
+    return captions, [factors_of(number) for number in page_numbers("test")]
+
+
+def model_scores(lmm: LMM) -> dict:
+    """The model's table, on the test pages."""
+    captions, pages = captions_of_test_pages(lmm)
+    images, scores = load_images("picturebook", split="test"), caption_scores(captions, pages)
     scores["yes_no"] = share_answered(lmm, images, yes_no_questions(pages))
     scores["questions"] = share_answered(lmm, images, topic_questions(pages))
     return scores

@@ -27,6 +27,7 @@ from transformers import (
 from transformers.utils import is_peft_available
 
 from ..files import bundled_folder
+from .depalm.picturebook import joined_folder
 from .devices import check_device_map, chosen_device, chosen_dtype
 from .generation_settings import configuration, make_greedy, refused_settings
 from .lmm import LMM, PAPER_PROMPT
@@ -35,7 +36,7 @@ from .passes import depends_on_batch
 from .processors import load_processor, trial_inputs
 from .structure import check_lens, checksum, find_parts
 
-PICTUREBOOK_WORDS_KEPT = 5  # of a vocabulary of 149 tokens, the 15 most probable are not all telling
+SMALL_VOCABULARY, FEW_WORDS = 1000, 5  # of the book's 149 tokens, the 15 most probable are not all telling
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "trust_remote_code")
 COMPUTED = ("inv_freq", "position_ids")  # buffers that old checkpoints hold and models make by themselves
 PARTS = ("layers", "final_norm", "unembedding")  # of an LMM, modules of its model
@@ -57,8 +58,8 @@ def load_lmm(
     Parameters
     ----------
     name : str or Path
-        "picturebook" (the bundled model), a hub id such as "llava-hf/llava-1.5-7b-hf", or a folder written by
-        `save_pretrained`.
+        "picturebook" (the bundled model), "picturebook-depalm" (the bundled DePALM, on SmolLM2-135M-Instruct; joined
+        at first use), a hub id such as "llava-hf/llava-1.5-7b-hf", or a folder written by `save_pretrained`.
     device : str or torch.device, optional
         By default the first available of cuda, mps and cpu. Not with `device_map`.
     dtype : str or torch.dtype, optional
@@ -89,7 +90,8 @@ def load_lmm(
     Raises
     ------
     FileNotFoundError
-        If the folder is missing or holds no model, such as one with nothing but an adapter.
+        If the folder is missing or holds no model, such as one with nothing but an adapter; if the language model of
+        "picturebook-depalm" is found nowhere.
     ImportError
         If `device_map` is given, and the package accelerate is not there.
     OSError
@@ -124,7 +126,9 @@ def load_lmm(
     if lmm.left_out:
         warnings.warn(_left_out(lmm))
     if (Path(source) / FILE).is_file():  # a model of the picture book, and only such
-        lmm.words_kept, lmm.ood = PICTUREBOOK_WORDS_KEPT, OODDetector.load(Path(source))
+        lmm.ood = OODDetector.load(Path(source))
+        if model.config.get_text_config().vocab_size < SMALL_VOCABULARY:
+            lmm.words_kept = FEW_WORDS
     lmm.lens = check_lens(model, trial_inputs(lmm), parts)
     lmm.one_by_one, lmm.checksums = depends_on_batch(lmm), dict([checksum(model)])
     return lmm
@@ -223,6 +227,8 @@ def _source(name: str) -> str:
     """The folder or hub id that a name stands for."""
     if name == "picturebook":
         return str(bundled_folder("lmm"))
+    if name == "picturebook-depalm":
+        return str(joined_folder())
     folder = Path(name).expanduser()
     if not folder.exists() and name[0] not in "./~" and name.count("/") < 2 and "\\" not in name:
         return name

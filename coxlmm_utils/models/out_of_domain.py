@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import CLIPVisionModel
 
 from ..files import atomic_write
 from .lmm import LMM
@@ -70,12 +71,18 @@ class OODDetector:
 
 @torch.inference_mode()
 def vision_features(lmm: LMM, pictures: Sequence[Image.Image]) -> Tensor:
+    """Of pictures as they are: (pictures, 2 x vision width), see `tower_features`."""
+    pixels = lmm.processor.image_processor(list(pictures), return_tensors="pt")["pixel_values"]
+    [tower] = [part for name, part in lmm.model.named_modules() if name.split(".")[-1] == "vision_tower"]
+    return tower_features(tower, pixels.to(lmm.device, lmm.model.dtype))
+
+
+@torch.inference_mode()
+def tower_features(tower: CLIPVisionModel, pixels: Tensor) -> Tensor:
     """Mean and spread of the patch states halfway up the vision tower: (pictures, 2 x vision width).
 
     Halfway, since the last layer has learned to overlook what does not tell the factors apart.
     """
-    pixels = lmm.processor.image_processor(list(pictures), return_tensors="pt")["pixel_values"]
-    tower = lmm.model.model.vision_tower
-    states = tower(pixels.to(lmm.device, lmm.model.dtype), output_hidden_states=True).hidden_states
+    states = tower(pixels, output_hidden_states=True).hidden_states
     patches = states[len(states) // 2][:, 1:].float()  # (pictures, patches, vision width), without the class token
     return torch.cat([patches.mean(1), patches.std(1)], dim=1).cpu()

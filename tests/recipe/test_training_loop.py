@@ -11,7 +11,14 @@ from torch import nn
 
 from data.picturebook.recipe import training_loop as training
 from data.picturebook.recipe.architecture import make_processor, make_tokenizer
-from data.picturebook.recipe.training_loop import as_pixels, augmented, resume, rise_and_fall, save_checkpoint
+from data.picturebook.recipe.training_loop import (
+    as_pixels,
+    augmented,
+    optimiser_step,
+    resume,
+    rise_and_fall,
+    save_checkpoint,
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,15 @@ def test_the_rate_rises_in_a_line_and_falls_to_three_hundredths():
     assert rates[1000] == pytest.approx(0.03 + 0.97 / 2)
     assert rates[2000] == pytest.approx(0.03)
     assert (np.diff(rates[: peak + 1]) > 0).all() and (np.diff(rates[peak:]) < 0).all()
+
+
+def test_a_step_goes_down_at_its_rate_and_not_too_far():
+    learner = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(learner.weight)
+    optimiser = torch.optim.SGD(learner.parameters(), lr=0.0)
+    for _ in range(2):  # a slope of 50 is cut to 1, and the last step's is forgotten
+        optimiser_step(learner, optimiser, 50 * learner(torch.ones(1)).sum(), 0.25)
+    assert learner.weight.item() == pytest.approx(-0.5, abs=1e-5)
 
 
 # Checkpoints

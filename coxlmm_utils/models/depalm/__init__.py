@@ -2,10 +2,10 @@
 
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
-from .model import DePALMConfig, DePALMForConditionalGeneration
+from .model import DePALMConfig, DePALMForConditionalGeneration, vision_tokens
 from .processor import DePALMProcessor
 
-__all__ = ["DePALMConfig", "DePALMForConditionalGeneration", "DePALMProcessor"]
+__all__ = ["DePALMConfig", "DePALMForConditionalGeneration", "DePALMProcessor", "vision_tokens"]
 
 AutoConfig.register(DePALMConfig.model_type, DePALMConfig, exist_ok=True)
 AutoModelForImageTextToText.register(DePALMConfig, DePALMForConditionalGeneration, exist_ok=True)

@@ -116,6 +116,11 @@ class Connector(nn.Module):
         return self.out(self.up(stream[:, -queries.shape[1] :]))
 
 
+def vision_tokens(vision_tower: CLIPVisionModel, pixel_values: Tensor) -> Tensor:
+    """All tokens of the last layer, that of the class included, after the final norm: (batch, tokens, width)."""
+    return vision_tower.post_layernorm(vision_tower(pixel_values).last_hidden_state)
+
+
 class DePALMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     """A DePALM: its picture's vectors come before the text, beginning-of-text token included (arXiv 2406.08074).
 
@@ -196,8 +201,8 @@ class DePALMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.language_model.set_output_embeddings(new_embeddings)
 
     def vision_features(self, pixel_values: Tensor) -> Tensor:
-        """All tokens of the last layer, that of the class included, after the final norm: (batch, tokens, width)."""
-        return self.vision_tower.post_layernorm(self.vision_tower(pixel_values).last_hidden_state)
+        """What is seen of pictures, see `vision_tokens`: (batch, tokens, vision width)."""
+        return vision_tokens(self.vision_tower, pixel_values)
 
     def embed(self, input_ids: Tensor, vectors: Tensor | None = None) -> Tensor:
         """Embeddings of the tokens, with a picture's vectors where image tokens are.

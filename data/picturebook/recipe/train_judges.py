@@ -8,13 +8,10 @@ often, from lists of words, much as concepts are shown to them.
 from __future__ import annotations
 
 import argparse
-import random
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
-from tqdm.auto import tqdm
 
 from coxlmm_utils.evaluation import load_bert_judge
 from coxlmm_utils.files import cache_folder
@@ -23,32 +20,19 @@ from coxlmm_utils.picturebook import drawn_pages, factors_of, page_numbers, refe
 from .bert import BertLearner, measure_baseline, share_true_above_false
 from .clip import ClipLearner
 from .judge_texts import make_judge_tokenizer
-from .training_loop import resume, rise_and_fall, save_checkpoint
+from .training_loop import StageRecipe, picture_loss, train_stage
 
-SAVE_EVERY = 200  # steps
 BASELINE_CAPTIONS = 8000  # train pages whose captions are drawn two by two
 CHOOSING_PAGES = 4000  # train pages by which the BERT's layer is chosen: no page of another split decides it
 
-
-@dataclass(frozen=True)
-class JudgeRecipe:
-    """All that decides a judge's weights (ours)."""
-
-    kind: str
-    steps: int
-    batch: int
-    rate: float
-    seed: int
-
-
 LEARNERS = {"clip": ClipLearner, "bert": BertLearner}
 RECIPES = {
-    "clip": JudgeRecipe("clip", steps=2000, batch=96, rate=1.5e-3, seed=101),
-    "bert": JudgeRecipe("bert", steps=2500, batch=64, rate=2e-3, seed=202),
+    "clip": StageRecipe("clip", steps=2000, batch=96, rate=1.5e-3, seed=101),
+    "bert": StageRecipe("bert", steps=2500, batch=64, rate=2e-3, seed=202),
 }
 
 
-def train_judge(out: Path, checkpoints: Path, recipe: JudgeRecipe) -> dict[str, float]:
+def train_judge(out: Path, checkpoints: Path, recipe: StageRecipe) -> dict[str, float]:
     """Train a judge by its recipe, or go on where a stopped run left off, save it, and measure it.
 
     Parameters
@@ -57,7 +41,7 @@ def train_judge(out: Path, checkpoints: Path, recipe: JudgeRecipe) -> dict[str, 
         Folder for the judge.
     checkpoints : Path
         Folder for the state of a running training; outside the work tree.
-    recipe : JudgeRecipe
+    recipe : StageRecipe
 
     Returns
     -------
@@ -66,33 +50,12 @@ def train_judge(out: Path, checkpoints: Path, recipe: JudgeRecipe) -> dict[str, 
     """
     torch.manual_seed(recipe.seed)
     learner = LEARNERS[recipe.kind](make_judge_tokenizer()).train()
-    optimiser = torch.optim.AdamW(learner.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.05)
-    first = resume(checkpoints, recipe, learner, optimiser)  # may refuse, so before pages are drawn
     numbers = page_numbers("train")
-    pictures, pages = drawn_pages(numbers), [factors_of(number) for number in numbers]
-    bar = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc=f"training the {recipe.kind}")
-    for step in bar:
-        rng = random.Random(f"{recipe.kind} {recipe.seed} batch {step}")
-        chosen = sorted(rng.sample(range(len(pages)), recipe.batch))
-        loss = learner.loss(pictures[chosen], [pages[i] for i in chosen], rng)
-        optimiser_step(learner, optimiser, loss, recipe.rate * rise_and_fall(step, recipe.steps))
-        if step % 25 == 0:
-            bar.set_postfix(loss=f"{loss.item():.3f}")
-        if (step + 1) % SAVE_EVERY == 0:
-            save_checkpoint(checkpoints, recipe, learner, optimiser, step + 1)
+    train_stage(learner, recipe, checkpoints, partial(picture_loss, learner, recipe, numbers))
     learner.eval().save(out)
     if recipe.kind == "bert":
         measure_baseline(out, [references(number)[0] for number in numbers[:BASELINE_CAPTIONS]])
     return measure(learner, out)
-
-
-def optimiser_step(learner: nn.Module, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
-    """One step down the loss."""
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-    optimiser.param_groups[0]["lr"] = rate
-    optimiser.step()
 
 
 def measure(learner: ClipLearner | BertLearner, folder: Path) -> dict[str, float]:

@@ -4,17 +4,90 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from coxlmm_utils.files import atomic_write
+from coxlmm_utils.picturebook import drawn_pages, factors_of
 
 SHIFT = 6  # pixels that a training picture may be moved by
 RISE_STEPS = 150  # until the learning rate is full
+SAVE_EVERY = 200  # steps
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """All that decides the weights of a training of one stage (ours)."""
+
+    kind: str
+    steps: int
+    batch: int
+    rate: float
+    seed: int
+
+
+def train_stage(
+    learner: nn.Module,
+    recipe: StageRecipe,
+    checkpoints: Path,
+    make_loss: Callable[[], Callable[[int], torch.Tensor]],
+) -> None:
+    """Train by a recipe, or go on where a stopped run left off.
+
+    Parameters
+    ----------
+    learner : nn.Module
+        All that is learned, and in the checkpoints.
+    recipe : StageRecipe
+    checkpoints : Path
+        Folder for the state of a running training; outside the work tree.
+    make_loss : callable
+        Prepares what is learned from, and gives the loss of a step by its number alone. Called after the checkpoint
+        is read, which may refuse.
+    """
+    optimiser = torch.optim.AdamW(learner.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.05)
+    first = resume(checkpoints, recipe, learner, optimiser)
+    if first == recipe.steps:
+        return
+    loss_of = make_loss()
+    bar = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc=f"training the {recipe.kind}")
+    for step in bar:
+        loss = loss_of(step)
+        optimiser_step(learner, optimiser, loss, recipe.rate * rise_and_fall(step, recipe.steps))
+        if step % 25 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+        if (step + 1) % SAVE_EVERY == 0:
+            save_checkpoint(checkpoints, recipe, learner, optimiser, step + 1)
+
+
+def picture_loss(
+    learner: nn.Module, recipe: StageRecipe, numbers: range, groups: Sequence[Sequence[int]] = ()
+) -> Callable[[int], torch.Tensor]:
+    """The loss of a step, on pictures and pages that its number and the recipe's seed choose: of all pages, or of one of
+    some groups, by their rows."""
+    pictures, pages = drawn_pages(numbers), [factors_of(number) for number in numbers]
+
+    def loss(step: int) -> torch.Tensor:
+        rng = random.Random(f"{recipe.kind} {recipe.seed} batch {step}")
+        chosen = sorted(rng.sample(rng.choice(groups) if groups else range(len(pages)), recipe.batch))
+        return learner.loss(pictures[chosen], [pages[i] for i in chosen], rng)
+
+    return loss
+
+
+def optimiser_step(learner: nn.Module, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
+    """One step down the loss."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+    optimiser.param_groups[0]["lr"] = rate
+    optimiser.step()
 
 
 def augmented(pictures: np.ndarray, rng: random.Random) -> torch.Tensor:
