@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from textwrap import shorten
+from textwrap import shorten, wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -90,6 +90,35 @@ def put_picture(
         picture = picture.resize([round(fine * length) for length in picture.size], Image.Resampling.LANCZOS)
     axes.imshow(picture, interpolation="hanning")
     axes.set_axis_off()
+
+
+def captioned(
+    pictures: Sequence[Image.Image], captions: Sequence[str], notes: Sequence[str] = (), n_columns: int = 4
+) -> NotebookFigure:
+    """Pictures with what is said of each below it, and under that a note in the accent colour (ours).
+
+    Parameters
+    ----------
+    pictures : sequence of PIL.Image.Image
+    captions : sequence of str
+        One for each picture.
+    notes : sequence of str, default none
+        One for each picture; may be empty.
+    n_columns : int, default 4
+    """
+    side, line, gap, letters = 2.1, 0.155, 0.15, 33  # inches, and letters in a line
+    notes = list(notes) or [""] * len(pictures)
+    texts = [(wrap(caption, letters), wrap(note, letters)) for caption, note in zip(captions, notes)]
+    height = side + 0.1 + line * max(len(caption) + len(note) for caption, note in texts) + gap
+    n_columns, n_rows = min(n_columns, len(pictures)), -(-len(pictures) // n_columns)
+    figure = new_figure(n_columns * (side + gap) - gap, n_rows * height)
+    for i, (picture, (caption, note)) in enumerate(zip(pictures, texts)):
+        left, bottom = i % n_columns * (side + gap), (n_rows - i // n_columns) * height - side
+        put_picture(figure, left, bottom, side, picture)
+        for row, text in enumerate(caption + note):
+            colour = ACCENT if row >= len(caption) else INK
+            put_text(figure, left, bottom - 0.1 - line * row, text, color=colour, size=8.5, va="top")
+    return figure
 
 
 def put_box(figure: Figure, left: float, bottom: float, width: float, height: float, colour: str) -> None:

@@ -1,6 +1,7 @@
 """The measured results on one page: `make scores` and `make bench` keep theirs in results.json and write results.md.
 
     python docs/results.py scores build/scores.json     keep the scores, then write the page
+    python docs/results.py depalm build/scores.json     those of the DePALM, which are in the same file
     python docs/results.py                              write the page again, and the README's lines
 
 Every number of the page is in results.json; the README's are put between its two marks.
@@ -57,9 +58,12 @@ def _git(*command: str) -> str:
 
 
 def keep(part: str, path: Path) -> None:
-    """Put the results of one part, as a json file has them, among the others."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results[part] = {"measured": where_and_when(), "values": json.loads(path.read_text())}
+    """Put the results of one part, as a json file has them, among the others; one that was not measured stays."""
+    results, values = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}, json.loads(path.read_text())
+    depalm = values.pop("depalm", None)
+    values = depalm if part == "depalm" else values
+    if values:
+        results[part] = {"measured": where_and_when(), "values": values}
     atomic_write(RESULTS, lambda scratch: scratch.write_text(json.dumps(results, indent=1) + "\n"))
 
 
@@ -90,7 +94,8 @@ def captions(scores: dict) -> str:
     n_pages = len(page_numbers("test"))
     named = {name: round(n_pages * scores[f"names_{name}"]) for name in ("colour", "place", "action")}
     cases = {"noun": n_pages, "caption_true": n_pages, "questions": n_pages} | named
-    rows = [[text, *_share(scores[name], cases.get(name))] for name, text in LABELS["captions"].items()]
+    texts = {name: text for name, text in LABELS["captions"].items() if name in scores}  # not every model answers
+    rows = [[text, *_share(scores[name], cases.get(name))] for name, text in texts.items()]
     noun, share = min(scores["noun_by_subject"].items(), key=lambda item: item[1])
     rows.insert(1, [f"lowest noun of the subjects ({noun})", *_share(share, n_pages // len(SUBJECTS))])
     return table(["right", "share", "cases"], rows)
@@ -107,11 +112,23 @@ def _share(share: float, n: int | None) -> tuple[str, str]:
 
 def recovered(scores: dict) -> str:
     """Recovered values by word and system."""
+    texts = {name: text for name, text in LABELS["recovered"].items() if any(name in row for row in scores.values())}
     rows = [
-        [f"{word}, of {row['n_values']}", *(number(row.get(name), 1) for name in LABELS["recovered"])]
-        for word, row in scores.items()
+        [f"{word}, of {row['n_values']}", *(number(row.get(name), 1) for name in texts)] for word, row in scores.items()
     ]
-    return table(["", *LABELS["recovered"].values()], rows)
+    return table(["", *texts.values()], rows)
+
+
+def layers(scores: list[dict]) -> str:
+    """What was measured at each layer."""
+    rows = [[str(row["layer"]), *(number(_of(row, name), 3) for name in LABELS["layers"])] for row in scores]
+    return table(["layer", *LABELS["layers"].values()], rows)
+
+
+def _of(row: dict, name: str):
+    """A number of a row, with its interval if that stands beside it."""
+    ends = [row.get(f"{name}_{end}") for end in ("low", "high")]
+    return row[name] if None in ends else [row[name], *ends]
 
 
 def mean_aucs(scores: dict) -> str:
@@ -219,7 +236,7 @@ def others(bench: dict) -> dict[str, str]:
 
 def page(results: dict) -> str:
     """The whole page."""
-    scores, bench = (results.get(part, {}).get("values", {}) for part in ("scores", "bench"))
+    scores, depalm, bench = (results.get(part, {}).get("values", {}) for part in ("scores", "depalm", "bench"))
     tables = {"results": results, "scores": scores, "bench": bench, "layer": GALLERY_LAYER}
     if scores:
         first = next(iter(scores["ground_truth"].values()))
@@ -231,6 +248,10 @@ def page(results: dict) -> str:
         tables |= {"mean_aucs": mean_aucs(scores["ground_truth"]), "in_sample": in_sample(scores["dictionary"])}
         tables |= {"interventions": interventions(scores["truth"], first["k"]), "checks": checks(scores["truth"])}
         tables |= {"evaluation": evaluation(scores["evaluation"])}
+    if depalm:
+        tables |= {"depalm": depalm, "depalm_captions": captions(depalm), "depalm_layers": layers(depalm["layers"])}
+        tables |= {"depalm_recovered": recovered({"dog": depalm["dog"]})}
+        tables |= {"depalm_mean_aucs": mean_aucs({"dog": depalm["dog"]})}
     if bench:
         tables |= {"solver": solver(bench["semi_nmf"]), "precision": precision(bench["semi_nmf"])}
         tables |= {"others": others(bench)}
@@ -268,7 +289,7 @@ def write_pages() -> None:
 def main() -> None:
     """Keep what was measured, if any is given, and write the pages."""
     parser = argparse.ArgumentParser(description="Write docs/results.md.")
-    parser.add_argument("part", nargs="?", choices=["scores", "bench"])
+    parser.add_argument("part", nargs="?", choices=["scores", "depalm", "bench"])
     parser.add_argument("path", nargs="?", type=Path, help="the json file of that part")
     options = parser.parse_args()
     if options.part:

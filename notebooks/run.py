@@ -56,7 +56,7 @@ class _OwnKernel(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[])
 
 
-def execute(path: str | Path, parameters: Mapping[str, Any] | None = None, timeout: float = 900) -> NotebookNode:
+def execute(path: str | Path, parameters: Mapping[str, Any] | None = None, timeout: float = 1800) -> NotebookNode:
     """Run a copy of a notebook and return it with its outputs; the file stays as it is (ours).
 
     The kernel is this Python's, its working directory the notebook's folder. Widgets, progress bars among

@@ -12,6 +12,7 @@ from coxlmm_utils.plots import (
     MAX_CHANGE,
     MAX_COLOURS,
     MAX_DESCRIBED,
+    captioned,
     described,
     new_figure,
     put_line,
@@ -79,3 +80,17 @@ def test_a_figure_has_its_words_as_alternative_text():
     assert set(figure._repr_mimebundle_()[1]) == set(figure._repr_mimebundle_()[0])
     put_text(figure, 0, 0, "sand " * 500)
     assert len(described(figure)) <= MAX_DESCRIBED and described(new_figure(1, 1)) == "Figure"
+
+
+def test_pictures_stand_above_their_captions_and_notes():
+    pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    long = "a dog that is said to be so much that it takes several lines of text below its picture"
+    figure = captioned(pictures, ["a $dog$", long, "a cat"], ["", "not true: dog", ""], n_columns=2)
+    texts = [text.get_text() for text in figure.texts]
+    assert " ".join(texts) == f"a $dog$ {long} not true: dog a cat"
+    [note] = [text for text in figure.texts if text.get_text() == "not true: dog"]
+    assert {text.get_color() for text in figure.texts if text is not note} != {note.get_color()}
+    tops = [axes.get_position().y0 for axes in figure.axes]
+    assert len(figure.axes) == 3 and tops[0] == tops[1] > tops[2]
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 >= -0.01 and box.y0 >= -0.01 and box.x1 <= width + 0.01 and box.y1 <= height + 0.01

@@ -4,8 +4,9 @@ from . import figures, paper, tables
 from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
 from .clipscore import MAX_WORDS, PREFIX, ClipJudge, words_as_text
 from .evaluate import METRICS, Evaluation, evaluate
-from .grounding_quality import grounding_quality, measure
+from .grounding_quality import grounding_quality, measure, score_words_with_pictures
 from .judges import FORM_PAGES, PictureScorer, encode_images, load_judges
+from .random_words import random_words
 from .selection import choose_lam, choose_layer, choose_n_concepts, with_score
 from .sweep import sweep
 from .sweep_figures import curves, grounding_by_layer, layers_beside_the_paper, shares
@@ -37,6 +38,8 @@ __all__ = [
     "load_judges",
     "measure",
     "paper",
+    "random_words",
+    "score_words_with_pictures",
     "shares",
     "sweep",
     "tables",

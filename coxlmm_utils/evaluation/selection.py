@@ -8,7 +8,7 @@ import pandas as pd
 
 MIN_SCORE_RATIO = 0.95  # of a sparser dictionary's score to the best
 
-MEASURES = {  # column of a sweep: what it is called in figures and sentences
+MEASURES = {  # column of a sweep or of `layer_scores`: what it is called in figures and sentences
     "reconstruction_error": "relative error",
     "explained": "explained variance",
     "active": "active concepts per sample",
@@ -19,6 +19,10 @@ MEASURES = {  # column of a sweep: what it is called in figures and sentences
     "auc": "ground truth (AUC)",
     "recovered": "factor values recovered",
     "score": "score",
+    "clipscore": "CLIPScore of words and pictures",
+    "norm": "norm of a state",
+    "mean_share": "energy in the mean state",
+    "peak": "largest dimension / median",
 }
 WEIGHED = ("explained", "stability", "recovered")  # whose product is the score; all are shares or cosines
 

@@ -8,8 +8,9 @@ from .controls import comparison, recover_factors, recover_factors_over
 from .counterfactuals import Counterfactuals, Selectivity, counterfactual_edits, selectivity
 from .factor_matching import best_aucs, heatmap, matched_values, mean_best_auc, shuffled_auc
 from .factor_recovery import FactorRecovery, score_against_factors
+from .layers import layer_scores, mean_and_peak
 from .localization import map_means, map_scores_figure, score_maps
-from .model_scores import model_scores, model_table
+from .model_scores import caption_scores, captions_of_test_pages, model_scores, model_table
 from .truth_scores import GALLERY_LAYER, PAGES_PER_SUBJECT
 from .without_picture import best_values, recovery_falls, recovery_without_picture
 
@@ -21,13 +22,17 @@ __all__ = [
     "Selectivity",
     "best_aucs",
     "best_values",
+    "caption_scores",
+    "captions_of_test_pages",
     "comparison",
     "counterfactual_edits",
     "counterfactual_figures",
     "heatmap",
+    "layer_scores",
     "map_means",
     "map_scores_figure",
     "matched_values",
+    "mean_and_peak",
     "mean_best_auc",
     "model_scores",
     "model_table",

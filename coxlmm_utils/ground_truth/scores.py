@@ -20,6 +20,7 @@ from ..files import atomic_write
 from ..images import load_images
 from ..models import LMM, load_lmm
 from ..picturebook import SUBJECTS, factors_of
+from .depalm_scores import depalm_scores, depalm_table, loaded_depalm
 from .factor_matching import best_aucs, shuffled_auc
 from .model_scores import as_text, model_scores, model_table
 from .truth_scores import (
@@ -107,11 +108,16 @@ def main() -> None:
     parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS), choices=SUBJECTS)
     options = parser.parse_args()
     scores = measure(load_lmm(options.model), options.subjects)
+    depalm = loaded_depalm()
+    if depalm is not None:
+        scores["depalm"] = depalm_scores(depalm)
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     atomic_write(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
     print(model_table(scores["picturebook"]), dictionary_table(scores["dictionary"]), sep="\n\n")
     print("", evaluation_table(scores["evaluation"]), "", ground_truth_table(scores["ground_truth"]), sep="\n")
     print("", truth_table(scores["truth"]), sep="\n")
+    if depalm is not None:
+        print("", depalm_table(scores["depalm"]), sep="\n")
     print(f"\nwritten to {options.out}")
 
 

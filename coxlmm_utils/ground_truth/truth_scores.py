@@ -44,10 +44,10 @@ def subject_images(subject: str) -> tuple[CaptionedImages, CaptionedImages]:
 def ground_truth_scores(lmm: LMM, subject: str, layer: Layer, position: str = "predicts") -> dict:
     """How many factor values are recovered on held-out pages: by Semi-NMF, by its ceiling, and by every control."""
     table = comparison(_systems(lmm, subject, layer, position))
-    scores = {name: _ends(row, "recovered") for name, row in table.iterrows()}
+    scores = {name: ends_of(row, "recovered") for name, row in table.iterrows()}
     semi_nmf = table.loc["semi_nmf"]
-    scores |= {"recovered": scores.pop("semi_nmf"), "mean_auc": _ends(semi_nmf, "mean_auc")}
-    scores |= {"probe_auc": _ends(table.loc["probe"], "mean_auc"), "k": N_CONCEPTS}
+    scores |= {"recovered": scores.pop("semi_nmf"), "mean_auc": ends_of(semi_nmf, "mean_auc")}
+    scores |= {"probe_auc": ends_of(table.loc["probe"], "mean_auc"), "k": N_CONCEPTS}
     return scores | {"n_values": int(semi_nmf["n_values"]), "seeds": int(semi_nmf["seeds"])}
 
 
@@ -58,7 +58,7 @@ def intervention_scores(lmm: LMM, subjects: Sequence[str], layer: Layer) -> dict
     scores = {subject: {} for subject in subjects}
     for _, row in table.iterrows():
         counts = {name: float(row[name]) for name in ("tested", "n_excluded", "seeds")}
-        scores[row["token"]][row["position"]] = {name: _ends(row, name) for name in MEASURES} | counts
+        scores[row["token"]][row["position"]] = {name: ends_of(row, name) for name in MEASURES} | counts
     return scores
 
 
@@ -108,7 +108,7 @@ def _at(lmm: LMM, layer: Layer, position: str, pushed: dict) -> dict:
     banks = [ConceptBank.learn(lmm, states, SemiNMF(N_CONCEPTS, random_state=seed, verbose=False)) for seed in SEEDS]
     random = [ConceptBank.learn(lmm, states, RandomDictionary(N_CONCEPTS, random_state=seed)) for seed in SEEDS]
     table = comparison(_systems(lmm, CHECKED, layer, position))
-    controls = {name: _ends(row, "recovered") for name, row in table.iterrows()}
+    controls = {name: ends_of(row, "recovered") for name, row in table.iterrows()}
     means = {"covered": controls["semi_nmf"], "removal_share": pushed["own_step"]}
     means |= {"removal_minus_random": pushed["minus_random"]}
     means |= {f"removal_share_{name}": pushed[name] for name in ("later", "mentions")}
@@ -145,7 +145,7 @@ def _pages(ids: Sequence[str]) -> list[Factors]:
     return [factors_of(int(id)) for id in ids]
 
 
-def _ends(row: pd.Series, name: str) -> list[float]:
+def ends_of(row: pd.Series, name: str) -> list[float]:
     """A mean of a table's row and the ends of its interval."""
     return [float(row[key]) for key in (name, f"{name}_low", f"{name}_high")]
 

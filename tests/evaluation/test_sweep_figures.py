@@ -48,6 +48,12 @@ def test_the_axis_of_fractions_says_so(relative):
     assert axes.get_xlabel() == ("relative λ" if relative else "λ")
 
 
+def test_of_many_layers_every_fifth_is_named():
+    axes = curves(table("layer", [*range(1, 31), "norm"]), "layer", ["auc"]).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "10", "15", "20", "25", "30"]
+    assert axes.get_xticks().tolist() == [4, 9, 14, 19, 24, 29]
+
+
 def test_without_tokens_there_is_no_legend():
     assert curves(table().drop(columns="token"), "n_concepts", ["auc"]).axes[0].get_legend() is None
 
