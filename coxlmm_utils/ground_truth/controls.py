@@ -22,9 +22,9 @@ from ..dictionaries import PCA, Dictionary, KMeans, RandomDictionary, SemiNMF, S
 from ..extraction import States, extract_many, require_same, reread
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer, randomly_initialised
-from ..picturebook import Factors, factors_of
+from ..picturebook import Factors
 from ..statistics import SEEDS, nested_bootstrap
-from .factor_matching import scorable_labels
+from .factor_matching import pages_of, scorable_labels
 from .factor_recovery import FactorRecovery, over_seeds, score_against_factors
 from .word_accuracy import WordAccuracy, word_accuracy
 
@@ -165,7 +165,7 @@ class _Scorer:
     def of(cls, lmm: LMM, states: States, held_out: States) -> Self:
         """States that may be scored on each other's pages."""
         _check_held_out(states, held_out)
-        return cls(lmm, states, held_out, _pages(states), _pages(held_out))
+        return cls(lmm, states, held_out, pages_of(states.images.ids), pages_of(held_out.images.ids))
 
     def scored(self, dictionary: Dictionary, permuted_by: int | None = None) -> SystemRecovery:
         """A dictionary, with the words of its concepts; of a signed one each side is a concept."""
@@ -248,8 +248,3 @@ def _check_held_out(states: States, held_out: States) -> None:
     common = len(set(states.images.ids) & set(held_out.images.ids))
     if common:
         raise ValueError(f"{common} of the held-out pages were learned from: hold out others.")
-
-
-def _pages(states: States) -> list[Factors]:
-    """What is on the samples' pages."""
-    return [factors_of(int(id)) for id in states.images.ids]

@@ -10,7 +10,7 @@ from ..models import LMM, load_lmm
 from .controls import comparison, recover_factors
 from .layers import layer_scores
 from .model_scores import as_text, caption_scores, captions_of_test_pages
-from .truth_scores import CHECKED, N_CONCEPTS, ends_of, subject_images
+from .truth_scores import CHECKED, N_CONCEPTS, recovery_scores, subject_images
 
 DEPALM = "picturebook-depalm"
 SYSTEMS = ("probe", "semi_nmf", "kmeans", "pca", "rotated", "random", "shuffled")
@@ -31,11 +31,8 @@ def depalm_scores(lmm: LMM) -> dict:
     layers = list(range(1, lmm.n_layers + 1))
     states, held_out = (extract(lmm, images, CHECKED, layers) for images in subject_images(CHECKED))
     table = layer_scores(lmm, states, clip, at, held_out, N_CONCEPTS)
-    systems = comparison(recover_factors(lmm, states.at(at), held_out.at(at), N_CONCEPTS, systems=SYSTEMS))
-    recovered = {name: ends_of(row, "recovered") for name, row in systems.iterrows()}
-    recovered |= {"recovered": recovered.pop("semi_nmf"), "mean_auc": ends_of(systems.loc["semi_nmf"], "mean_auc")}
-    recovered |= {"probe_auc": ends_of(systems.loc["probe"], "mean_auc"), "k": N_CONCEPTS}
-    recovered |= {"n_values": int(table["n_values"].iloc[-1]), "samples": [len(states), len(held_out)]}
+    systems = recover_factors(lmm, states.at(at), held_out.at(at), N_CONCEPTS, systems=SYSTEMS)
+    recovered = recovery_scores(comparison(systems)) | {"samples": [len(states), len(held_out)]}
     share = float(table.set_index("layer").loc[at, "mean_share"])
     scores = caption_scores(*captions_of_test_pages(lmm)) | {"at": at, "mean_share": share}
     return scores | {"layers": table.drop(columns="token").to_dict("records"), CHECKED: recovered}

@@ -10,10 +10,15 @@ from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from ..picturebook import Factors, allowed_values
+from ..picturebook import Factors, allowed_values, factors_of
 from ..plots import QUIET, new_figure
 
 MIN_SAMPLES = 5  # pages that show a factor value, and pages that do not, for an AUC
+
+
+def pages_of(ids: Sequence[str]) -> list[Factors]:
+    """What is on pages of the book, by their ids."""
+    return [factors_of(int(id)) for id in ids]
 
 
 def factor_labels(pages: Sequence[Factors]) -> dict[tuple[str, str], np.ndarray]:

@@ -13,8 +13,8 @@ from ..dictionaries import SemiNMF, largest_useful_lam
 from ..evaluation import ClipJudge, random_words, score_words_with_pictures
 from ..extraction import States
 from ..models import LMM, Layer
-from ..picturebook import factors_of
 from ..statistics import bootstrap_mean
+from .factor_matching import pages_of
 from .factor_recovery import score_against_factors
 
 
@@ -104,6 +104,6 @@ def _word_scores(lmm: LMM, bank: ConceptBank, states: States, clip: ClipJudge) -
 
 def _recovery(bank: ConceptBank, states: States, held_out: States) -> dict[str, float]:
     """Known factor values that concepts recover on pages that they were not learned from."""
-    pages = [[factors_of(int(id)) for id in part.images.ids] for part in (states, held_out)]
+    pages = [pages_of(part.images.ids) for part in (states, held_out)]
     scores = score_against_factors(bank.activations, pages[0], bank.project(held_out.Z), pages[1])
     return scores.recovered.named("recovered") | {"n_values": scores.n_values, "auc": scores.mean_auc.value}

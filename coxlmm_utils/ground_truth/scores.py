@@ -19,9 +19,9 @@ from ..extraction import extract
 from ..files import atomic_write
 from ..images import load_images
 from ..models import LMM, load_lmm
-from ..picturebook import SUBJECTS, factors_of
+from ..picturebook import SUBJECTS
 from .depalm_scores import depalm_scores, depalm_table, loaded_depalm
-from .factor_matching import best_aucs, shuffled_auc
+from .factor_matching import best_aucs, pages_of, shuffled_auc
 from .model_scores import as_text, model_scores, model_table
 from .truth_scores import (
     GALLERY_LAYER,
@@ -51,7 +51,7 @@ def dictionary_scores(lmm: LMM, subject: str, position: str, layer=GALLERY_LAYER
     """Each concept's best AUC on the pages that it was learned from, optimistically biased as the shuffled control shows."""
     images = load_images("picturebook").mentioning(subject)[:PAGES_PER_SUBJECT]
     states = extract(lmm, images, token=subject, layer=layer, position=position)
-    pages = [factors_of(int(id)) for id in states.images.ids]
+    pages = pages_of(states.images.ids)
     activations = SemiNMF(N_CONCEPTS, verbose=False).fit_transform(states.Z)
     best = [auc for auc, _, _ in best_aucs(activations, pages)]
     return {

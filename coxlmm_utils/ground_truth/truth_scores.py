@@ -16,11 +16,11 @@ from ..extraction import States, extract
 from ..faithfulness import ablation_over, visual_dependence, words_before
 from ..images import CaptionedImages, blank_images, load_images, noise_images
 from ..models import LMM, Layer, encode
-from ..picturebook import Factors, factors_of
+from ..picturebook import Factors
 from ..statistics import SEEDS, Mean, bootstrap_mean, share_over_seeds
 from .controls import SystemRecovery, comparison, recover_factors
 from .counterfactuals import Counterfactuals, counterfactual_edits, selectivity
-from .factor_matching import matched_values
+from .factor_matching import matched_values, pages_of
 from .model_scores import as_text
 from .without_picture import best_values, recovery_without_picture
 
@@ -32,6 +32,7 @@ POSITIONS = ("own", "predicts")  # the first one's scores are at the top
 NO_PICTURE = {"blank": blank_images, "noise": noise_images}
 CHECKED = "dog"  # the subject of the checks of edits and of states without the picture
 INTERVENED = ("dog", "cat", "bus", "boat")
+COUNTS = {"k": "n_concepts", "n_values": "n_values", "seeds": "seeds"}
 MEASURES = ("own_step", "later", "mentions", "own", "random", "minus_random")  # of interventions
 
 
@@ -43,12 +44,16 @@ def subject_images(subject: str) -> tuple[CaptionedImages, CaptionedImages]:
 
 def ground_truth_scores(lmm: LMM, subject: str, layer: Layer, position: str = "predicts") -> dict:
     """How many factor values are recovered on held-out pages: by Semi-NMF, by its ceiling, and by every control."""
-    table = comparison(_systems(lmm, subject, layer, position))
-    scores = {name: ends_of(row, "recovered") for name, row in table.iterrows()}
+    return recovery_scores(comparison(_systems(lmm, subject, layer, position)))
+
+
+def recovery_scores(table: pd.DataFrame) -> dict:
+    """Factor recovery of several systems, from `comparison`, as it is written."""
+    scores = {name: _ends(row, "recovered") for name, row in table.iterrows()}
     semi_nmf = table.loc["semi_nmf"]
-    scores |= {"recovered": scores.pop("semi_nmf"), "mean_auc": ends_of(semi_nmf, "mean_auc")}
-    scores |= {"probe_auc": ends_of(table.loc["probe"], "mean_auc"), "k": N_CONCEPTS}
-    return scores | {"n_values": int(semi_nmf["n_values"]), "seeds": int(semi_nmf["seeds"])}
+    scores |= {"recovered": scores.pop("semi_nmf"), "mean_auc": _ends(semi_nmf, "mean_auc")}
+    scores |= {"probe_auc": _ends(table.loc["probe"], "mean_auc")}
+    return scores | {name: int(semi_nmf[column]) for name, column in COUNTS.items()}
 
 
 def intervention_scores(lmm: LMM, subjects: Sequence[str], layer: Layer) -> dict:
@@ -58,7 +63,7 @@ def intervention_scores(lmm: LMM, subjects: Sequence[str], layer: Layer) -> dict
     scores = {subject: {} for subject in subjects}
     for _, row in table.iterrows():
         counts = {name: float(row[name]) for name in ("tested", "n_excluded", "seeds")}
-        scores[row["token"]][row["position"]] = {name: ends_of(row, name) for name in MEASURES} | counts
+        scores[row["token"]][row["position"]] = {name: _ends(row, name) for name in MEASURES} | counts
     return scores
 
 
@@ -108,12 +113,12 @@ def _at(lmm: LMM, layer: Layer, position: str, pushed: dict) -> dict:
     banks = [ConceptBank.learn(lmm, states, SemiNMF(N_CONCEPTS, random_state=seed, verbose=False)) for seed in SEEDS]
     random = [ConceptBank.learn(lmm, states, RandomDictionary(N_CONCEPTS, random_state=seed)) for seed in SEEDS]
     table = comparison(_systems(lmm, CHECKED, layer, position))
-    controls = {name: ends_of(row, "recovered") for name, row in table.iterrows()}
+    controls = {name: _ends(row, "recovered") for name, row in table.iterrows()}
     means = {"covered": controls["semi_nmf"], "removal_share": pushed["own_step"]}
     means |= {"removal_minus_random": pushed["minus_random"]}
     means |= {f"removal_share_{name}": pushed[name] for name in ("later", "mentions")}
     edits = counterfactual_edits(lmm, banks[0], [int(id) for id in test.ids[:N_EDITED]])
-    pages = _pages(states.images.ids)
+    pages = pages_of(states.images.ids)
     selective, by_chance = _selectivity(edits, banks, pages), _selectivity(edits, random, pages)
     results = _without_picture(lmm, banks[0], few, position) | {"diagonal": selective["share"]}
     results |= {"diagonal_sure": selective["share_significant"], "diagonal_random": by_chance["share"]}
@@ -126,9 +131,9 @@ def _at(lmm: LMM, layer: Layer, position: str, pushed: dict) -> dict:
 def _without_picture(lmm: LMM, bank: ConceptBank, few: States, position: str) -> dict[str, Mean]:
     """Known truth on blank pages and on noise, of the values that concepts tell on the pages they were learned from."""
     prefixes = words_before(lmm, [encode(lmm, caption) for caption in bank.captions], [CHECKED], position)
-    values = best_values(bank.activations, prefixes, _pages(bank.ids))
+    values = best_values(bank.activations, prefixes, pages_of(bank.ids))
     results = visual_dependence(lmm, bank, few, NO_PICTURE, knockout_from=())
-    table = recovery_without_picture(results, _pages(results.ids), values).set_index("condition")
+    table = recovery_without_picture(results, pages_of(results.ids), values).set_index("condition")
     return {f"{name}_auc": bootstrap_mean(table.loc[name, "auc"]) for name in NO_PICTURE}
 
 
@@ -140,12 +145,7 @@ def _selectivity(edits: Counterfactuals, banks: Sequence[ConceptBank], pages: Se
     return shares | {"chance": float(np.mean([run.chance for run in runs]))}
 
 
-def _pages(ids: Sequence[str]) -> list[Factors]:
-    """What is on pages of the book."""
-    return [factors_of(int(id)) for id in ids]
-
-
-def ends_of(row: pd.Series, name: str) -> list[float]:
+def _ends(row: pd.Series, name: str) -> list[float]:
     """A mean of a table's row and the ends of its interval."""
     return [float(row[key]) for key in (name, f"{name}_low", f"{name}_high")]
 

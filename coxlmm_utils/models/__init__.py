@@ -32,7 +32,7 @@ from .hooks import add, capture, has_hooks, hook
 from .image_tokens import Box, image_grid, image_tokens, seen_box
 from .lmm import LMM, Layer, collapse_repeats
 from .loading import load_lmm, randomly_initialised
-from .out_of_domain import OODDetector, OutOfDomainWarning, tower_features, vision_features
+from .out_of_domain import OODDetector, OutOfDomainWarning, tower_features
 from .passes import last_logits, without_refused
 
 __all__ = [
@@ -74,7 +74,6 @@ __all__ = [
     "teacher_forced_states",
     "token_text",
     "tower_features",
-    "vision_features",
     "vocabulary",
     "without_refused",
     "word_at",

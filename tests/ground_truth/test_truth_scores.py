@@ -20,7 +20,9 @@ def mean(value):
 
 def compared() -> pd.DataFrame:
     rows = {
-        name: {"seeds": 5, "n_values": 23} | mean(n).named("recovered") | mean(n / 23).named("mean_auc")
+        name: {"seeds": 5, "n_concepts": 20, "n_values": 23}
+        | mean(n).named("recovered")
+        | mean(n / 23).named("mean_auc")
         for name, n in RECOVERED.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -62,7 +64,7 @@ def asked(monkeypatch) -> list:
     asked = []
     images = replace(in_memory([], ()), ids=tuple(map(str, range(1000))), references=((),) * 1000)
     bank = SimpleNamespace(captions=[], ids=[], activations=None, images=images)
-    monkeypatch.setattr(truth_scores, "_pages", lambda ids: [])
+    monkeypatch.setattr(truth_scores, "pages_of", lambda ids: [])
     conditions = ["original", "blank", "blank", "noise", "noise"]
     table = pd.DataFrame({"condition": conditions, "auc": [1.0, 0.4, 0.6, 0.5, 0.7]})
     given = {

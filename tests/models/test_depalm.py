@@ -26,6 +26,7 @@ from coxlmm_utils.models import (
     randomly_initialised,
     teacher_forced_states,
 )
+from coxlmm_utils.models.depalm import vision_tokens
 from coxlmm_utils.models.lmm import LMM
 from tests.conftest import in_memory, in_plain_words
 from tests.tiny_lmms import N_LAYERS, WIDTH, tiny_depalm
@@ -241,7 +242,7 @@ def test_a_text_alone_or_with_two_pictures_is_refused(lmm, pictures):
 
 def test_training_may_keep_what_the_frozen_tower_sees(lmm, pictures):
     model, batch = lmm.model, lmm.inputs(pictures[:3], PROMPTS[:3], continuations=[[20, 21], [22], [23]])
-    features = model.vision_features(batch["pixel_values"])
+    features = vision_tokens(model.vision_tower, batch["pixel_values"])
     embedded = model.embed(batch["input_ids"], model.connector(features))
     kept = model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).logits
     assert torch.equal(kept, model(**batch).logits)

@@ -21,6 +21,7 @@ from data.picturebook.recipe.architecture import make_tokenizer
 from data.picturebook.recipe.learner import Learner
 from data.picturebook.recipe.packing import Packer
 from data.picturebook.recipe.train import Recipe
+from tests.recipe.interrupted import stop_after
 
 TINY = Recipe(eyes_steps=2, eyes_batch=4, words_steps=2, words_batch=4)
 
@@ -44,17 +45,9 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.fixture
-def stopped(tmp_path, monkeypatch):
+def stopped(tmp_path):
     """A folder with the `checkpoints` of a run that was stopped in its third step."""
-    steps = iter([train.optimiser_step, train.optimiser_step])
-
-    def optimiser_step(*args):
-        next(steps)(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "optimiser_step", optimiser_step)
-        with pytest.raises(StopIteration):
-            train.train(tmp_path / "model", tmp_path / "checkpoints", TINY)
+    stop_after(2, lambda: train.train(tmp_path / "model", tmp_path / "checkpoints", TINY), train)
     return tmp_path
 
 

@@ -20,6 +20,7 @@ from data.picturebook.recipe.connector import ConnectorLearner
 from data.picturebook.recipe.tower import TowerLearner, rows_by_word
 from data.picturebook.recipe.train_depalm import SIZES, Round, save_bundle, train
 from data.picturebook.recipe.training_loop import StageRecipe, augmented
+from tests.recipe.interrupted import stop_after
 from tests.tiny_lmms.parts import make_tokenizer, save, text_sizes
 
 SPLITS = {"train": range(16), "validation": range(1_000_000, 1_000_016)}
@@ -35,7 +36,6 @@ def small_book(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COXLMM_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(train_depalm, "page_numbers", SPLITS.__getitem__)
-        patch.setattr(train_depalm, "AT_ONCE", 8)
         patch.setattr(training_loop, "SAVE_EVERY", 2)
         yield
 
@@ -61,12 +61,7 @@ def tower(trained):
 
 @pytest.mark.parametrize("n_steps", [1, 3, 4, 7])  # of the first tower, the first connector, the second of either
 def test_a_stopped_training_goes_on_bit_for_bit(trained, tmp_path, n_steps):
-    real = training_loop.optimiser_step
-    steps = iter([real] * n_steps)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_loop, "optimiser_step", lambda *args: next(steps)(*args))
-        with pytest.raises(StopIteration):
-            train(*language_model(), tmp_path, ROUNDS)
+    stop_after(n_steps, lambda: train(*language_model(), tmp_path, ROUNDS))
     torch.rand(3)  # whatever else was drawn in between
     for again, whole in zip(train(*language_model(), tmp_path, ROUNDS), trained[1:]):
         weights = again.state_dict()

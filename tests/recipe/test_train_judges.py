@@ -16,6 +16,7 @@ from coxlmm_utils.picturebook.factors import factors_of
 from data.picturebook.recipe import bert, train_judges, training_loop
 from data.picturebook.recipe.train_judges import RECIPES, train_judge
 from data.picturebook.recipe.training_loop import StageRecipe
+from tests.recipe.interrupted import stop_after
 
 TINY = {kind: StageRecipe(kind, steps=4, batch=4, rate=1e-3, seed=5) for kind in ("clip", "bert")}
 SPLITS = {"train": range(16), "test": range(2_000_000, 2_000_030)}  # no other split is asked for
@@ -43,19 +44,6 @@ def undisturbed(tmp_path_factory):
     return runs
 
 
-def stop_in_the_third_step(folder, recipe):
-    """Begin a training that fails in its third step."""
-    steps = iter([training_loop.optimiser_step, training_loop.optimiser_step])
-
-    def optimiser_step(*args):
-        next(steps)(*args)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_loop, "optimiser_step", optimiser_step)
-        with pytest.raises(StopIteration):
-            train_judge(folder / "judge", folder / "checkpoints", recipe)
-
-
 def weights_in(folder):
     """All weights of the last checkpoint."""
     return torch.load(folder / "checkpoints/checkpoint.pt", weights_only=True)["learner"]
@@ -64,7 +52,7 @@ def weights_in(folder):
 @pytest.mark.parametrize("kind", TINY)
 def test_a_stopped_run_goes_on_bit_for_bit(kind, undisturbed, tmp_path):
     whole, shares = undisturbed[kind]
-    stop_in_the_third_step(tmp_path, TINY[kind])
+    stop_after(2, lambda: train_judge(tmp_path / "judge", tmp_path / "checkpoints", TINY[kind]))
     assert not (tmp_path / "judge").exists()
     torch.rand(3)  # whatever else was drawn in between
     assert train_judge(tmp_path / "judge", tmp_path / "checkpoints", TINY[kind]) == shares

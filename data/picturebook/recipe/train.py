@@ -14,24 +14,21 @@ import random
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 
 from coxlmm_utils.files import atomic_write, cache_folder
 from coxlmm_utils.ground_truth import model_scores, model_table
-from coxlmm_utils.models import LMM, OODDetector, load_lmm, vision_features
+from coxlmm_utils.models import load_lmm
 from coxlmm_utils.picturebook import drawn_pages, factors_of, page_numbers
 
 from .architecture import make_processor, make_tokenizer
 from .learner import Learner, factor_indices
 from .packing import Packer
-from .training_loop import augmented, resume, rise_and_fall, save_checkpoint
+from .training_loop import augmented, learned_ood, resume, rise_and_fall, save_checkpoint
 
 SAVE_EVERY = 200  # steps
-FAMILIAR_PAGES = 4000
 
 
 @dataclass(frozen=True)
@@ -172,16 +169,8 @@ def save_model(out: Path, learner: Learner, tokenizer) -> None:
 
 def measure_ood(folder: Path) -> None:
     """Save what pages look like to the trained vision tower, beside the model."""
-    lmm = load_lmm(str(folder))
-    learned = drawn_pages(page_numbers("train"))[:FAMILIAR_PAGES]
-    held_out = drawn_pages(page_numbers("validation"))
-    OODDetector.learn(_features(lmm, learned), _features(lmm, held_out)).save(folder)
-
-
-def _features(lmm: LMM, pictures: np.ndarray) -> torch.Tensor:
-    """Vision features of many drawn pages: (pages, features)."""
-    batches = [pictures[start : start + 64] for start in range(0, len(pictures), 64)]
-    return torch.cat([vision_features(lmm, [Image.fromarray(picture) for picture in batch]) for batch in batches])
+    tower = load_lmm(str(folder)).model.model.vision_tower
+    learned_ood(tower, *map(page_numbers, ("train", "validation"))).save(folder)
 
 
 def main() -> None:

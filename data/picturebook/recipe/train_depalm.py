@@ -16,23 +16,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from transformers import CLIPVisionModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from coxlmm_utils.files import atomic_write, cache_folder
 from coxlmm_utils.ground_truth import caption_scores, captions_of_test_pages, model_table
-from coxlmm_utils.models import OODDetector, load_lmm, tower_features
+from coxlmm_utils.models import load_lmm
 from coxlmm_utils.models.depalm import DePALMForConditionalGeneration, vision_tokens
 from coxlmm_utils.models.depalm.picturebook import find_language_model, join, load_language_model
 from coxlmm_utils.picturebook import drawn_pages, factors_of, page_numbers, references
 
 from .connector import ConnectorLearner
 from .tower import TowerLearner, rows_by_word
-from .training_loop import StageRecipe, as_pixels, picture_loss, train_stage
+from .training_loop import AT_ONCE, StageRecipe, learned_ood, looked_at, picture_loss, train_stage
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,8 @@ ROUNDS = (
         on_like=True,
     ),
 )
-SIZES = dict(num_query_tokens=10, connector_hidden_size=256, connector_heads=8)
-SIZES |= dict(connector_layers=3)  # 5 in the lab's: so that tower and connector are 6 MB at most
-FAMILIAR_PAGES = 4000
-AT_ONCE = 64  # pages that the tower looks at
+# The lab's has 5 layers; with these, tower and connector are 6 MB at most.
+SIZES = dict(num_query_tokens=10, connector_hidden_size=256, connector_layers=3, connector_heads=8)
 
 
 def train(
@@ -113,13 +109,6 @@ def caption_loss(
     return loss
 
 
-@torch.inference_mode()
-def looked_at(see: Callable[[CLIPVisionModel, Tensor], Tensor], tower: CLIPVisionModel, pictures: np.ndarray) -> Tensor:
-    """What is seen of drawn pages, some at a time."""
-    starts = tqdm(range(0, len(pictures), AT_ONCE), desc="looking at the pages")
-    return torch.cat([see(tower, as_pixels(pictures[start : start + AT_ONCE])) for start in starts])
-
-
 def save_bundle(out: Path, tower: CLIPVisionModel, connector: nn.Module) -> None:
     """All that was trained, in float16, and what pages look like to the tower."""
 
@@ -130,8 +119,7 @@ def save_bundle(out: Path, tower: CLIPVisionModel, connector: nn.Module) -> None
         for name, part in (("vision_tower", tower), ("connector", connector)):
             weights = {key: weight.half().contiguous() for key, weight in part.state_dict().items()}
             save_file(weights, folder / f"{name}.safetensors")
-        pages = drawn_pages(page_numbers("train"))[:FAMILIAR_PAGES], drawn_pages(page_numbers("validation"))
-        OODDetector.learn(*(looked_at(tower_features, tower, some) for some in pages)).save(folder)
+        learned_ood(tower, *map(page_numbers, ("train", "validation"))).save(folder)
         for file in folder.iterdir():
             file.chmod(0o644)
 

@@ -12,13 +12,17 @@ import numpy as np
 import torch
 from torch import nn
 from tqdm.auto import tqdm
+from transformers import CLIPVisionModel
 
 from coxlmm_utils.files import atomic_write
+from coxlmm_utils.models import OODDetector, tower_features
 from coxlmm_utils.picturebook import drawn_pages, factors_of
 
 SHIFT = 6  # pixels that a training picture may be moved by
 RISE_STEPS = 150  # until the learning rate is full
 SAVE_EVERY = 200  # steps
+FAMILIAR_PAGES = 4000
+AT_ONCE = 64  # pages that a vision tower looks at
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,21 @@ def as_pixels(pictures: np.ndarray) -> torch.Tensor:
     """Pictures as the models' own processors would give them: (batch, 3, side, side), from -1 to 1."""
     pixels = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2)
     return pixels.float().div_(127.5).sub_(1)
+
+
+@torch.inference_mode()
+def looked_at(
+    see: Callable[[CLIPVisionModel, torch.Tensor], torch.Tensor], tower: CLIPVisionModel, pictures: np.ndarray
+) -> torch.Tensor:
+    """What is seen of drawn pages, some at a time."""
+    parts = tqdm([pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)], desc="looking")
+    return torch.cat([see(tower, as_pixels(part).to(tower.device, tower.dtype)) for part in parts])
+
+
+def learned_ood(tower: CLIPVisionModel, learned: range, held_out: range) -> OODDetector:
+    """What pages look like to a trained vision tower."""
+    pages = drawn_pages(learned)[:FAMILIAR_PAGES], drawn_pages(held_out)
+    return OODDetector.learn(*(looked_at(tower_features, tower, some) for some in pages))
 
 
 def rise_and_fall(step: int, steps: int) -> float:
