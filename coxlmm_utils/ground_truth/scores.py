@@ -112,6 +112,7 @@ def main() -> None:
     if depalm is not None:
         scores["depalm"] = depalm_scores(depalm)
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
+    known.pop("depalm", None)  # of an earlier run: else it would be taken for measured now
     atomic_write(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
     print(model_table(scores["picturebook"]), dictionary_table(scores["dictionary"]), sep="\n\n")
     print("", evaluation_table(scores["evaluation"]), "", ground_truth_table(scores["ground_truth"]), sep="\n")
