@@ -72,7 +72,7 @@ class SemiNMF(Dictionary):
         The paper's K.
     lam : float, default=1.0
         Weight of the L1 term, in the unit of a state: the paper's lambda, twice scikit-learn's ``alpha``.
-    max_iter : int, default=2000
+    max_iter : int, default=10_000
         Largest number of iterations of a restart, refinement included; reaching it warns.
     tol : float, default=1e-6
         The refinement, or a restart, has converged when an un-extrapolated iteration lowers the objective by no more
@@ -128,7 +128,7 @@ class SemiNMF(Dictionary):
         self,
         n_concepts: int = 20,
         lam: float = 1.0,
-        max_iter: int = 2000,
+        max_iter: int = 10_000,
         tol: float = 1e-6,
         n_init: int | None = None,
         random_state: int = 0,

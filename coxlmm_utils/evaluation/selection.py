@@ -20,6 +20,7 @@ MEASURES = {  # column of a sweep or of `layer_scores`: what it is called in fig
     "recovered": "factor values recovered",
     "score": "score",
     "clipscore": "CLIPScore of words and pictures",
+    "n_words": "words of a concept",
     "norm": "norm of a state",
     "mean_share": "energy in the mean state",
     "peak": "largest dimension / median",

@@ -44,7 +44,9 @@ def curves(
     panels = figure.subplots(1, len(measures), squeeze=False)[0]
     at = {value: value for value in table[setting].unique()}
     if setting == "layer":
-        at = {layer: x for x, layer in enumerate(at)}  # "norm" comes after the last block
+        at = {layer: x for x, layer in enumerate(at)}
+        if "norm" in at:  # after the last block, with room for its name
+            at["norm"] += len(at) // 10
     for axes, measure in zip(panels, measures):
         for colour, (token, rows) in zip(PALETTE, _by_token(table)):
             _line(axes, rows, setting, measure, at, colour, token)
@@ -52,7 +54,7 @@ def curves(
         if log:
             axes.set_xscale("log")
         if setting == "layer":
-            named = [layer for layer in at if len(at) <= 8 or (layer != "norm" and layer % 5 == 0)]
+            named = [layer for layer in at if len(at) <= 8 or layer == "norm" or layer % 5 == 0]
             axes.set_xticks([at[layer] for layer in named], [str(layer) for layer in named])
         if choice is not None:
             axes.axvline(at[choice.value], color=QUIET, linewidth=1, linestyle=":", zorder=0)

@@ -23,10 +23,10 @@ from ..extraction import States, extract_many, require_same, reread
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer, randomly_initialised
 from ..picturebook import Factors
-from ..statistics import SEEDS, nested_bootstrap
+from ..statistics import SEEDS
 from .factor_matching import pages_of, scorable_labels
 from .factor_recovery import FactorRecovery, over_seeds, score_against_factors
-from .word_accuracy import WordAccuracy, word_accuracy
+from .word_accuracy import WordAccuracy, mean_of_known, word_accuracy
 
 SYSTEMS = {  # in the order of tables and figures
     "probe": "linear probes, supervised",
@@ -124,7 +124,7 @@ def comparison(results: Mapping[str, Sequence[SystemRecovery]]) -> pd.DataFrame:
         for measure, mean in over_seeds(semi_nmf, minus=recoveries).items():
             row |= mean.named(f"{measure}_difference")
         if first_words := runs[0].words:
-            row |= nested_bootstrap([run.words.table["true"] for run in runs]).named("word_accuracy")
+            row |= mean_of_known([run.words.table["true"] for run in runs]).named("word_accuracy")
             row |= {"words_chance": first_words.chance.value, "n_wordless": first_words.true.n_missing}
         rows[name] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..dictionaries import SemiNMF
 from ..evaluation import load_judges
 from ..extraction import extract
 from ..models import LMM, load_lmm
@@ -30,7 +31,7 @@ def depalm_scores(lmm: LMM) -> dict:
     at, (clip, _) = lmm.n_layers - 1, load_judges("picturebook")
     layers = list(range(1, lmm.n_layers + 1))
     states, held_out = (extract(lmm, images, CHECKED, layers) for images in subject_images(CHECKED))
-    table = layer_scores(lmm, states, clip, at, held_out, N_CONCEPTS)
+    table = layer_scores(lmm, states, clip, at, SemiNMF(N_CONCEPTS), held_out)
     systems = recover_factors(lmm, states.at(at), held_out.at(at), N_CONCEPTS, systems=SYSTEMS)
     recovered = recovery_scores(comparison(systems)) | {"samples": [len(states), len(held_out)]}
     share = float(table.set_index("layer").loc[at, "mean_share"])

@@ -23,11 +23,9 @@ def layer_scores(
     states: States,
     clip: ClipJudge,
     at: Layer,
+    dictionary: SemiNMF,
     held_out: States | None = None,
-    n_concepts: int = 20,
-    lam: float = 1.0,
     layers: Sequence[Layer] | None = None,
-    centre: bool = False,
 ) -> pd.DataFrame:
     """Learn a dictionary at each layer and measure it (the CLIPScore is the paper's Fig 6; the rest is ours).
 
@@ -37,28 +35,27 @@ def layer_scores(
         Of one token, at all layers to be compared.
     clip : ClipJudge
     at : layer
-        Where `lam` is meant: at the others it is the same fraction of the largest useful one, since layers differ in
-        norm.
+        Where the dictionary's `lam` is meant: at the others it is the same fraction of the largest useful one, since
+        layers differ in norm.
+    dictionary : SemiNMF
+        Its parameters are used; it stays as it is. With `n_init=1` a curve takes about half as long.
     held_out : States, optional
         Of other pages of the picture book, at the same layers: known factor values are recovered on these.
-    n_concepts : int, default 20
-    lam : float, default 1.0
     layers : sequence of layer, optional
         Default: all of the states.
-    centre : bool, default False
-        See `SemiNMF`.
 
     Returns
     -------
     pandas.DataFrame
         One row for each layer: token, layer; clipscore, the mean over concepts of that of their words with the five
         pictures that activate them most, with clipscore_low and clipscore_high (95 % interval over concepts), and
-        clipscore_random (as many random words); mentioned, the share of a concept's words that the references of
+        clipscore_random (as many random words); n_words, how many a concept has after the filter, without which its
+        score is that of an empty text; mentioned, the share of a concept's words that the references of
         these pictures have; the columns of `mean_and_peak`; and of `held_out` recovered (values with AUC above .9,
         with its interval over pages), n_values and auc.
     """
-    relative = min(1.0, lam / largest_useful_lam(states.at(at).Z))
-    dictionary = SemiNMF(n_concepts, relative_lam=relative, centre=centre, verbose=False)
+    relative = dictionary.lam / largest_useful_lam(states.at(at).Z)
+    dictionary = dictionary.clone(relative_lam=relative, verbose=False)
     rows = []
     for layer in tqdm(list(states.vectors) if layers is None else layers, desc="layers"):
         bank = ConceptBank.learn(lmm, states.at(layer), dictionary)
@@ -98,6 +95,7 @@ def _word_scores(lmm: LMM, bank: ConceptBank, states: States, clip: ClipJudge) -
     mentioned = words_mentioned(bank.words, bank.top, states.images.references)
     return row | {
         "clipscore_random": scores["clipscore_random"].mean(),
+        "n_words": float(pd.Series([len(words.kept) for words in bank.words]).mean()),
         "mentioned": float(pd.Series(mentioned).mean()),
     }
 

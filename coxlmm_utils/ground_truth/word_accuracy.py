@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..concepts import Words, ground_pictures
 from ..picturebook import Factors, facts_in
-from ..statistics import Mean, bootstrap_mean
+from ..statistics import Mean, nested_bootstrap
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def word_accuracy(
     for k, top in enumerate(ground_pictures(activations.clip(min=0), n_pictures)):
         rows.append({"concept": k} | _row(words[k], holds, top[activations[top, k] > 0]))
     table = pd.DataFrame(rows)
-    return WordAccuracy(table, *(_mean(table[name], level, seed) for name in ("true", "chance", "margin")))
+    return WordAccuracy(table, *(mean_of_known([table[name]], level, seed) for name in ("true", "chance", "margin")))
 
 
 def _row(words: Words, holds: dict[str, np.ndarray], top: np.ndarray) -> dict:
@@ -71,9 +71,9 @@ def _holds(words: Collection[str], pages: Sequence[Factors]) -> dict[str, np.nda
     }
 
 
-def _mean(values: pd.Series, level: float, seed: int) -> Mean:
-    """The mean with its interval, if there are two values or more."""
-    known = values.dropna()
+def mean_of_known(values: Sequence[pd.Series], level: float = 0.95, seed: int = 0) -> Mean:
+    """The mean of each seed's values that are there; its interval if they are two or more, else NaN."""
+    known = pd.concat(values).dropna()
     if len(known) < 2:
-        return Mean(float(known.mean()), np.nan, np.nan, len(known), len(values) - len(known))
-    return bootstrap_mean(values, level=level, seed=seed)
+        return Mean(float(known.mean()), np.nan, np.nan, len(known), sum(map(len, values)) - len(known))
+    return nested_bootstrap(values, level=level, seed=seed)

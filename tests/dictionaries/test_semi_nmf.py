@@ -490,5 +490,5 @@ def test_bad_components():
 
 
 def test_the_settings_are_shown():
-    shown = "SemiNMF(n_concepts=7, lam=0.5, max_iter=2000, tol=1e-06, n_init=4, random_state=0, centre=False)"
+    shown = "SemiNMF(n_concepts=7, lam=0.5, max_iter=10000, tol=1e-06, n_init=4, random_state=0, centre=False)"
     assert repr(SemiNMF(7, lam=np.float32(0.5), n_init=4)) == shown

@@ -50,8 +50,8 @@ def test_the_axis_of_fractions_says_so(relative):
 
 def test_of_many_layers_every_fifth_is_named():
     axes = curves(table("layer", [*range(1, 31), "norm"]), "layer", ["auc"]).axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "10", "15", "20", "25", "30"]
-    assert axes.get_xticks().tolist() == [4, 9, 14, 19, 24, 29]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "10", "15", "20", "25", "30", "norm"]
+    assert axes.get_xticks().tolist() == [4, 9, 14, 19, 24, 29, 33]
 
 
 def test_without_tokens_there_is_no_legend():

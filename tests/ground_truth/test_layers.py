@@ -45,7 +45,7 @@ def parts():
 @pytest.fixture(scope="module")
 def table(parts):
     lmm, clip, states, held_out = parts
-    return layer_scores(lmm, states, clip, 4, held_out, K, LAM)
+    return layer_scores(lmm, states, clip, 4, SemiNMF(K, lam=LAM), held_out)
 
 
 def test_every_layer_has_its_row(table):
@@ -67,11 +67,12 @@ def test_a_row_is_what_its_parts_measure(parts, table, layer):
     pages = [[factors_of(int(id)) for id in part.images.ids] for part in (states, held_out)]
     scores = score_against_factors(bank.activations, pages[0], bank.project(held_out.at(layer).Z), pages[1])
     assert (row["recovered"], row["auc"]) == pytest.approx((scores.recovered.value, scores.mean_auc.value))
+    assert row["n_words"] == np.mean([len(words.kept) for words in bank.words])
     assert row["mean_share"] == mean_and_peak(states.at(layer).Z)["mean_share"]
 
 
 def test_without_known_pages_the_rest_is_measured(parts):
     lmm, clip, states, _ = parts
-    table = layer_scores(lmm, states, clip, "norm", n_concepts=K, layers=["norm"], centre=True)
+    table = layer_scores(lmm, states, clip, "norm", SemiNMF(K, centre=True), layers=["norm"])
     assert table["layer"].tolist() == ["norm"] and "recovered" not in table
     assert np.isfinite(table[["clipscore", "mentioned", "norm"]].to_numpy(float)).all()

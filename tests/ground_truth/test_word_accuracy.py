@@ -1,11 +1,13 @@
 """Words of concepts checked on pages whose facts are known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from coxlmm_utils.concepts.grounding import Words
-from coxlmm_utils.ground_truth.word_accuracy import word_accuracy
+from coxlmm_utils.ground_truth.word_accuracy import mean_of_known, word_accuracy
 from coxlmm_utils.picturebook.page import page
+from coxlmm_utils.statistics import nested_bootstrap
 
 SNOW = page(kind="dog", colour="brown", place="snow", action="sleeping", time="day").factors
 BEACH = page(kind="dog", colour="black", place="beach", action="running", time="day").factors
@@ -49,6 +51,13 @@ def test_concepts_without_an_answer_are_counted():
     assert np.isnan([results.true.low, results.margin.high]).all()
     three = word_accuracy([words("beach"), words("day"), words()], np.ones((4, 3)), PAGES)
     assert (three.true.value, three.true.n, three.true.n_missing) == (0.75, 2, 1)
+
+
+def test_over_seeds_a_single_value_is_a_mean_without_an_interval():
+    lone = mean_of_known([pd.Series([0.25, np.nan]), pd.Series([np.nan])])
+    assert (lone.value, lone.n, lone.n_missing) == (0.25, 1, 2) and np.isnan([lone.low, lone.high]).all()
+    several = [pd.Series([0.25, np.nan, 1.0]), pd.Series([0.5])]
+    assert mean_of_known(several) == nested_bootstrap(several)
 
 
 def test_words_pages_and_activations_must_fit():
