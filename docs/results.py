@@ -270,7 +270,14 @@ def readme_lines(results: dict) -> str:
     for measure in ("clipscore", "bertscore", "union_clipscore"):
         numbers[f"{measure}_behind"] = sum(_ahead(systems, measure) < 0 for systems in judged.values())
     pushed = {word: scores["truth"][word]["predicts"] for word in ("dog", "cat", "bus", "boat")}
+    if depalm := results.get("depalm", {}).get("values"):
+        numbers |= {"depalm": depalm, "wordless": wordless_until(depalm["layers"])}
     return PAGES.get_template("readme.md").render(numbers, pushed=pushed)
+
+
+def wordless_until(layers: list[dict]) -> int:
+    """The layer up to which a concept has fewer than two words on average; 0 if the first has more."""
+    return next((row["layer"] - 1 for row in layers if row["n_words"] >= 2), layers[-1]["layer"])
 
 
 def _ahead(systems: dict, measure: str) -> float:
