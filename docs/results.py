@@ -276,8 +276,8 @@ def readme_lines(results: dict) -> str:
 
 
 def wordless_until(layers: list[dict]) -> int:
-    """The layer up to which a concept has fewer than two words on average; 0 if the first has more."""
-    return next((row["layer"] - 1 for row in layers if row["n_words"] >= 2), layers[-1]["layer"])
+    """The layer up to which a concept has fewer than three words on average; 0 if the first has more."""
+    return next((row["layer"] - 1 for row in layers if row["n_words"] >= 3), layers[-1]["layer"])
 
 
 def _ahead(systems: dict, measure: str) -> float:
