@@ -33,7 +33,7 @@ def depalm_scores(lmm: LMM) -> dict:
     states, held_out = (extract(lmm, images, CHECKED, layers) for images in subject_images(CHECKED))
     table = layer_scores(lmm, states, clip, at, SemiNMF(N_CONCEPTS), held_out)
     systems = recover_factors(lmm, states.at(at), held_out.at(at), N_CONCEPTS, systems=SYSTEMS)
-    recovered = recovery_scores(comparison(systems)) | {"samples": [len(states), len(held_out)]}
+    recovered = recovery_scores(comparison(systems)) | {"n_samples": [len(states), len(held_out)]}
     share = float(table.set_index("layer").loc[at, "mean_share"])
     scores = caption_scores(*captions_of_test_pages(lmm)) | {"at": at, "mean_share": share}
     return scores | {"layers": table.drop(columns="token").to_dict("records"), CHECKED: recovered}
