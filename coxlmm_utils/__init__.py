@@ -31,12 +31,14 @@ from .faithfulness import add_concepts, remove_concepts
 from .ground_truth import score_against_factors
 from .images import CaptionedImages, load_images
 from .models import LMM, load_lmm
+from .steering import Direction, concept_difference, mean_difference, reach, set_concepts, steer, steered
 from .widgets import ask, browse
 
 __all__ = [
     "CaptionedImages",
     "ConceptBank",
     "Dictionary",
+    "Direction",
     "Evaluation",
     "Explanation",
     "Inspection",
@@ -54,6 +56,7 @@ __all__ = [
     "choose_lam",
     "choose_layer",
     "choose_n_concepts",
+    "concept_difference",
     "evaluate",
     "explain",
     "explain_many",
@@ -67,8 +70,13 @@ __all__ = [
     "load_images",
     "load_judges",
     "load_lmm",
+    "mean_difference",
+    "reach",
     "remove_concepts",
     "score_against_factors",
+    "set_concepts",
+    "steer",
+    "steered",
     "suggest_tokens",
     "sweep",
     "token_shares",

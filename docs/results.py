@@ -2,6 +2,7 @@
 
     python docs/results.py scores build/scores.json     keep the scores, then write the page
     python docs/results.py depalm build/scores.json     those of the DePALM, which are in the same file
+    python docs/results.py steering build/scores.json   those of steering, too
     python docs/results.py                              write the page again, and the README's lines
 
 Every number of the page is in results.json; the README's are put between its two marks.
@@ -60,13 +61,15 @@ def _git(*command: str) -> str:
 def keep(part: str, path: Path) -> None:
     """Put the results of one part, as a json file has them, among the others; one that was not measured stays."""
     results, values = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}, json.loads(path.read_text())
-    depalm = values.pop("depalm", None)
-    values = depalm if part == "depalm" else values
+    own = {name: values.pop(name, None) for name in OWN_PARTS}
+    values = own[part] if part in own else values
     if values:
         results[part] = {"measured": where_and_when(), "values": values}
     atomic_write(RESULTS, lambda scratch: scratch.write_text(json.dumps(results, indent=1) + "\n"))
 
 
+STEERED = ("colour", "place", "action")
+OWN_PARTS = ("depalm", "steering")  # of build/scores.json: each with the commit and day that it was measured on
 PAGES = Environment(loader=FileSystemLoader(TEMPLATES), keep_trailing_newline=True)
 
 
@@ -129,6 +132,17 @@ def _of(row: dict, name: str):
     """A number of a row, with its interval if that stands beside it."""
     ends = [row.get(f"{name}_{end}") for end in ("low", "high")]
     return row[name] if None in ends else [row[name], *ends]
+
+
+def steering(scores: dict) -> str:
+    """What steering does, by factor and method."""
+    rows = [
+        [f"{factor}: {LABELS['steering_methods'][method]}", *(number(row.get(name)) for name in LABELS["steering"])]
+        for factor, methods in scores.items()
+        if factor in STEERED
+        for method, row in methods.items()
+    ]
+    return table(["", *LABELS["steering"].values()], rows)
 
 
 def mean_aucs(scores: dict) -> str:
@@ -236,7 +250,9 @@ def others(bench: dict) -> dict[str, str]:
 
 def page(results: dict) -> str:
     """The whole page."""
-    scores, depalm, bench = (results.get(part, {}).get("values", {}) for part in ("scores", "depalm", "bench"))
+    scores, depalm, steered, bench = (
+        results.get(part, {}).get("values", {}) for part in ("scores", *OWN_PARTS, "bench")
+    )
     tables = {"results": results, "scores": scores, "bench": bench, "layer": GALLERY_LAYER}
     if scores:
         first = next(iter(scores["ground_truth"].values()))
@@ -252,6 +268,8 @@ def page(results: dict) -> str:
         tables |= {"depalm": depalm, "depalm_captions": captions(depalm), "depalm_layers": layers(depalm["layers"])}
         tables |= {"depalm_recovered": recovered({"dog": depalm["dog"]})}
         tables |= {"depalm_mean_aucs": mean_aucs({"dog": depalm["dog"]})}
+    if steered:
+        tables |= {"steered": steered, "steering": steering(steered)}
     if bench:
         tables |= {"solver": solver(bench["semi_nmf"]), "precision": precision(bench["semi_nmf"])}
         tables |= {"others": others(bench)}
@@ -272,7 +290,21 @@ def readme_lines(results: dict) -> str:
     pushed = {word: scores["truth"][word]["predicts"] for word in ("dog", "cat", "bus", "boat")}
     if depalm := results.get("depalm", {}).get("values"):
         numbers |= {"depalm": depalm, "wordless": wordless_until(depalm["layers"])}
+    if steered := results.get("steering", {}).get("values"):
+        numbers |= {"steered": _over_factors(steered), "questions": steered["questions"]}
     return PAGES.get_template("readme.md").render(numbers, pushed=pushed)
+
+
+def _over_factors(scores: dict) -> dict:
+    """Means over factors of each steering method's hit and same, and the largest hit of a random direction."""
+    factors = [scores[factor] for factor in STEERED if factor in scores]
+    rows = {
+        method: {name: sum(methods[method][name][0] for methods in factors) / len(factors) for name in ("hit", "same")}
+        for method in factors[0]
+        if all(method in methods for methods in factors)
+    }
+    random = [row["random_hit"][0] for methods in factors for row in methods.values() if "random_hit" in row]
+    return rows | {"random": max(random)}
 
 
 def wordless_until(layers: list[dict]) -> int:
@@ -296,7 +328,7 @@ def write_pages() -> None:
 def main() -> None:
     """Keep what was measured, if any is given, and write the pages."""
     parser = argparse.ArgumentParser(description="Write docs/results.md.")
-    parser.add_argument("part", nargs="?", choices=["scores", "depalm", "bench"])
+    parser.add_argument("part", nargs="?", choices=["scores", *OWN_PARTS, "bench"])
     parser.add_argument("path", nargs="?", type=Path, help="the json file of that part")
     options = parser.parse_args()
     if options.part:

@@ -35,6 +35,8 @@ class Dictionary(ABC):
         The attributes that `transform` needs: what a saved dictionary has to keep.
     signed : bool
         Whether activations have both signs (PCA's alone have): each concept then has two sides, u_k and -u_k.
+    additive : bool
+        Whether a state is reconstructed as a sum, each concept times its activation, and not as the nearest concept.
     components_ : ndarray of float32, shape (concepts, width)
     activations_ : ndarray of float32, shape (samples, concepts)
         ``transform(Z)`` of the states that it was fitted to.
@@ -46,6 +48,7 @@ class Dictionary(ABC):
     label: str
     learned: tuple[str, ...] = ("components_",)
     signed: bool = False
+    additive: bool = True
     n_concepts: int
 
     @abstractmethod

@@ -37,6 +37,8 @@ class _Baseline(Dictionary):
 class _Nearest(_Baseline):
     """Concepts that are points among the states: the nearer, the more active."""
 
+    additive = False
+
     def transform(self, Z: np.ndarray | Tensor) -> np.ndarray:
         """Activations of states: ``1 / (1 + distance)`` to each concept, Euclidean (the paper's code)."""
         Z = self.check_states(Z)

@@ -1,6 +1,7 @@
 """The paper's evaluation: judges, baselines, tables and figures; sweeps over K, lambda and layer, and how to choose."""
 
 from . import figures, paper, tables
+from .answers import answer_counts, answer_table, cider, normalised_answer, pope_scores, vqa_accuracy
 from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
 from .clipscore import MAX_WORDS, PREFIX, ClipJudge, words_as_text
 from .evaluate import METRICS, Evaluation, evaluate
@@ -23,9 +24,12 @@ __all__ = [
     "PREFIX",
     "PictureScorer",
     "System",
+    "answer_counts",
+    "answer_table",
     "choose_lam",
     "choose_layer",
     "choose_n_concepts",
+    "cider",
     "curves",
     "encode_images",
     "evaluate",
@@ -37,12 +41,15 @@ __all__ = [
     "load_bert_judge",
     "load_judges",
     "measure",
+    "normalised_answer",
     "paper",
+    "pope_scores",
     "random_words",
     "score_words_with_pictures",
     "shares",
     "sweep",
     "tables",
+    "vqa_accuracy",
     "with_score",
     "words_as_text",
 ]

@@ -1,4 +1,4 @@
-"""Numbers of the CoX-LMM paper (arXiv 2406.08074) that figures show beside ours.
+"""Numbers of the CoX-LMM paper (arXiv 2406.08074), and of that on steering, that figures and tables show beside ours.
 
 Its authors measured them with DePALM (OPT-6.7B, 32 blocks) on COCO. Those here are verified: read off the tables and
 the figure. What is only recalled of the paper (numbers of samples, lambda = 1, the text that BERTScore is given, its
@@ -38,3 +38,10 @@ TABLE2 = {  # overlap, lower is better, in the order of TABLE2_SYSTEMS
     "Cat": (.452, .000, .500, .146),
 }  # fmt: skip
 TABLE2_SYSTEMS = ("simple", "pca", "kmeans", "semi_nmf")
+STEERING = {  # arXiv 2501.03012, LLaVA-1.5 on VQAv2: accuracy by kind of answer; how the counts of the two answers change
+    "no steering": (90.82, 58.47, 71.10, None, None),
+    "Yes -> No": (69.03, 56.82, 68.99, -828, 828),
+    "1 -> 3": (90.71, 54.52, 71.12, -215, 144),
+    "White -> Black": (90.40, 58.42, 58.36, -98, 441),
+}  # fmt: skip
+STEERING_COLUMNS = ("yes/no", "number", "other", "count of the first", "count of the second")

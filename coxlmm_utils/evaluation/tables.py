@@ -12,7 +12,7 @@ from ..files import atomic_write
 from ..statistics import Mean
 from .comparison import holm
 from .evaluate import METRICS, Evaluation, Top
-from .paper import TABLE1, TABLE1_SYSTEMS, TABLE2, TABLE2_SYSTEMS
+from .paper import STEERING, STEERING_COLUMNS, TABLE1, TABLE1_SYSTEMS, TABLE2, TABLE2_SYSTEMS
 from .systems import NAMES, heading
 
 TESTS = ("p_paired_t", "p_wilcoxon")  # whose p-values are corrected; see `statistics.compare`
@@ -110,6 +110,15 @@ def paper_table2() -> pd.DataFrame:
     names = [NAMES[system].split(",")[0] for system in TABLE2_SYSTEMS]  # which side of PCA's is ours to say
     rows = {token: [f"{value:.3f}" for value in cells] for token, cells in TABLE2.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("token")
+
+
+def paper_steering() -> pd.DataFrame:
+    """The steering paper's table of answers as printed (arXiv 2501.03012): LLaVA-1.5 on VQAv2; nothing of it is ours."""
+    cells = [
+        [*(f"{value:.2f}" for value in row[:3]), *("" if n is None else f"{n:+d}" for n in row[3:])]
+        for row in STEERING.values()
+    ]
+    return pd.DataFrame(cells, list(STEERING), list(STEERING_COLUMNS)).rename_axis("steering")
 
 
 def beside_the_paper(ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:

@@ -3,14 +3,26 @@
 Only the picture book can answer them: its factors are known for every page, and a page can be drawn with one changed.
 """
 
-from . import counterfactual_figures, recovery_figures
+from . import counterfactual_figures, recovery_figures, steering_figures
 from .controls import comparison, recover_factors, recover_factors_over
 from .counterfactuals import Counterfactuals, Selectivity, counterfactual_edits, selectivity
 from .factor_matching import best_aucs, heatmap, matched_values, mean_best_auc, shuffled_auc
 from .factor_recovery import FactorRecovery, score_against_factors
+from .interchange import interchange_effects
 from .layers import layer_scores, mean_and_peak
 from .localization import map_means, map_scores_figure, score_maps
 from .model_scores import caption_scores, captions_of_test_pages, model_scores, model_table
+from .steering_effects import (
+    STEERED_FACTORS,
+    best_setting,
+    effect_means,
+    effects_table,
+    random_directions,
+    steering_effects,
+    value_directions,
+)
+from .steering_scores import METHODS as STEERING_METHODS
+from .steering_scores import OF_MEANS, effects_over, steering_scores
 from .truth_scores import GALLERY_LAYER, PAGES_PER_SUBJECT
 from .without_picture import best_values, recovery_falls, recovery_without_picture
 
@@ -18,16 +30,24 @@ __all__ = [
     "Counterfactuals",
     "FactorRecovery",
     "GALLERY_LAYER",
+    "OF_MEANS",
     "PAGES_PER_SUBJECT",
+    "STEERED_FACTORS",
+    "STEERING_METHODS",
     "Selectivity",
     "best_aucs",
+    "best_setting",
     "best_values",
     "caption_scores",
     "captions_of_test_pages",
     "comparison",
     "counterfactual_edits",
     "counterfactual_figures",
+    "effect_means",
+    "effects_over",
+    "effects_table",
     "heatmap",
+    "interchange_effects",
     "layer_scores",
     "map_means",
     "map_scores_figure",
@@ -36,6 +56,7 @@ __all__ = [
     "mean_best_auc",
     "model_scores",
     "model_table",
+    "random_directions",
     "recover_factors",
     "recover_factors_over",
     "recovery_falls",
@@ -45,4 +66,8 @@ __all__ = [
     "score_maps",
     "selectivity",
     "shuffled_auc",
+    "steering_effects",
+    "steering_figures",
+    "steering_scores",
+    "value_directions",
 ]

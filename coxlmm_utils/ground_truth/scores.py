@@ -23,6 +23,7 @@ from ..picturebook import SUBJECTS
 from .depalm_scores import depalm_scores, depalm_table, loaded_depalm
 from .factor_matching import best_aucs, pages_of, shuffled_auc
 from .model_scores import as_text, model_scores, model_table
+from .steering_scores import steering_scores, steering_table
 from .truth_scores import (
     GALLERY_LAYER,
     N_CONCEPTS,
@@ -84,7 +85,7 @@ def measure(lmm: LMM, subjects: Sequence[str]) -> dict:
     ground_truth = {subject: ground_truth_scores(lmm, subject, GALLERY_LAYER) for subject in subjects}
     truth = truth_scores(lmm, subjects, GALLERY_LAYER)
     scores = {"picturebook": model_scores(lmm), "dictionary": dictionary, "evaluation": evaluation}
-    return scores | {"ground_truth": ground_truth, "truth": truth}
+    return scores | {"ground_truth": ground_truth, "truth": truth, "steering": steering_scores(lmm, subjects)}
 
 
 def dictionary_table(scores: dict) -> str:
@@ -116,7 +117,7 @@ def main() -> None:
     atomic_write(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
     print(model_table(scores["picturebook"]), dictionary_table(scores["dictionary"]), sep="\n\n")
     print("", evaluation_table(scores["evaluation"]), "", ground_truth_table(scores["ground_truth"]), sep="\n")
-    print("", truth_table(scores["truth"]), sep="\n")
+    print("", truth_table(scores["truth"]), "", steering_table(scores["steering"]), sep="\n")
     if depalm is not None:
         print("", depalm_table(scores["depalm"]), sep="\n")
     print(f"\nwritten to {options.out}")

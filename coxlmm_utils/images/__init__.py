@@ -3,15 +3,18 @@
 from .captioned_images import CaptionedImages, warn_of_unreadable
 from .perturbed import GREY, blank_images, blurred_images, masked_images, noise_images
 from .pictures import as_rgb, open_picture, read_upload
+from .questions import Questions, load_questions
 from .sources import load_images
 
 __all__ = [
     "CaptionedImages",
     "GREY",
+    "Questions",
     "as_rgb",
     "blank_images",
     "blurred_images",
     "load_images",
+    "load_questions",
     "masked_images",
     "noise_images",
     "open_picture",

@@ -191,7 +191,7 @@ def _coco(source: str, folder: Path, splits: list[str], limit: int | None) -> Ca
         rows = [row for row in read_json(path)["images"] if row["split"] in inner_splits][:limit]
         ids = tuple(f"{row['filepath']}/{row['filename']}" for row in rows)
         references = tuple(tuple(sentence["raw"].strip() for sentence in row["sentences"]) for row in rows)
-        _check_names(ids)
+        check_names(ids)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not Karpathy's file for COCO, part of it is missing: {error}") from error
     if not ids:
@@ -200,7 +200,7 @@ def _coco(source: str, folder: Path, splits: list[str], limit: int | None) -> Ca
     return CaptionedImages(source, split, ids, references, partial(open_in, folder), partial(file_version, folder))
 
 
-def _check_names(ids: Iterable[str]) -> None:
+def check_names(ids: Iterable[str]) -> None:
     """Refuse names of files that lead out of the folder."""
     for id in ids:
         path = PureWindowsPath(id)  # which takes either slash

@@ -98,7 +98,13 @@ def capture(
 
 
 @contextmanager
-def add(lmm: LMM, layer: Layer, vector: Tensor, positions: Tensor | str = "all", n_forced: int = 0) -> Iterator[None]:
+def add(
+    lmm: LMM,
+    layer: Layer,
+    vector: Tensor | Callable[[Tensor], Tensor],
+    positions: Tensor | str = "all",
+    n_forced: int = 0,
+) -> Iterator[None]:
     """Add a vector to the residual stream at one layer, whenever the model runs.
 
     Parameters
@@ -107,8 +113,8 @@ def add(lmm: LMM, layer: Layer, vector: Tensor, positions: Tensor | str = "all",
         The model.
     layer : int or str
         0..n_layers, or "norm".
-    vector : Tensor, (width,) or (batch, width)
-        The same for all rows, or one for each.
+    vector : Tensor, (width,) or (batch, width), or callable
+        The same for all rows, or one for each; or what makes of the states there, (batch, n, width), what is added.
     positions : {"all", "generated", "last_prompt"} or LongTensor (batch,) or (batch, n), default "all"
         "all": every position of every pass, image tokens and padding included. "generated": the last position of the
         prompt and every generated one, so every state that predicts a token. "last_prompt": the last position of the
@@ -124,17 +130,19 @@ def add(lmm: LMM, layer: Layer, vector: Tensor, positions: Tensor | str = "all",
     ValueError
         If there is no such layer, or the vector or the positions do not fit the model or the batch.
     """
-    if vector.dim() not in (1, 2) or vector.shape[-1] != lmm.width:
+    if torch.is_tensor(vector) and (vector.dim() not in (1, 2) or vector.shape[-1] != lmm.width):
         raise ValueError(
             f"A vector of shape {tuple(vector.shape)} cannot be added to states of {lmm.name}: "
             f"give one of shape ({lmm.width},) or (batch, {lmm.width})."
         )
     if isinstance(positions, str) and positions not in NAMED_POSITIONS:
         raise ValueError(f"positions={positions!r} is not known: give {', '.join(NAMED_POSITIONS)}, or a tensor.")
-    shift = vector.reshape(-1, 1, lmm.width)  # (1 or batch, 1, width)
+
+    def shift(states: Tensor) -> Tensor:
+        return vector(states) if callable(vector) else vector.reshape(-1, 1, lmm.width)  # (1 or batch, 1, width)
 
     def add_to(stream: Tensor) -> Tensor | None:
-        if vector.dim() == 2 and len(vector) != len(stream):
+        if torch.is_tensor(vector) and vector.dim() == 2 and len(vector) != len(stream):
             raise ValueError(f"{len(vector)} vectors do not fit a batch of {len(stream)}: give one for each.")
         if positions == "last_prompt" and stream.shape[1] == 1:
             return None
@@ -143,7 +151,7 @@ def add(lmm: LMM, layer: Layer, vector: Tensor, positions: Tensor | str = "all",
             chosen = _index(positions[:, None] if positions.dim() == 1 else positions, stream)
         else:
             chosen = slice(None), _named_positions(positions, stream.shape[1], n_forced)
-        stream[chosen] += shift.to(stream.device, stream.dtype)  # (batch, n, width)
+        stream[chosen] += shift(stream[chosen]).to(stream.device, stream.dtype)  # (batch, n, width)
         return stream
 
     with hook(lmm, layer, add_to):

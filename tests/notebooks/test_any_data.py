@@ -34,6 +34,8 @@ QUICK = {
     "N_COMPARED": 5,
     "N_CURVES": 3,
     "N_CHECKED": 10,
+    "N_CHOSEN": 4,
+    "N_QUESTIONS": 16,
 }
 SYSTEMS = {"rnd_words", "noise_imgs", "simple", "semi_nmf", "gt_captions", "pca", "kmeans"}
 TABLES = ["table1", "table1_all", "table1_union", "table2", "comparisons", "table1_numbers", "table2_numbers"]

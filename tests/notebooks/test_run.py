@@ -35,6 +35,7 @@ def test_the_notebooks_are_there():
         "07_ground_truth",
         "08_faithfulness",
         "09_depalm",
+        "10_steering",
     } <= set(names)
 
 

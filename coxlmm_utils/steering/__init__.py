@@ -1,0 +1,25 @@
+"""Turn what a model writes along directions of its residual stream, and measure what else that changes."""
+
+from .answers import answer_directions, answer_effects
+from .directions import Direction, concept_difference, concept_direction, mean_difference, random_direction
+from .reach import Reach, reach
+from .set_concepts import ConceptEdit, set_concepts
+from .steer import PerPicture, Steering, steer, steered
+
+__all__ = [
+    "ConceptEdit",
+    "Direction",
+    "PerPicture",
+    "Reach",
+    "Steering",
+    "answer_directions",
+    "answer_effects",
+    "concept_difference",
+    "concept_direction",
+    "mean_difference",
+    "random_direction",
+    "reach",
+    "set_concepts",
+    "steer",
+    "steered",
+]

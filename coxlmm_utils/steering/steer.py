@@ -1,0 +1,174 @@
+"""Steer a model while it writes: h <- h + alpha s at one layer (arXiv 2501.03012), and its captions beside unsteered ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from typing import Protocol
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..images import CaptionedImages, warn_of_unreadable
+from ..models import LMM, Layer, add, generate_captions
+from ..text import check_counts
+
+UNSTEERED = "unsteered"
+
+
+class Steering(Protocol):
+    """What can steer: a `Direction`, or an edit of `set_concepts` or `reach`, or `PerPicture`."""
+
+    layer: Layer
+
+    def check_model(self, lmm: LMM) -> None:
+        """Refuse (ValueError) another model."""
+
+    def change(self, states: Tensor) -> Tensor:
+        """What is to be added to states, (batch, positions, width)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PerPicture:
+    """An edit for each picture of a batch, in its order: such as a direction that depends on the input.
+
+    Attributes
+    ----------
+    edits : sequence of Direction, ConceptEdit or Reach
+        Of one layer; some may be the same.
+    """
+
+    edits: Sequence[Steering]
+
+    def __post_init__(self) -> None:
+        if len(layers := {edit.layer for edit in self.edits}) != 1:
+            raise ValueError(f"the edits are of layers {sorted(map(str, layers))}: give some, all of one layer")
+
+    @property
+    def layer(self) -> Layer:
+        """Of all edits."""
+        return self.edits[0].layer
+
+    def check_model(self, lmm: LMM) -> None:
+        """Refuse (ValueError) another model."""
+        for edit in {id(edit): edit for edit in self.edits}.values():
+            edit.check_model(lmm)
+
+    def change(self, states: Tensor) -> Tensor:
+        """What is to be added to states, (batch, positions, width)."""
+        if len(states) != len(self.edits):
+            raise ValueError(f"{len(self.edits)} edits do not fit a batch of {len(states)}: give one for each picture")
+        rows_of = defaultdict(list)
+        for row, edit in enumerate(self.edits):
+            rows_of[id(edit)].append(row)
+        change = torch.empty_like(states)
+        for rows in rows_of.values():
+            change[rows] = self.edits[rows[0]].change(states[rows])
+        return change
+
+
+@contextmanager
+def steer(
+    lmm: LMM, direction: Steering, alpha: float = 1.0, positions: Tensor | str = "generated", n_forced: int = 0
+) -> Iterator[None]:
+    """Add alpha times a direction to the states of its layer, whenever the model runs inside the context.
+
+    Parameters
+    ----------
+    lmm : LMM
+    direction : Direction or ConceptEdit
+    alpha : float, default 1.0
+        How strongly; negative turns it round, and 0 leaves the model as it is, to the last bit.
+    positions : {"generated", "all", "last_prompt"} or LongTensor, default "generated"
+        "generated": the last position of the prompt and every generated one (ours). "all": image tokens and prompt,
+        too, as by default in the released code. "last_prompt": the last position of the prompt alone. See `add`.
+    n_forced : int, default 0
+        For passes over given captions, see `add`.
+
+    Yields
+    ------
+    None
+        Afterwards, also after an error, nothing is left on the model.
+
+    Raises
+    ------
+    ValueError
+        If the direction is of another model, or alpha is no finite number.
+    """
+    if not isfinite(alpha):
+        raise ValueError(f"alpha is {alpha}: give a finite number, such as 1")
+    direction.check_model(lmm)
+    if alpha == 0:
+        yield
+        return
+
+    def change(states: Tensor) -> Tensor:
+        return alpha * direction.change(states)
+
+    with add(lmm, direction.layer, change, positions, n_forced):
+        yield
+
+
+def steered(
+    lmm: LMM,
+    images: CaptionedImages,
+    direction: Steering,
+    alphas: float | Sequence[float] = (1.0,),
+    positions: str = "generated",
+    prompt: str | Sequence[str] | None = None,
+    max_new_tokens: int = 40,
+    batch_size: int = 32,
+) -> pd.DataFrame:
+    """What a model says of pictures, unsteered and steered side by side.
+
+    Parameters
+    ----------
+    lmm : LMM
+    images : CaptionedImages
+    direction : Direction or ConceptEdit
+    alphas : float or sequence of float, default (1.0,)
+        A column each.
+    positions : {"generated", "all", "last_prompt"}, default "generated"
+    prompt : str or sequence of str, optional
+        One for all pictures, or one for each. Default: the LMM's own.
+    max_new_tokens : int, default 40
+    batch_size : int, default 32
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each picture that can be read, by its id: the columns "unsteered", then each alpha.
+
+    Raises
+    ------
+    ValueError
+        As `steer`, or if there are no alphas or not one prompt for each picture.
+    """
+    check_counts(batch_size=batch_size, max_new_tokens=max_new_tokens)
+    alphas = [alphas] if isinstance(alphas, (int, float)) else list(alphas)
+    if not alphas:
+        raise ValueError("there is no alpha to steer by: give one, such as 1")
+    prompts = list(prompt) if prompt is not None and not isinstance(prompt, str) else [prompt] * len(images)
+    if len(prompts) != len(images):
+        raise ValueError(f"{len(prompts)} prompts are given for {len(images)} pictures: give one for each")
+    rows, unreadable = {}, {}
+    for start in tqdm(range(0, len(images), batch_size), desc="steering", unit="batches"):
+        read, pictures, problems = images.opened(range(start, min(start + batch_size, len(images))))
+        unreadable |= problems
+        asked = [prompts[row] for row in read] if prompt is not None else None
+        if not pictures:
+            continue
+        columns = {}
+        for alpha in (0.0, *alphas):
+            with steer(lmm, direction, alpha, positions):
+                captions = generate_captions(lmm, pictures, prompt=asked, max_new_tokens=max_new_tokens)
+            columns[alpha if columns else UNSTEERED] = [generated.caption for generated in captions]
+        for i, row in enumerate(read):
+            rows[images.ids[row]] = {name: texts[i] for name, texts in columns.items()}
+    warn_of_unreadable(list(unreadable))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[UNSTEERED, *alphas]).rename_axis("id")

@@ -1,0 +1,140 @@
+"""Questions about pictures: the book's, and miniatures in VQAv2's and POPE's own formats."""
+
+import json
+
+import pytest
+
+from coxlmm_utils.images.questions import load_questions
+from coxlmm_utils.picturebook.factors import factors_of
+from coxlmm_utils.picturebook.questions import present_nouns
+from tests.conftest import noise
+
+QUESTIONS, ANNOTATIONS = "v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoco_val2014_annotations.json"
+
+
+def save_picture(folder, id: int) -> str:
+    """A picture of COCO's, by its number."""
+    (folder / "val2014").mkdir(exist_ok=True)
+    name = f"COCO_val2014_{id:012d}.jpg"
+    noise(id).save(folder / "val2014" / name)
+    return name
+
+
+@pytest.fixture
+def vqa(tmp_path):
+    asked = [(42000, 42, "Is it a dog?", "yes/no", "yes"), (42001, 42, "How many?", "number", "2")]
+    asked += [(73000, 73, "What colour?", "other", "red")]
+    for id in (42, 73):
+        save_picture(tmp_path, id)
+    questions = [{"question_id": id, "image_id": image, "question": text} for id, image, text, *_ in asked]
+    annotations = [
+        {
+            "question_id": id,
+            "image_id": image,
+            "question_type": text.lower(),
+            "answer_type": kind,
+            "multiple_choice_answer": answer,
+            "answers": [{"answer": answer, "answer_confidence": "yes", "answer_id": i} for i in range(1, 11)],
+        }
+        for id, image, text, kind, answer in reversed(asked)
+    ]
+    (tmp_path / QUESTIONS).write_text(json.dumps({"info": {}, "questions": questions}))
+    (tmp_path / ANNOTATIONS).write_text(json.dumps({"info": {}, "annotations": annotations}))
+    return tmp_path
+
+
+@pytest.fixture
+def pope(tmp_path):
+    rows = [("Is there a dog in the image?", "yes"), ("Is there a car in the image?", "no")]
+    name = save_picture(tmp_path, 42)
+    lines = [{"question_id": i, "image": name, "text": text, "label": label} for i, (text, label) in enumerate(rows, 1)]
+    (tmp_path / "coco_pope_random.json").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return tmp_path
+
+
+def test_vqav2_pairs_questions_with_answers_and_pictures(vqa):
+    questions = load_questions(f"vqav2:{vqa}")
+    assert questions.texts == ("Is it a dog?", "How many?", "What colour?")
+    assert questions.answers == (("yes",) * 10, ("2",) * 10, ("red",) * 10)
+    assert questions.kinds == ("yes/no", "number", "other") and questions.images.ids == ("42000", "42001", "73000")
+    assert questions.images.picture(0).tobytes() == questions.images.picture(1).tobytes()
+    assert questions.images.picture(0).tobytes() != questions.images.picture(2).tobytes()
+
+
+def test_some_of_the_questions(vqa):
+    questions = load_questions(f"vqav2:{vqa}")
+    assert questions[1:].texts == ("How many?", "What colour?") and len(questions[:0]) == 0
+    assert questions.answered("red").images.ids == ("73000",)
+    assert load_questions(f"vqav2:{vqa}", limit=2).texts == questions.texts[:2]
+
+
+def test_pope_has_a_question_in_each_line(pope):
+    questions = load_questions(f"pope:{pope}")
+    assert questions.answers == (("yes",), ("no",)) and set(questions.kinds) == {"yes/no"}
+    assert questions.images.picture(1).size == noise(42).size
+
+
+@pytest.mark.parametrize("topic", ["presence", "colour", "place", "count", "action"])
+def test_the_book_s_questions_have_the_page_s_answers(topic):
+    questions = load_questions("picturebook", "test", topic, limit=64)
+    pages = [factors_of(int(id)) for id in questions.images.ids]
+    assert len(questions) == 64 and set(questions.kinds) == {topic}
+    for page, text, (answer,) in zip(pages, questions.texts, questions.answers):
+        known = {"colour": page.colour, "action": page.action, "count": ("one", "two")[page.count - 1]}
+        if topic == "presence":
+            assert (answer == "yes") == any(f" {noun}" in text for noun in present_nouns(page))
+        elif topic in known:
+            assert answer == known[topic]
+    assert questions.texts == load_questions("picturebook", "test", topic, limit=64).texts
+
+
+@pytest.mark.parametrize(
+    "source, split, topic, message",
+    [
+        ("coco:/x", None, None, "unknown source of questions"),
+        ("vqav2:", None, None, "unknown source of questions"),
+        ("picturebook", None, "weather", "no questions of the book are about 'weather'"),
+        ("pope:/x", "hard", None, "POPE has no set 'hard'"),
+        ("vqav2:/x", "test", None, "VQAv2 has no split 'test' with answers"),
+        ("pope:/x", None, "colour", "is for the picture book"),
+    ],
+)
+def test_what_is_not_known_is_said(source, split, topic, message):
+    with pytest.raises(ValueError, match=message):
+        load_questions(source, split, topic)
+
+
+def test_missing_files_and_pictures_are_named(vqa, pope):
+    (vqa / ANNOTATIONS).unlink()
+    with pytest.raises(FileNotFoundError, match=ANNOTATIONS):
+        load_questions(f"vqav2:{vqa}")
+    (pope / "val2014").rename(pope / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="there is no folder val2014"):
+        load_questions(f"pope:{pope}")
+
+
+def test_files_that_are_not_of_this_kind_are_refused(vqa, pope):
+    (vqa / QUESTIONS).write_text("{}")
+    with pytest.raises(ValueError, match="are not VQAv2's pair of files"):
+        load_questions(f"vqav2:{vqa}")
+    line = json.loads((pope / "coco_pope_random.json").read_text().splitlines()[0])
+    for broken, message in (
+        ({"question_id": 1}, "is not a file of POPE's"),
+        (line | {"label": "maybe"}, "has the label 'maybe'"),
+        (line | {"image": "../../secret.jpg"}, "secret.jpg"),
+    ):
+        (pope / "coco_pope_random.json").write_text(json.dumps(broken))
+        with pytest.raises(ValueError, match=message):
+            load_questions(f"pope:{pope}")
+    twice = "\n".join([json.dumps(line)] * 2)
+    (pope / "coco_pope_random.json").write_text(twice)
+    with pytest.raises(ValueError, match="2 questions with 1 different ids"):
+        load_questions(f"pope:{pope}")
+
+
+def test_a_picture_that_is_missing_is_named_when_it_is_read(vqa):
+    for path in (vqa / "val2014").iterdir():
+        path.unlink()
+    questions = load_questions(f"vqav2:{vqa}")
+    with pytest.raises((ValueError, OSError), match="COCO_val2014_000000000042.jpg"):
+        questions.images.picture(0)
