@@ -2,6 +2,7 @@
 
 from .answers import answer_directions, answer_effects
 from .directions import Direction, concept_difference, concept_direction, mean_difference, random_direction
+from .discovery import concept_directions, main_answers, useful_directions
 from .reach import Reach, reach
 from .set_concepts import ConceptEdit, set_concepts
 from .steer import PerPicture, Steering, steer, steered
@@ -16,10 +17,13 @@ __all__ = [
     "answer_effects",
     "concept_difference",
     "concept_direction",
+    "concept_directions",
+    "main_answers",
     "mean_difference",
     "random_direction",
     "reach",
     "set_concepts",
     "steer",
     "steered",
+    "useful_directions",
 ]
