@@ -120,6 +120,11 @@ def matched_values(activations: np.ndarray, pages: Sequence[Factors]) -> list[Va
     return [matching.names[value] if value >= 0 else None for value in matching.partners]
 
 
+def concepts_of_values(names: Sequence[Value | None], factor: str) -> dict[str, int]:
+    """Of one factor, the concept that is matched to each value that has one; `names` is what `matched_values` gives."""
+    return {name[1]: k for k, name in enumerate(names) if name is not None and name[0] == factor}
+
+
 def checked_rows(activations: np.ndarray, pages: Sequence[Factors]) -> np.ndarray:
     """Activations as float64; ValueError unless a row of finite numbers for each page."""
     activations = np.asarray(activations, dtype=float)

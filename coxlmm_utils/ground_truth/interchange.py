@@ -17,8 +17,9 @@ from ..models import LMM, generate_captions
 from ..picturebook import factors_of, page
 from ..steering import PerPicture, set_concepts, steer
 from .counterfactuals import Counterfactuals
-from .factor_matching import Value
-from .steering_effects import BATCH_SIZE, compared, facts_of
+from .factor_matching import Value, concepts_of_values
+from .model_scores import BATCH_SIZE
+from .steering_effects import compared, facts_of
 
 SWAPPED = ("own concepts", "other concepts")
 
@@ -48,7 +49,7 @@ def interchange_effects(
         to the other, or "other concepts", two that are matched to no value of this factor, at random (the control). Its
         columns are those of `steering_effects` without alpha. Changes between values without a concept are left out.
     """
-    of_value = {name[1]: k for k, name in enumerate(values) if name is not None and name[0] == factor}
+    of_value = concepts_of_values(values, factor)
     others = [k for k, name in enumerate(values) if name is None or name[0] != factor]
     rng, cases = np.random.default_rng(seed), []
     for own, wanted in permutations(of_value, 2):

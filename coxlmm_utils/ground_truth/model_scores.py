@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..images import load_images
+from ..images import CaptionedImages, load_images
 from ..models import LMM, generate_captions
 from ..picturebook import (
     ASKED_NOUNS,
@@ -86,11 +86,17 @@ def share_answered(lmm: LMM, images, questions: Sequence[tuple[int, Question]]) 
 
 def captions_of_test_pages(lmm: LMM) -> tuple[list[str], list[Factors]]:
     """What is said of the 1,600 test pages (200 per subject), greedy decoding, and what they show."""
-    images, captions = load_images("picturebook", split="test"), []
+    captions = captions_of(lmm, load_images("picturebook", split="test"))
+    return captions, [factors_of(number) for number in page_numbers("test")]
+
+
+def captions_of(lmm: LMM, images: CaptionedImages) -> list[str]:
+    """What the model says of pictures, greedy decoding."""
+    captions = []
     for start in tqdm(range(0, len(images), BATCH_SIZE), desc="captioning"):
         pictures = [images.picture(row) for row in range(start, min(start + BATCH_SIZE, len(images)))]
         captions += [generated.caption for generated in generate_captions(lmm, pictures)]
-    return captions, [factors_of(number) for number in page_numbers("test")]
+    return captions
 
 
 def model_scores(lmm: LMM) -> dict:

@@ -17,11 +17,12 @@ from ..picturebook import facts_in
 from ..statistics import Mean
 from ..steering import Direction, PerPicture, Steering, mean_difference, random_direction, steer
 from .factor_matching import pages_of
+from .model_scores import BATCH_SIZE, captions_of
 
 STEERED_FACTORS = ("colour", "place", "action")
 MIN_STATES = 5  # that a mean is made of
 SAME_BOUND = 0.85  # what must stay as it was, for a strength to be chosen
-N_RESAMPLES, BATCH_SIZE = 1000, 64
+N_RESAMPLES = 1000
 
 Change = tuple[str, str]  # the value that a caption names, and the wanted one
 
@@ -81,7 +82,7 @@ def steering_effects(
         unsteered one says, subject included; added, whether it names another factor that the unsteered one does not;
         unsteered and steered, the captions.
     """
-    plain, cases = dict(zip(images.ids, _captions(lmm, images))), []
+    plain, cases = dict(zip(images.ids, captions_of(lmm, images))), []
     for id, caption in plain.items():
         named = facts_of(caption).get(factor, ())
         cases += [(id, *change, edit) for change, edit in edits.items() if named == change[:1]]
@@ -164,12 +165,3 @@ def best_setting(table: pd.DataFrame, bound: float = SAME_BOUND):
     allowed = table[table["same"] >= bound]
     allowed = allowed if len(allowed) else table
     return (allowed["hit"] * allowed["same"]).idxmax()
-
-
-def _captions(lmm: LMM, images: CaptionedImages) -> list[str]:
-    """What the model says of pictures."""
-    captions = []
-    for start in range(0, len(images), BATCH_SIZE):
-        pictures = [images.picture(row) for row in range(start, min(start + BATCH_SIZE, len(images)))]
-        captions += [generated.caption for generated in generate_captions(lmm, pictures)]
-    return captions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
+from itertools import permutations, product
 
 import pandas as pd
 
@@ -24,7 +24,7 @@ from ..steering import (
     set_concepts,
 )
 from .counterfactuals import counterfactual_edits
-from .factor_matching import matched_values, pages_of
+from .factor_matching import concepts_of_values, matched_values, pages_of
 from .interchange import SWAPPED, interchange_effects
 from .model_scores import as_text
 from .steering_effects import (
@@ -78,9 +78,8 @@ OF_MEANS = ("mean_difference", "reach")  # at every layer but the first and the 
 
 def _of_concepts(bank: ConceptBank, factor: str, make: Callable) -> Mapping[Change, Steering]:
     """Edits between the values of a factor that concepts are matched to, on the pages that they were learned from."""
-    names = matched_values(bank.activations, pages_of(bank.ids))
-    of_value = {name[1]: k for k, name in enumerate(names) if name is not None and name[0] == factor}
-    return {(a, b): make(bank, of_value[a], of_value[b]) for a, b in product(of_value, of_value) if a != b}
+    of_value = concepts_of_values(matched_values(bank.activations, pages_of(bank.ids)), factor)
+    return {(a, b): make(bank, of_value[a], of_value[b]) for a, b in permutations(of_value, 2)}
 
 
 def exchanged(bank: ConceptBank, away: int, towards: int) -> Steering:

@@ -30,6 +30,11 @@ class Reach:
         """The direction's."""
         return self.direction.layer
 
+    @property
+    def fingerprint(self) -> str:
+        """The direction's."""
+        return self.direction.fingerprint
+
     def check_model(self, lmm: LMM) -> None:
         """Refuse (ValueError) another model than the direction's."""
         self.direction.check_model(lmm)

@@ -35,6 +35,11 @@ class ConceptEdit:
         """The bank's."""
         return self.bank.layer
 
+    @property
+    def fingerprint(self) -> str:
+        """The bank's."""
+        return self.bank.fingerprint
+
     def check_model(self, lmm: LMM) -> None:
         """Refuse (ValueError) another model than the bank's."""
         self.bank.check_model(lmm)

@@ -25,6 +25,7 @@ class Steering(Protocol):
     """What can steer: a `Direction`, or an edit of `set_concepts` or `reach`, or `PerPicture`."""
 
     layer: Layer
+    fingerprint: str  # of the model's weights
 
     def check_model(self, lmm: LMM) -> None:
         """Refuse (ValueError) another model."""
@@ -54,9 +55,14 @@ class PerPicture:
         """Of all edits."""
         return self.edits[0].layer
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the first edit's model; `check_model` looks at all."""
+        return self.edits[0].fingerprint
+
     def check_model(self, lmm: LMM) -> None:
         """Refuse (ValueError) another model."""
-        for edit in {id(edit): edit for edit in self.edits}.values():
+        for edit in {edit.fingerprint: edit for edit in self.edits}.values():  # a checksum of all weights each
             edit.check_model(lmm)
 
     def change(self, states: Tensor) -> Tensor:
