@@ -101,7 +101,7 @@ def recover_factors(
         "kmeans": lambda: [scorer.scored(_fit(KMeans(n_concepts, seed), states)) for seed in seeds],
         "pca": lambda: [scorer.scored(_fit(PCA(n_concepts), states))],
         "simple": lambda: [scorer.scored(_fit(Simple(n_concepts), states))],
-        "rotated": lambda: [scorer.scored(_unit(_rotated(U, seed))) for seed, U in concepts.items()],
+        "rotated": lambda: [scorer.scored(_unit(rotated(U, seed))) for seed, U in concepts.items()],
         "samples": lambda: [scorer.scored(_unit(_drawn(states.Z, n_concepts, seed))) for seed in seeds],
         "random": lambda: [scorer.scored(_fit(RandomDictionary(n_concepts, random_state=s), states)) for s in seeds],
         "random_init": lambda: [scorer.randomly_initialised(n_concepts, seeds[0])],
@@ -225,7 +225,7 @@ def _fit(dictionary: Dictionary, states: States) -> Dictionary:
         return dictionary.fit(states.Z)
 
 
-def _rotated(U: np.ndarray, seed: int) -> np.ndarray:
+def rotated(U: np.ndarray, seed: int) -> np.ndarray:
     """A random orthonormal basis of the span of concepts, (concepts, width): what the span holds by itself."""
     basis = np.linalg.svd(U, full_matrices=False)[2]  # (concepts, width)
     rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(U), len(U))))

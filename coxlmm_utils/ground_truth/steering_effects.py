@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm.auto import tqdm
 
 from ..extraction import States
@@ -23,6 +25,7 @@ STEERED_FACTORS = ("colour", "place", "action")
 MIN_STATES = 5  # that a mean is made of
 SAME_BOUND = 0.85  # what must stay as it was, for a strength to be chosen
 N_RESAMPLES = 1000
+COLUMNS = ["id", "own", "wanted", "alpha", "hit", "same", "added", "unsteered", "steered"]
 
 Change = tuple[str, str]  # the value that a caption names, and the wanted one
 
@@ -82,21 +85,39 @@ def steering_effects(
         unsteered one says, subject included; added, whether it names another factor that the unsteered one does not;
         unsteered and steered, the captions.
     """
-    plain, cases = dict(zip(images.ids, captions_of(lmm, images))), []
-    for id, caption in plain.items():
+    pictures = {id: images.picture(row) for row, id in enumerate(images.ids)}
+    cases = []
+    for id, caption in zip(images.ids, captions_of(lmm, images)):
         named = facts_of(caption).get(factor, ())
-        cases += [(id, *change, edit) for change, edit in edits.items() if named == change[:1]]
+        for (own, wanted), edit in edits.items():
+            if named == (own,):
+                cases.append(Case({"id": id, "own": own, "wanted": wanted}, pictures[id], caption, edit))
+    return case_effects(lmm, cases, factor, alphas, positions)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A page that is captioned under an edit, beside what the model says without."""
+
+    labels: dict[str, str]  # id, own, wanted and what else tells it from other cases
+    picture: Image.Image
+    unsteered: str
+    edit: Steering
+
+
+def case_effects(
+    lmm: LMM, cases: Sequence[Case], factor: str, alphas: Sequence[float], positions: str = "generated"
+) -> pd.DataFrame:
+    """A row for each case and alpha: the case's labels, alpha, and how the steered caption compares with the unsteered."""
     rows = []
     for alpha, start in tqdm(list(product(alphas, range(0, len(cases), BATCH_SIZE))), desc=f"steering the {factor}"):
         batch = cases[start : start + BATCH_SIZE]
-        pictures = [images.picture(images.index(id)) for id, *_ in batch]
-        with steer(lmm, PerPicture([edit for *_, edit in batch]), alpha, positions):
-            captions = [generated.caption for generated in generate_captions(lmm, pictures)]
-        for (id, own, wanted, _), caption in zip(batch, captions):
-            row = {"id": id, "own": own, "wanted": wanted, "alpha": alpha}
-            rows.append(row | compared(plain[id], caption, factor, wanted))
-    columns = ["id", "own", "wanted", "alpha", "hit", "same", "added", "unsteered", "steered"]
-    return pd.DataFrame(rows, columns=columns)
+        with steer(lmm, PerPicture([case.edit for case in batch]), alpha, positions):
+            captions = generate_captions(lmm, [case.picture for case in batch])
+        for case, generated in zip(batch, captions):
+            effect = compared(case.unsteered, generated.caption, factor, case.labels["wanted"])
+            rows.append(case.labels | {"alpha": alpha} | effect)
+    return pd.DataFrame(rows, columns=None if rows else COLUMNS)
 
 
 def compared(unsteered: str, steered: str, factor: str, wanted: str) -> dict:

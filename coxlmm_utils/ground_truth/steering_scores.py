@@ -16,6 +16,7 @@ from ..picturebook import QUESTION_TOPICS, SUBJECTS
 from ..statistics import Mean
 from ..steering import (
     Direction,
+    InTurn,
     Steering,
     answer_directions,
     answer_effects,
@@ -67,11 +68,18 @@ def concepts_set(states: States, bank: ConceptBank, factor: str) -> Mapping[Chan
     return _of_concepts(bank, factor, exchanged)
 
 
+def combined(states: States, bank: ConceptBank, factor: str) -> Mapping[Change, Steering]:
+    """The concepts set, and then as far as the mean of the wanted value is still lacking (ours)."""
+    reaching, setting = (make(states, bank, factor) for make in (reached, concepts_set))
+    return {change: InTurn([setting[change], reaching[change]]) for change in setting if change in reaching}
+
+
 METHODS: dict[str, Make] = {
     "mean_difference": means,
     "reach": reached,
     "concept_difference": concepts,
     "set_concepts": concepts_set,
+    "combined": combined,
 }
 OF_MEANS = ("mean_difference", "reach")  # at every layer but the first and the last; concepts are of the last but one
 
@@ -177,7 +185,7 @@ def steering_scores(lmm: LMM, subjects: Sequence[str] = SUBJECTS) -> dict:
 
 
 def interchange_scores(lmm: LMM, banks: Mapping[str, ConceptBank], images: Mapping[str, CaptionedImages]) -> dict:
-    """For each factor hit and same of `interchange_effects` at alpha 1, and control_hit, that of other concepts."""
+    """For each factor hit and same of `interchange_effects` at alpha 1, and the hit of either control."""
     tables = {factor: [] for factor in STEERED_FACTORS}
     for subject, pages in images.items():
         bank = banks[subject]
@@ -188,11 +196,9 @@ def interchange_scores(lmm: LMM, banks: Mapping[str, ConceptBank], images: Mappi
     scores = {}
     for factor, rows in tables.items():
         by_swapped = {name: effect_means(some) for name, some in pd.concat(rows).groupby("swapped")}
-        own, control = (by_swapped.get(name) for name in SWAPPED)
-        if own and control:
-            scores[factor] = {name: _ends(own[name]) for name in ("hit", "same")} | {
-                "control_hit": _ends(control["hit"])
-            }
+        if own := by_swapped.pop(SWAPPED[0], None):
+            controls = {f"{name.split()[0]}_hit": _ends(mean["hit"]) for name, mean in by_swapped.items()}
+            scores[factor] = {name: _ends(own[name]) for name in ("hit", "same")} | controls
     return scores
 
 

@@ -3,13 +3,15 @@
 from .answers import answer_directions, answer_effects
 from .directions import Direction, concept_difference, concept_direction, mean_difference, random_direction
 from .discovery import concept_directions, main_answers, useful_directions
+from .joined import InTurn, PerPicture, Steering
 from .reach import Reach, reach
 from .set_concepts import ConceptEdit, set_concepts
-from .steer import PerPicture, Steering, steer, steered
+from .steer import steer, steered
 
 __all__ = [
     "ConceptEdit",
     "Direction",
+    "InTurn",
     "PerPicture",
     "Reach",
     "Steering",

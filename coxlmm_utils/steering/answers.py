@@ -11,7 +11,8 @@ from ..extraction import prompt_states
 from ..images import Questions
 from ..models import LMM, Layer
 from .directions import Direction, mean_difference
-from .steer import UNSTEERED, Steering, steered
+from .joined import Steering
+from .steer import UNSTEERED, steered
 
 
 def answer_directions(

@@ -14,7 +14,8 @@ from ..evaluation import answer_counts
 from ..images import Questions
 from ..models import LMM
 from .directions import Direction, concept_difference
-from .steer import UNSTEERED, Steering, steered
+from .joined import Steering
+from .steer import UNSTEERED, steered
 
 
 def concept_directions(bank: ConceptBank, concepts: Sequence[int] | None = None) -> dict[tuple[int, int], Direction]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -46,14 +46,21 @@ class ConceptEdit:
 
     def change(self, states: Tensor) -> Tensor:
         """What is to be added to states, (..., width)."""
-        V = self.bank.project(states.flatten(0, -2).float().cpu())  # (n, concepts)
-        wanted = V.copy()
-        wanted[:, list(self.values)] = list(self.values.values())
-        return concept_change(self.bank.dictionary, V, wanted).view(states.shape).to(states)
+        return joint_change([self] * len(states), states)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{self.bank.title(k)!r} = {value:g}" for k, value in self.values.items())
         return f"ConceptEdit(layer {self.layer} of {self.bank.model_name}: {parts})"
+
+
+def joint_change(edits: Sequence[ConceptEdit], states: Tensor) -> Tensor:
+    """What several edits of one bank add to states, (edits, ..., width), each to its own: one projection for all."""
+    bank, n = edits[0].bank, states[0].numel() // states.shape[-1]  # n states of each edit
+    V = bank.project(states.flatten(0, -2).float().cpu())  # (edits x n, concepts)
+    wanted = V.copy()
+    for i, edit in enumerate(edits):
+        wanted[i * n : (i + 1) * n, list(edit.values)] = list(edit.values.values())
+    return concept_change(bank.dictionary, V, wanted).view(states.shape).to(states)
 
 
 def set_concepts(bank: ConceptBank, values: Mapping[int, float]) -> ConceptEdit:

@@ -2,80 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import isfinite
-from typing import Protocol
 
 import pandas as pd
-import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..images import CaptionedImages, warn_of_unreadable
-from ..models import LMM, Layer, add, generate_captions
+from ..models import LMM, add, generate_captions
 from ..text import check_counts
+from .joined import Steering
 
 UNSTEERED = "unsteered"
-
-
-class Steering(Protocol):
-    """What can steer: a `Direction`, or an edit of `set_concepts` or `reach`, or `PerPicture`."""
-
-    layer: Layer
-    fingerprint: str  # of the model's weights
-
-    def check_model(self, lmm: LMM) -> None:
-        """Refuse (ValueError) another model."""
-
-    def change(self, states: Tensor) -> Tensor:
-        """What is to be added to states, (batch, positions, width)."""
-
-
-@dataclass(frozen=True, eq=False)
-class PerPicture:
-    """An edit for each picture of a batch, in its order: such as a direction that depends on the input.
-
-    Attributes
-    ----------
-    edits : sequence of Direction, ConceptEdit or Reach
-        Of one layer; some may be the same.
-    """
-
-    edits: Sequence[Steering]
-
-    def __post_init__(self) -> None:
-        if len(layers := {edit.layer for edit in self.edits}) != 1:
-            raise ValueError(f"the edits are of layers {sorted(map(str, layers))}: give some, all of one layer")
-
-    @property
-    def layer(self) -> Layer:
-        """Of all edits."""
-        return self.edits[0].layer
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the first edit's model; `check_model` looks at all."""
-        return self.edits[0].fingerprint
-
-    def check_model(self, lmm: LMM) -> None:
-        """Refuse (ValueError) another model."""
-        for edit in {edit.fingerprint: edit for edit in self.edits}.values():  # a checksum of all weights each
-            edit.check_model(lmm)
-
-    def change(self, states: Tensor) -> Tensor:
-        """What is to be added to states, (batch, positions, width)."""
-        if len(states) != len(self.edits):
-            raise ValueError(f"{len(self.edits)} edits do not fit a batch of {len(states)}: give one for each picture")
-        rows_of = defaultdict(list)
-        for row, edit in enumerate(self.edits):
-            rows_of[id(edit)].append(row)
-        change = torch.empty_like(states)
-        for rows in rows_of.values():
-            change[rows] = self.edits[rows[0]].change(states[rows])
-        return change
 
 
 @contextmanager

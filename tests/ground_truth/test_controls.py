@@ -89,11 +89,11 @@ def test_a_probe_for_each_value_is_the_ceiling(results):
 
 def test_a_rotation_keeps_the_span_and_nothing_else(halves):
     U = SemiNMF(N).fit(halves[0].Z).components_
-    turned = controls._rotated(U, 0)
+    turned = controls.rotated(U, 0)
     np.testing.assert_allclose(turned @ turned.T, np.eye(N), atol=1e-6)
     np.testing.assert_allclose(U @ turned.T @ turned, U, atol=1e-4)
     cosines = np.abs(turned @ (U / np.linalg.norm(U, axis=1, keepdims=True)).T)
-    assert cosines.max() < 0.99 and not np.allclose(turned, controls._rotated(U, 1))
+    assert cosines.max() < 0.99 and not np.allclose(turned, controls.rotated(U, 1))
 
 
 def test_random_samples_are_samples(halves):
