@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from difflib import SequenceMatcher
+from itertools import groupby
 from numbers import Integral
 
 FUNCTION_WORDS = frozenset(
@@ -119,6 +121,22 @@ def common_words(words: Counter, n: int = 12) -> str:
     """The most frequent words with a meaning of their own, as a list to choose from."""
     frequent = [word for word, _ in words.most_common() if len(word) > 2 and word not in FUNCTION_WORDS]
     return ", ".join(frequent[:n]) or "none"
+
+
+def changed_phrases(before: str, after: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
+    """Two texts in phrases, each with whether the other text lacks it where it stands; as few words as can be are (ours)."""
+    words, kept = (before.split(), after.split()), (set(), set())
+    for block in SequenceMatcher(None, *words, autojunk=False).get_matching_blocks():
+        for rows, start in zip(kept, (block.a, block.b)):
+            rows.update(range(start, start + block.size))
+    left, right = (
+        [
+            (" ".join(text[i] for i in run), changed)
+            for changed, run in groupby(range(len(text)), key=lambda i, rows=rows: i not in rows)
+        ]
+        for text, rows in zip(words, kept)
+    )
+    return left, right
 
 
 def check_counts(**counts: int | None) -> None:

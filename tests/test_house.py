@@ -16,7 +16,8 @@ LEVELS = (
     ("extraction",),
     ("concepts",),
     ("evaluation", "explanation", "shift"),
-    ("faithfulness", "steering", "widgets"),
+    ("faithfulness", "steering"),
+    ("widgets",),
     ("ground_truth",),
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from coxlmm_utils.text import FUNCTION_WORDS, check_counts, whole_word, words_in
+from coxlmm_utils.text import FUNCTION_WORDS, changed_phrases, check_counts, whole_word, words_in
 
 
 def test_words_in_a_text():
@@ -114,3 +114,23 @@ def test_counts_are_whole_numbers_from_1_on(count):
 def test_function_words_are_lower_case_words():
     assert all(word.isalpha() and word == word.lower() for word in FUNCTION_WORDS)
     assert not FUNCTION_WORDS & {"home", "side", "front", "top", "dog", "inside", "outside"}
+
+
+@pytest.mark.parametrize(
+    "before, after, gone, new",
+    [
+        (
+            "a dog on the beach",
+            "a dog in the snow",
+            [("a dog", False), ("on", True), ("the", False), ("beach", True)],
+            None,
+        ),
+        ("a dog", "a dog", [("a dog", False)], [("a dog", False)]),
+        ("", "a dog", [], [("a dog", True)]),
+        ("a a a", "", [("a a a", True)], []),
+    ],
+)
+def test_phrases_that_two_texts_do_not_share(before, after, gone, new):
+    left, right = changed_phrases(before, after)
+    assert left == gone and (new is None or right == new)
+    assert " ".join(phrase for phrase, _ in left) == before and " ".join(phrase for phrase, _ in right) == after

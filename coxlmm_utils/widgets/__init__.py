@@ -3,10 +3,12 @@
 from .browser import Browser, browse
 from .explainer import ask
 from .static_page import to_html
+from .steering_view import steering
 
 __all__ = [
     "Browser",
     "ask",
     "browse",
+    "steering",
     "to_html",
 ]

@@ -80,7 +80,7 @@ class PageSwitches(widgets.HBox):
             return
         allowed, factors = allowed_values(page.factors.kind), asdict(page.factors)
         for name, dropdown in self.dropdowns.items():
-            options = tuple((_in_words(value, page.factors.kind), value) for value in allowed[name])
+            options = tuple((in_words(value, page.factors.kind), value) for value in allowed[name])
             if dropdown.options != options:
                 dropdown.options = options
             dropdown.value = factors[name]
@@ -96,6 +96,6 @@ def _dropdown(name: str) -> widgets.Dropdown:
     return widgets.Dropdown(description=name.capitalize(), layout=layout, style={"description_width": "initial"})
 
 
-def _in_words(value: str, kind: str) -> str:
+def in_words(value: str, kind: str) -> str:
     """A factor's value in plain words."""
     return {"none": "alone", "friend": f"another {kind}"}.get(value, value)

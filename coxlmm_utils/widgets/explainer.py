@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import ipywidgets as widgets
 from PIL import Image
@@ -18,7 +19,10 @@ from .caption_and_explain import PictureExplanation, explain_picture, explained_
 from .cell_view import CellView
 from .controls import PageSwitches, PictureChoice
 from .explainer_html import answer_page, notice, shown_concepts, unexplained_page
+from .handles import Handles, caption_with
 from .html import Thumbnails, style
+from .static_page import view_to_html
+from .steered_html import rewritten_html
 
 UPLOAD_NOTE = "Up to about 10 MB in plain JupyterLab; make lab raises the limit."
 NATURAL = {"description_width": "initial"}
@@ -79,7 +83,8 @@ class Explainer(CellView):
         self._acting = False
         self._thumbnails = [Thumbnails(bank) for bank in banks]
         self.pictures, self.switches = PictureChoice(images), PageSwitches()
-        self.status, self.answer = widgets.HTML(), widgets.HTML()
+        self.status, self.answer, self.rewritten = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.handles = Handles(self._handler(self._rewrite))
         self.status.add_class("cox-ask-status")
         self.upload = widgets.FileUpload(
             accept="image/*", description="Your own picture", layout=widgets.Layout(width="auto")
@@ -105,16 +110,8 @@ class Explainer(CellView):
         self._extra_controls = _row([self.concept, self.way, self.following])
         self._extra_controls.add_class("cox-ask-closer")
         choosing = _row([self.pictures.more, self.upload, note])
-        return [
-            hidden,
-            self.pictures,
-            choosing,
-            self.switches,
-            self.bank,
-            self._extra_controls,
-            self.status,
-            self.answer,
-        ]
+        shown = [self.status, self.answer, self.handles, self.rewritten]
+        return [hidden, self.pictures, choosing, self.switches, self.bank, self._extra_controls, *shown]
 
     def _listen(self) -> None:
         """Connect the controls with their actions."""
@@ -205,7 +202,23 @@ class Explainer(CellView):
         chosen = self.concept.value
         self.concept.options = [(f"{k}: {explained.title(k)}", k) for k in concepts]
         self.concept.value = chosen if chosen in concepts else next(iter(concepts), None)
+        self.handles.show(explained, concepts)
+        self.rewritten.value = ""
         self._show()
+
+    def _rewrite(self) -> None:
+        """The caption with the concepts as their sliders are, beside the one before."""
+        handles, shown = self.handles, self.switches.page
+        values, factors = handles.values, shown and shown.factors
+        self.rewritten.value = ""
+        if values:
+            caption = caption_with(self.lmm, handles.explained, values)
+            thumbnails = self._thumbnails[self.bank.value]
+            self.rewritten.value = rewritten_html(handles.explained, values, caption, thumbnails, factors)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write what is shown as one page that needs neither Python nor a network; see `to_html`."""
+        return view_to_html(path, "Concepts behind a caption", [self.answer.value, self.rewritten.value])
 
     def _locate(self) -> None:
         """Show where the chosen concept is."""

@@ -1,10 +1,13 @@
-"""The concepts of a bank as one page that opens anywhere: the browser's static twin."""
+"""The concepts of a bank, or what a widget shows, as one page that opens anywhere: the widgets' static twins."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from markupsafe import Markup
 
 from ..files import atomic_write
 from ..images import CaptionedImages
@@ -45,10 +48,21 @@ def to_html(bank, path: str | Path, images: CaptionedImages | None = None, card=
     FileExistsError
         If there is a file that is not such a page.
     """
+    return _write(path, lambda: page_html(bank, images, card))
+
+
+def view_to_html(path: str | Path, title: str, views: Sequence[str]) -> Path:
+    """Write what a widget shows, made by templates, as one page of the same kind, without any script."""
+    page = {"title": title, "views": [Markup(view) for view in views if view], "style": style()}
+    return _write(path, lambda: render("view_page.html", **page))
+
+
+def _write(path: str | Path, make: Callable[[], str]) -> Path:
+    """Write a page in the place of none, or of another page."""
     path = Path(path).expanduser()
     if path.exists() and not _is_ours(path):
         raise FileExistsError(f"{path} is there and is no page of concepts: give another name, or delete it")
-    text = page_html(bank, images, card)
+    text = make()
     return atomic_write(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 

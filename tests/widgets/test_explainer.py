@@ -330,6 +330,49 @@ def test_an_upload_has_no_switches_and_its_remark_is_shown(book, of_dogs, recwar
     assert is_shown(explainer.switches) and "unlike a page" not in explainer.answer.value
 
 
+# Handles
+
+
+def test_a_slider_writes_the_caption_anew_and_reset_takes_it_away(explainer, runs):
+    concept = next(iter(explainer.handles.sliders))
+    answer, slider = explainer.answer.value, explainer.handles.sliders[concept]
+    assert list(explainer.handles.sliders) == explainer.current.explanations[0].top(5)
+    slider.value = 0.0
+    assert "1.00 → 0.00" in explainer.rewritten.value and "<dt>steered</dt>" in explainer.rewritten.value
+    assert explainer.answer.value == answer and runs["explain_picture"] == 0
+    explainer.handles.reset.click()
+    assert explainer.rewritten.value == "" and explainer.handles.values == {}
+    explainer.handles.sliders[concept].value = 0.0
+    explainer.pictures.buttons.value = 1  # another picture has its own
+    assert explainer.rewritten.value == "" and explainer.handles.values == {}
+
+
+def test_a_page_of_the_book_says_what_is_false_now_and_an_upload_does_not(book, of_dogs, monkeypatch):
+    monkeypatch.setattr(asking, "caption_with", lambda *_: "a purple cat on the moon")
+    explainer = ask(book, of_dogs)
+    for expected, act in ((True, lambda: None), (False, lambda: upload(explainer, as_png(page(1).picture)))):
+        act()
+        if explainer.handles.sliders:
+            next(iter(explainer.handles.sliders.values())).value = 0.0
+            assert ("False of this page" in explainer.rewritten.value) == expected
+
+
+def test_what_cannot_be_written_is_said(explainer, monkeypatch):
+    def refuse(*_):
+        raise ValueError("no such state")
+
+    monkeypatch.setattr(asking, "caption_with", refuse)
+    answer = explainer.answer.value
+    next(iter(explainer.handles.sliders.values())).value = 0.0
+    assert "No such state." in explainer.status.value and explainer.answer.value == answer
+
+
+def test_what_is_shown_is_written_as_a_page(explainer, tmp_path):
+    next(iter(explainer.handles.sliders.values())).value = 0.0
+    text = explainer.to_html(tmp_path / "ask.html").read_text()
+    assert explainer.answer.value in text and explainer.rewritten.value in text and "<script" not in text
+
+
 # Conduct
 
 
