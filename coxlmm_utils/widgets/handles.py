@@ -12,10 +12,12 @@ from ..models import LMM, generate_captions
 from ..steering import set_concepts, steer
 from .steered_html import scale_of
 
-HEADING = '<p class="cox-answer-heading cox-answer">Turn concepts up or down, and the caption is written anew</p>'
+HEADING = """<div class="cox-answer"><p class="cox-handles-heading">Turn concepts up or down, and the caption is written anew</p>
+<p class="cox-answer-quiet">In the bars' unit: the picture's most active concept is 1.</p></div>"""
+ACCENT = "#e07a5f"  # of the bars
 NATURAL = {"description_width": "initial"}
 BEYOND = 1.5  # times the largest activation: as far as concepts had to be set for most captions to follow (notebook 10)
-CHOOSE = ("another concept …", None)
+CHOOSE = ("another concept …", -1)  # None would choose nothing
 
 
 class Handles(widgets.VBox):
@@ -47,7 +49,7 @@ class Handles(widgets.VBox):
 
     def _add(self, _: object) -> None:
         """A slider for the concept that is chosen in the list."""
-        if self.more.value is not None:
+        if self.more.value != CHOOSE[1]:
             self._put([self.more.value])
 
     def _put_back(self, _: object) -> None:
@@ -69,7 +71,6 @@ class Handles(widgets.VBox):
         self._rows.children = tuple(self.sliders.values())
         others = [k for k in range(len(self.explained.bank)) if k not in self.sliders]
         self.more.options = [CHOOSE, *((f"{k}: {self.explained.title(k)}", k) for k in others)]
-        self.more.value = None
 
     def _slider(self, concept: int) -> widgets.FloatSlider:
         """From zero (of PCA: from as far below) to somewhat above the largest activation of all samples, or of this picture."""
@@ -82,7 +83,7 @@ class Handles(widgets.VBox):
             step=0.01,
             description=f"{self.explained.title(concept)} ({concept})",
             continuous_update=False,
-            style={"description_width": "14em"},
+            style={"description_width": "14em", "handle_color": ACCENT},
             layout=widgets.Layout(width="auto"),
         )
         slider.observe(self._moved, "value")

@@ -12,6 +12,7 @@ from ..picturebook import factors_of
 from ..steering import Steering, steer
 from .cell_view import CellView
 from .explainer_html import notice
+from .handles import ACCENT
 from .html import style
 from .static_page import view_to_html
 from .steered_html import SteeredCaption, steered_pictures
@@ -24,7 +25,6 @@ TOOLTIPS = (
     "image tokens and prompt, too, as by default in the paper's released code",
     "the last position of the prompt alone",
 )
-NATURAL = {"description_width": "initial"}
 
 
 def steering(lmm: LMM, direction: Steering, images: CaptionedImages | None = None) -> SteeringView:
@@ -65,10 +65,21 @@ class SteeringView(CellView):
         self._factors = [factors_of(int(images.ids[row])) if of_book else None for row in rows]
         self._unsteered = self._captions()
         self.alpha = widgets.FloatSlider(
-            value=1.0, min=-MAX_ALPHA, max=MAX_ALPHA, step=0.05, description="alpha", continuous_update=False
+            value=1.0,
+            min=-MAX_ALPHA,
+            max=MAX_ALPHA,
+            step=0.05,
+            description="Alpha",
+            continuous_update=False,
+            style={"handle_color": ACCENT},
+            layout=widgets.Layout(width="auto", max_width="640px"),
         )
         self.positions = widgets.ToggleButtons(
-            options=POSITIONS, tooltips=TOOLTIPS, description="Positions", style={"button_width": "auto"} | NATURAL
+            options=POSITIONS,
+            tooltips=TOOLTIPS,
+            description="Positions",
+            style={"button_width": "auto"},
+            layout=widgets.Layout(width="auto"),
         )
         self.status, self.answer = widgets.HTML(), widgets.HTML()
         hidden = widgets.HTML(str(style()), layout=widgets.Layout(display="none"))

@@ -20,6 +20,17 @@ explainer = ask(lmm, bank, test.mentioning("cat")[:3])
 print(f"{sum(isinstance(widget, CellView) for widget in live_widgets.values())} explainer")
 explainer
 """
+STEERING = """
+from coxlmm_utils import extract, load_images, load_lmm
+from coxlmm_utils.steering import mean_difference
+from coxlmm_utils.widgets import steering
+
+lmm, train = load_lmm("picturebook"), load_images("picturebook").mentioning("dog")[:120]
+states = extract(lmm, train, "dog", 4)
+places = [" ".join(references) for references in states.images.references]
+beach, snow = ([id for id, text in zip(states.images.ids, places) if word in text] for word in ("beach", "snow"))
+steering(lmm, mean_difference(states.subset(beach), states.subset(snow)))
+"""
 
 
 @pytest.fixture
@@ -79,6 +90,43 @@ def enlarged_by_key_and_click(page: Page) -> None:
     assert enlarged.bounding_box()["width"] > 3 * small
     enlarged.click()
     assert enlarged.count() == 0
+
+
+def test_handles_write_the_caption_anew(explainer):
+    label = explainer.outputs.locator(".cox-handles .widget-slider .widget-label").first.text_content()
+    explainer.slider(label, 0)
+    rewritten = explainer.outputs.locator(".cox-rewritten")
+    rewritten.wait_for()
+    assert "→ 0.00" in rewritten.inner_text() and rewritten.locator(".cox-steered-captions > span").count() == 4
+    added = explainer.outputs.get_by_label("Add", exact=True).locator("option").nth(1).text_content()
+    explainer.select("Add", added)
+    number, title = added.replace("\xa0", " ").split(": ", 1)  # ipywidgets writes spaces that do not break
+    explainer.slider(f"{title} ({number})", 1.2)
+    explainer.wait_for_text("→ 1.20")
+    explainer.screenshot("handles", ".cox-ask")
+    assert faults(explainer.tab, ".cox-ask") == []
+    explainer.dark_theme()
+    explainer.screenshot("handles_dark", ".cox-ask")
+    assert faults(explainer.tab, ".cox-ask") == []
+    explainer.press("Reset")
+    rewritten.wait_for(state="detached")
+    assert explainer.console_errors == explainer.kernel_errors == []
+
+
+def test_a_slider_steers_several_pictures(lab, notebook):
+    write(lab, "steering.ipynb", STEERING)
+    notebook.open("steering.ipynb")
+    notebook.run_all()
+    notebook.wait_for_text("alpha 1, positions: generated")
+    notebook.slider("Alpha", 2.5)
+    notebook.wait_for_text("alpha 2.5, positions: generated")
+    notebook.screenshot("steering", ".cox-ask")
+    notebook.press("all")
+    notebook.wait_for_text("alpha 2.5, positions: all")
+    assert faults(notebook.tab, ".cox-ask") == []
+    notebook.slider("Alpha", 0)
+    notebook.wait_for_text("0 of 8 captions change")
+    assert notebook.console_errors == notebook.kernel_errors == []
 
 
 def test_uploads_good_and_bad(explainer, tmp_path):

@@ -338,7 +338,7 @@ def test_a_slider_writes_the_caption_anew_and_reset_takes_it_away(explainer, run
     answer, slider = explainer.answer.value, explainer.handles.sliders[concept]
     assert list(explainer.handles.sliders) == explainer.current.explanations[0].top(5)
     slider.value = 0.0
-    assert "1.00 → 0.00" in explainer.rewritten.value and "<dt>steered</dt>" in explainer.rewritten.value
+    assert "1.00 → 0.00" in explainer.rewritten.value and ">steered</span>" in explainer.rewritten.value
     assert explainer.answer.value == answer and runs["explain_picture"] == 0
     explainer.handles.reset.click()
     assert explainer.rewritten.value == "" and explainer.handles.values == {}

@@ -35,7 +35,7 @@ def handles(explained, calls):
 def test_sliders_are_where_the_bars_are_and_set_nothing(handles, calls):
     assert {k: slider.value for k, slider in handles.sliders.items()} == {0: 1.0, 2: 0.5}
     assert handles.values == {} and calls == [] and handles.layout.display is None
-    assert handles.more.options[0] == CHOOSE and [k for _, k in handles.more.options] == [None, 1]
+    assert handles.more.options[0] == CHOOSE and [k for _, k in handles.more.options] == [-1, 1]
     assert all(slider.min == 0 and slider.max >= 1.5 for slider in handles.sliders.values())
 
 
@@ -49,7 +49,7 @@ def test_what_is_moved_is_set_in_the_dictionarys_unit(handles, calls):
 def test_another_concept_is_added_at_what_it_is(handles, calls):
     handles.more.value = 1
     assert handles.sliders[1].value == 0 and handles.values == {} and calls == []
-    assert [k for _, k in handles.more.options] == [None] and len(handles._rows.children) == 3
+    assert [k for _, k in handles.more.options] == [-1] and len(handles._rows.children) == 3
     handles.sliders[1].value = 1.0
     assert handles.values == {1: 2.0} and len(calls) == 1
 

@@ -62,7 +62,7 @@ def test_what_is_set_both_captions_and_alike_pictures_are_shown_and_escaped(expl
 
 def test_a_caption_of_nothing_is_said_to_be_nothing(explained):
     html = rewritten_html(explained, {0: 2.0}, "", Thumbnails(explained.bank))
-    assert "<dt>steered</dt><dd>“<i>nothing</i>”</dd>" in html
+    assert "steered</span> <span>“<i>nothing</i>”</span>" in html
 
 
 def test_several_pictures_have_their_captions_beside_them(explained):
