@@ -21,8 +21,9 @@ from .steering_effects import (
     steering_effects,
     value_directions,
 )
-from .steering_scores import METHODS as STEERING_METHODS
-from .steering_scores import OF_MEANS, effects_over, steering_scores
+from .steering_methods import METHODS as STEERING_METHODS
+from .steering_methods import OF_MEANS, effects_over
+from .steering_scores import steering_scores
 from .truth_scores import GALLERY_LAYER, PAGES_PER_SUBJECT
 from .without_picture import best_values, recovery_falls, recovery_without_picture
 

@@ -2,98 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import permutations, product
+from collections.abc import Mapping, Sequence
+from itertools import product
 
 import pandas as pd
 
 from ..concepts import ConceptBank
 from ..dictionaries import SemiNMF
 from ..extraction import States, extract
+from ..faithfulness import remove_concepts
 from ..images import CaptionedImages, load_images, load_questions
 from ..models import LMM, Layer
 from ..picturebook import QUESTION_TOPICS, SUBJECTS
 from ..statistics import Mean
-from ..steering import (
-    Direction,
-    InTurn,
-    Steering,
-    answer_directions,
-    answer_effects,
-    concept_difference,
-    reach,
-    set_concepts,
-)
+from ..steering import Direction, answer_directions, answer_effects, reach
 from .counterfactuals import counterfactual_edits
-from .factor_matching import concepts_of_values, matched_values, pages_of
+from .factor_matching import matched_values, pages_of
 from .interchange import SWAPPED, interchange_effects
 from .model_scores import as_text
-from .steering_effects import (
-    STEERED_FACTORS,
-    Change,
-    best_setting,
-    effect_means,
-    effects_table,
-    random_directions,
-    steering_effects,
-    value_directions,
-)
+from .steering_and_ablation import rank_correlations, steered_beside_ablated
+from .steering_effects import STEERED_FACTORS, best_setting, effect_means
+from .steering_methods import METHODS, OF_MEANS, chosen_setting, effects_over, means
 
 N_LEARNED, N_CHOSEN, N_TESTED = 600, 12, 30  # pages of each subject
 ALPHAS = (1.0, 1.25, 1.5, 2.0, 3.0)
 N_CONCEPTS = 20  # of each subject
 N_QUESTIONS = {"train": 400, "validation": 120, "test": 400}  # about each topic
 PRESENCE, YES_NO = "presence", ("yes", "no")
+BY_CONCEPTS = "set_concepts"  # the method that is compared with ablation
 MAX_DROP = 0.02  # of other topics' accuracy
-Make = Callable[[States, ConceptBank, str], Mapping[Change, Steering]]  # edits of one subject, for a factor
-
-
-def means(states: States, bank: ConceptBank, factor: str) -> Mapping[Change, Steering]:
-    """From the mean of one value to that of another (arXiv 2501.03012, coarse)."""
-    return value_directions(states, factor)
-
-
-def reached(states: States, bank: ConceptBank, factor: str) -> Mapping[Change, Steering]:
-    """The same, as far as each state lacks it (ours)."""
-    return {change: reach(direction) for change, direction in value_directions(states, factor).items()}
-
-
-def concepts(states: States, bank: ConceptBank, factor: str) -> Mapping[Change, Steering]:
-    """From the concept that is matched to one value to that of the other (arXiv 2501.03012, fine-grained)."""
-    return _of_concepts(bank, factor, concept_difference)
-
-
-def concepts_set(states: States, bank: ConceptBank, factor: str) -> Mapping[Change, Steering]:
-    """The one concept set to zero, the other to its mean where it is active (ours)."""
-    return _of_concepts(bank, factor, exchanged)
-
-
-def combined(states: States, bank: ConceptBank, factor: str) -> Mapping[Change, Steering]:
-    """The concepts set, and then as far as the mean of the wanted value is still lacking (ours)."""
-    reaching, setting = (make(states, bank, factor) for make in (reached, concepts_set))
-    return {change: InTurn([setting[change], reaching[change]]) for change in setting if change in reaching}
-
-
-METHODS: dict[str, Make] = {
-    "mean_difference": means,
-    "reach": reached,
-    "concept_difference": concepts,
-    "set_concepts": concepts_set,
-    "combined": combined,
-}
-OF_MEANS = ("mean_difference", "reach")  # at every layer but the first and the last; concepts are of the last but one
-
-
-def _of_concepts(bank: ConceptBank, factor: str, make: Callable) -> Mapping[Change, Steering]:
-    """Edits between the values of a factor that concepts are matched to, on the pages that they were learned from."""
-    of_value = concepts_of_values(matched_values(bank.activations, pages_of(bank.ids)), factor)
-    return {(a, b): make(bank, of_value[a], of_value[b]) for a, b in permutations(of_value, 2)}
-
-
-def exchanged(bank: ConceptBank, away: int, towards: int) -> Steering:
-    """An edit that sets one concept to zero, and another to its mean where it is active."""
-    active = bank.activations[:, towards]
-    return set_concepts(bank, {away: 0.0, towards: float(active[active > 0].mean())})
 
 
 def subject_pages(split: str, n: int, subjects: Sequence[str] = SUBJECTS) -> dict[str, CaptionedImages]:
@@ -113,75 +50,65 @@ def learned_bank(lmm: LMM, states: States) -> ConceptBank:
     return ConceptBank.learn(lmm, states, SemiNMF(N_CONCEPTS, verbose=False))
 
 
-def effects_over(
-    lmm: LMM,
-    states: Mapping[str, States],
-    banks: Mapping[str, ConceptBank],
-    images: Mapping[str, CaptionedImages],
-    factor: str,
-    make: Make,
-    settings: Sequence[tuple[Layer, float]],
-    positions: str = "generated",
-    random: bool = False,
-) -> pd.DataFrame:
-    """`steering_effects` of several subjects, layers and alphas: the columns subject and layer beside its own.
-
-    Means are of the states at each layer; concepts are the bank's, at its own layer.
-    """
-    tables, layers = [], dict.fromkeys(layer for layer, _ in settings)
-    for subject, layer in product(images, layers):
-        edits = make(states[subject].at(layer), banks[subject], factor)
-        edits = random_directions(edits) if random else edits
-        alphas = [alpha for at, alpha in settings if at == layer]
-        table = steering_effects(lmm, images[subject], factor, edits, alphas, positions)
-        tables.append(table.assign(subject=subject, layer=layer))
-    return pd.concat(tables, ignore_index=True)
-
-
-def chosen_setting(
-    lmm: LMM,
-    states: Mapping[str, States],
-    banks: Mapping[str, ConceptBank],
-    images: Mapping[str, CaptionedImages],
-    factor: str,
-    method: str,
-) -> tuple[Layer, float] | None:
-    """The layer and alpha of `best_setting`, on validation pages; None if nothing could be steered."""
-    layers = list(next(iter(states.values())).vectors)
-    grid = list(product(layers if method in OF_MEANS else layers[-1:], ALPHAS))
-    rows = effects_over(lmm, states, banks, images, factor, METHODS[method], grid)
-    if not len(rows):  # no concepts are matched to two values of the factor
-        return None
-    layer, alpha = best_setting(effects_table(rows, ["layer", "alpha"]))
-    return int(layer), float(alpha)
-
-
 def steering_scores(lmm: LMM, subjects: Sequence[str] = SUBJECTS) -> dict:
-    """For each factor and method hit, same, added and random_hit on test pages, with the layer and alpha chosen on
-    validation pages; for questions `question_scores`, and `interchange_scores`."""
+    """For each factor and method the `method_scores`; `question_scores`, `interchange_scores` and `causal_scores`."""
     states = learned_states(lmm, range(2, lmm.n_layers), subjects)
     banks = {subject: learned_bank(lmm, some.at(lmm.n_layers - 1)) for subject, some in states.items()}
-    chosen_on, tested = subject_pages("validation", N_CHOSEN, subjects), subject_pages("test", N_TESTED, subjects)
-    scores = {factor: {} for factor in STEERED_FACTORS}
-    for factor, (method, make) in product(STEERED_FACTORS, METHODS.items()):
-        setting = chosen_setting(lmm, states, banks, chosen_on, factor, method)
-        if setting is None:
-            continue
-        rows = effects_over(lmm, states, banks, tested, factor, make, [setting])
-        row = {name: _ends(mean) for name, mean in effect_means(rows).items()}
-        row |= {
-            "layer": setting[0],
-            "alpha": setting[1],
-            "pages": rows["id"].nunique(),
-            "values": rows["wanted"].nunique(),
-        }
-        if method in OF_MEANS:
-            control = effect_means(effects_over(lmm, states, banks, tested, factor, means, [setting], random=True))[
-                "hit"
-            ]
-            row["random_hit"] = _ends(control)
-        scores[factor][method] = row
-    return scores | {"questions": question_scores(lmm), "interchange": interchange_scores(lmm, banks, tested)}
+    pages = {split: subject_pages(split, n, subjects) for split, n in (("validation", N_CHOSEN), ("test", N_TESTED))}
+    scores, by_concepts = {factor: {} for factor in STEERED_FACTORS}, {}
+    for factor, method in product(STEERED_FACTORS, METHODS):
+        rows, row = method_scores(lmm, states, banks, pages, factor, method, ALPHAS)
+        if row:
+            scores[factor][method] = row
+        if row and method == BY_CONCEPTS:
+            by_concepts[factor] = rows
+    scores["causal"] = causal_scores(lmm, banks, pages["test"], by_concepts)
+    scores["interchange"] = interchange_scores(lmm, banks, pages["test"])
+    return scores | {"questions": question_scores(lmm)}
+
+
+def method_scores(
+    lmm: LMM,
+    states: Mapping[str, States],
+    banks: Mapping[str, ConceptBank],
+    pages: Mapping[str, Mapping[str, CaptionedImages]],
+    factor: str,
+    method: str,
+    alphas: Sequence[float],
+) -> tuple[pd.DataFrame, dict]:
+    """The rows of test pages, and hit, same, added and, for means, random_hit, at what validation pages choose.
+
+    Nothing of a method that steers no page, such as concepts that are matched to no two values.
+    """
+    setting = chosen_setting(lmm, states, banks, pages["validation"], factor, method, alphas)
+    if setting is None:
+        return pd.DataFrame(), {}
+    rows = effects_over(lmm, states, banks, pages["test"], factor, METHODS[method], [setting])
+    row = {name: _ends(mean) for name, mean in effect_means(rows).items()}
+    row |= dict(zip(("layer", "alpha"), setting)) | {"pages": rows["id"].nunique(), "values": rows["wanted"].nunique()}
+    if method in OF_MEANS:
+        random = effects_over(lmm, states, banks, pages["test"], factor, means, [setting], random=True)
+        row["random_hit"] = _ends(effect_means(random)["hit"])
+    return rows, row
+
+
+def causal_scores(
+    lmm: LMM,
+    banks: Mapping[str, ConceptBank],
+    images: Mapping[str, CaptionedImages],
+    effects: Mapping[str, pd.DataFrame],
+) -> dict:
+    """Rank correlations of steering by concepts with their removal, over the concepts of all subjects."""
+    tables = []
+    for subject, pages in images.items():
+        bank = banks[subject]
+        removed = remove_concepts(lmm, bank, extract(lmm, pages, subject, bank.layer))
+        names = matched_values(bank.activations, pages_of(bank.ids))
+        of_subject = {factor: rows[rows["subject"] == subject] for factor, rows in effects.items()}
+        tables.append(steered_beside_ablated(of_subject, names, removed))
+    table = pd.concat(tables, ignore_index=True)
+    correlations = rank_correlations(table) if len(table) > 2 else {}
+    return {"concepts": len(table)} | {measure: _ends(mean) for measure, mean in correlations.items()}
 
 
 def interchange_scores(lmm: LMM, banks: Mapping[str, ConceptBank], images: Mapping[str, CaptionedImages]) -> dict:
