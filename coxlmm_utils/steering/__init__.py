@@ -5,6 +5,7 @@ from .directions import Direction, concept_difference, concept_direction, mean_d
 from .discovery import concept_directions, main_answers, useful_directions
 from .joined import InTurn, PerPicture, Steering
 from .reach import Reach, reach
+from .separation import separation, separation_figure
 from .set_concepts import ConceptEdit, set_concepts
 from .steer import steer, steered
 
@@ -24,6 +25,8 @@ __all__ = [
     "mean_difference",
     "random_direction",
     "reach",
+    "separation",
+    "separation_figure",
     "set_concepts",
     "steer",
     "steered",

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from itertools import permutations
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from ..concepts import ConceptBank
 from ..evaluation import answer_counts
@@ -15,7 +14,7 @@ from ..images import Questions
 from ..models import LMM
 from .directions import Direction, concept_difference
 from .joined import Steering
-from .steer import UNSTEERED, steered
+from .steer import UNSTEERED, captions_under
 
 
 def concept_directions(bank: ConceptBank, concepts: Sequence[int] | None = None) -> dict[tuple[int, int], Direction]:
@@ -62,13 +61,20 @@ def useful_directions(
     pandas.DataFrame
         A row for each direction that is kept, by its name, largest gap first: answers, the main ones; gap, as of
         `main_answers`; changed, the share of answers that are another than unsteered.
+
+    Raises
+    ------
+    ValueError
+        If there are no directions.
     """
-    rows = {}
-    for name, direction in tqdm(directions.items(), desc="trying directions"):
-        table = steered(lmm, questions.images, direction, alpha, positions, questions.texts, max_new_tokens)
-        before, after = (answer_counts(table[column]) for column in (UNSTEERED, alpha))
-        answers, gap = main_answers(before, after, n_top)
-        rows[name] = {"answers": answers, "gap": gap, "changed": float((table[UNSTEERED] != table[alpha]).mean())}
+    if not directions:
+        raise ValueError("there is no direction to try: give some, such as concept_directions makes")
+    edits = [(number, direction, alpha) for number, direction in enumerate(directions.values())]
+    table = captions_under(lmm, questions.images, edits, positions, questions.texts, max_new_tokens)
+    before, rows = table[UNSTEERED], {}
+    for number, name in enumerate(directions):
+        answers, gap = main_answers(answer_counts(before), answer_counts(table[number]), n_top)
+        rows[name] = {"answers": answers, "gap": gap, "changed": float((before != table[number]).mean())}
     kept = [name for name, row in rows.items() if 0 < len(row["answers"]) <= n_main]
     kept = sorted(kept, key=lambda name: -rows[name]["gap"])
     best = {}

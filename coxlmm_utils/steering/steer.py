@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
 
@@ -95,26 +95,42 @@ def steered(
     ValueError
         As `steer`, or if there are no alphas or not one prompt for each picture.
     """
-    check_counts(batch_size=batch_size, max_new_tokens=max_new_tokens)
     alphas = [alphas] if isinstance(alphas, (int, float)) else list(alphas)
     if not alphas:
         raise ValueError("there is no alpha to steer by: give one, such as 1")
+    edits = [(alpha, direction, alpha) for alpha in alphas]
+    return captions_under(lmm, images, edits, positions, prompt, max_new_tokens, batch_size)
+
+
+def captions_under(
+    lmm: LMM,
+    images: CaptionedImages,
+    edits: Sequence[tuple[Hashable, Steering, float]],
+    positions: str,
+    prompt: str | Sequence[str] | None,
+    max_new_tokens: int,
+    batch_size: int = 32,
+) -> pd.DataFrame:
+    """The table of `steered` under several edits, each with the name of its column and its alpha; unsteered once."""
+    check_counts(batch_size=batch_size, max_new_tokens=max_new_tokens)
     prompts = list(prompt) if prompt is not None and not isinstance(prompt, str) else [prompt] * len(images)
     if len(prompts) != len(images):
         raise ValueError(f"{len(prompts)} prompts are given for {len(images)} pictures: give one for each")
-    rows, unreadable = {}, {}
-    for start in tqdm(range(0, len(images), batch_size), desc="steering", unit="batches"):
-        read, pictures, problems = images.opened(range(start, min(start + batch_size, len(images))))
-        unreadable |= problems
-        asked = [prompts[row] for row in read] if prompt is not None else None
-        if not pictures:
-            continue
-        columns = {}
-        for alpha in (0.0, *alphas):
-            with steer(lmm, direction, alpha, positions):
-                captions = generate_captions(lmm, pictures, prompt=asked, max_new_tokens=max_new_tokens)
-            columns[alpha if columns else UNSTEERED] = [generated.caption for generated in captions]
-        for i, row in enumerate(read):
-            rows[images.ids[row]] = {name: texts[i] for name, texts in columns.items()}
+    runs = [(UNSTEERED, edits[0][1], 0.0), *edits]
+    rows, unreadable, starts = {}, {}, range(0, len(images), batch_size)
+    with tqdm(total=len(starts) * len(runs), desc="steering", unit="batches") as bar:
+        for start in starts:
+            read, pictures, problems = images.opened(range(start, min(start + batch_size, len(images))))
+            unreadable |= problems
+            asked = [prompts[row] for row in read] if prompt is not None else None
+            table = [{} for _ in read]
+            for name, edit, alpha in runs if pictures else ():
+                with steer(lmm, edit, alpha, positions):
+                    captions = generate_captions(lmm, pictures, prompt=asked, max_new_tokens=max_new_tokens)
+                for row, generated in zip(table, captions):
+                    row[name] = generated.caption
+                bar.update()
+            rows |= {images.ids[row]: texts for row, texts in zip(read, table)}
     warn_of_unreadable(list(unreadable))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=[UNSTEERED, *alphas]).rename_axis("id")
+    frame = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="id"))
+    return frame if len(frame) else pd.DataFrame(columns=[name for name, *_ in runs], index=frame.index)
