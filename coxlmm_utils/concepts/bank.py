@@ -143,7 +143,7 @@ class ConceptBank(HasProvenance):
     @property
     def token(self) -> str:
         """The target word, by its first spelling; of a shared bank all target words."""
-        return ", ".join(self.tokens)
+        return ", ".join(self.tokens) or "answers"  # of states of prompts
 
     @property
     def layer(self) -> Layer:
@@ -158,8 +158,7 @@ class ConceptBank(HasProvenance):
     def where(self) -> str:
         """Layer and position in words, as figures show them."""
         layer = "final norm" if self.layer == "norm" else f"layer {self.layer}"
-        position = {"predicts": "position that predicts it (the paper's)", "own": "its own position (ours)"}
-        return f"{layer}, {position[self.position]}"
+        return f"{layer}, {self.position_in_words}"
 
     @property
     def concepts(self) -> np.ndarray:

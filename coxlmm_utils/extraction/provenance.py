@@ -23,6 +23,14 @@ ALIKE = (
 )
 
 
+POSITIONS_IN_WORDS = {
+    "predicts": "position that predicts it (the paper's)",
+    "own": "its own position (ours)",
+    "last_input": "last input token",
+    "completion_mean": "mean over the completion",
+}
+
+
 class HasProvenance:
     """Reads `provenance`, a dict that json can hold, by attributes."""
 
@@ -42,6 +50,11 @@ class HasProvenance:
     def position(self) -> str:
         """Which position the states are of, such as "predicts" or "own"."""
         return self.provenance["position"]
+
+    @property
+    def position_in_words(self) -> str:
+        """The same for people."""
+        return POSITIONS_IN_WORDS.get(self.position, self.position)
 
     @property
     def samples(self) -> str:

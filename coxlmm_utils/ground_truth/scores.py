@@ -21,6 +21,7 @@ from ..images import load_images
 from ..models import LMM, load_lmm
 from ..picturebook import SUBJECTS
 from .depalm_scores import depalm_scores, depalm_table, loaded_depalm
+from .depalm_steering import depalm_steering_scores, depalm_steering_table
 from .factor_matching import best_aucs, pages_of, shuffled_auc
 from .model_scores import as_text, model_scores, model_table
 from .steering_scores import steering_scores, steering_table
@@ -112,6 +113,7 @@ def main() -> None:
     depalm = loaded_depalm()
     if depalm is not None:
         scores["depalm"] = depalm_scores(depalm)
+        scores["steering"]["depalm"] = depalm_steering_scores(depalm)
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     known.pop("depalm", None)  # of an earlier run: else it would be taken for measured now
     atomic_write(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
@@ -119,7 +121,7 @@ def main() -> None:
     print("", evaluation_table(scores["evaluation"]), "", ground_truth_table(scores["ground_truth"]), sep="\n")
     print("", truth_table(scores["truth"]), "", steering_table(scores["steering"]), sep="\n")
     if depalm is not None:
-        print("", depalm_table(scores["depalm"]), sep="\n")
+        print("", depalm_table(scores["depalm"]), "", depalm_steering_table(scores["steering"]["depalm"]), sep="\n")
     print(f"\nwritten to {options.out}")
 
 
