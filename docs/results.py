@@ -145,6 +145,31 @@ def steering(scores: dict) -> str:
     return table(["", *LABELS["steering"].values()], rows)
 
 
+def depalm_steering_layers(scores: dict) -> str:
+    """hit and same of the DePALM by layer, each at the alpha of the largest hit times same."""
+    best: dict[tuple, dict] = {}
+    for row in scores["grid"]:
+        key = row["layer"], f"{row['source']}_{row['method']}"
+        best[key] = max(best.get(key, row), row, key=lambda some: some["hit"] * some["same"])
+    kinds = LABELS["depalm_steering"]
+    rows = [
+        [str(layer), *(f"{number(row['hit'])}, {number(row['same'])} ({row['alpha']:g})" for row in rows_of)]
+        for layer in dict.fromkeys(layer for layer, _ in best)
+        for rows_of in [[best[layer, kind] for kind in kinds]]
+    ]
+    return table(["layer", *kinds.values()], rows)
+
+
+def depalm_steering(scores: dict) -> str:
+    """What steering the DePALM does on test pages: hit and same of each factor."""
+    rows = []
+    for kind, text in LABELS["depalm_steering"].items():
+        row = scores["tested"][kind]
+        cells = [f"{number(row[factor]['hit'])}; {number(row[factor]['same'])}" for factor in STEERED if factor in row]
+        rows.append([text, str(row["layer"]), f"{row['alpha']:g}", *cells])
+    return table(["hit; same", "layer", "alpha", *STEERED], rows)
+
+
 def mean_aucs(scores: dict) -> str:
     """Mean AUC of the matched values."""
     rows = [[word, number(row["mean_auc"], 3), number(row["probe_auc"], 3)] for word, row in scores.items()]
@@ -269,7 +294,10 @@ def page(results: dict) -> str:
         tables |= {"depalm_recovered": recovered({"dog": depalm["dog"]})}
         tables |= {"depalm_mean_aucs": mean_aucs({"dog": depalm["dog"]})}
     if steered:
-        tables |= {"steered": steered, "steering": steering(steered)}
+        tables |= {"steered": steered, "steering": steering(steered), "ablation_measures": LABELS["ablation_measures"]}
+        if "depalm" in steered:
+            tables |= {"depalm_steering": depalm_steering(steered["depalm"])}
+            tables |= {"depalm_steering_layers": depalm_steering_layers(steered["depalm"])}
     if bench:
         tables |= {"solver": solver(bench["semi_nmf"]), "precision": precision(bench["semi_nmf"])}
         tables |= {"others": others(bench)}

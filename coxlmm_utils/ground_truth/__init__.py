@@ -12,11 +12,13 @@ from .interchange import interchange_effects
 from .layers import layer_scores, mean_and_peak
 from .localization import map_means, map_scores_figure, score_maps
 from .model_scores import caption_scores, captions_of_test_pages, model_scores, model_table
+from .steering_and_ablation import rank_correlations, steered_beside_ablated
 from .steering_effects import (
     STEERED_FACTORS,
     best_setting,
     effect_means,
     effects_table,
+    facts_of,
     random_directions,
     steering_effects,
     value_directions,
@@ -47,6 +49,7 @@ __all__ = [
     "effect_means",
     "effects_over",
     "effects_table",
+    "facts_of",
     "heatmap",
     "interchange_effects",
     "layer_scores",
@@ -58,6 +61,7 @@ __all__ = [
     "model_scores",
     "model_table",
     "random_directions",
+    "rank_correlations",
     "recover_factors",
     "recover_factors_over",
     "recovery_falls",
@@ -67,6 +71,7 @@ __all__ = [
     "score_maps",
     "selectivity",
     "shuffled_auc",
+    "steered_beside_ablated",
     "steering_effects",
     "steering_figures",
     "steering_scores",
