@@ -16,9 +16,13 @@ from coxlmm_utils.files import atomic_write
 ROOT = Path(__file__).parents[1]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 PAGES, LAYER, SHOWN = 1_200, 4, 6
-# Screenshot, and the share of its height that is shown: of the browser's the controls, the cards found, and what an
-# opened one begins with.
-WIDGETS = {"browser.jpg": ("browser_opened.png", 0.504), "ask.jpg": ("explainer_where.png", 1)}
+# Screenshot, and which shares of its height are shown: of the browser's the controls, the cards found, and what an
+# opened one begins with; of the sliders these, and what they make of the caption.
+WIDGETS = {
+    "browser.jpg": ("browser_opened.png", 0, 0.504),
+    "ask.jpg": ("explainer_where.png", 0, 1),
+    "sliders.jpg": ("handles.png", 0.565, 1),
+}
 JPEG = {"quality": 82, "optimize": True}
 
 
@@ -36,11 +40,12 @@ def main() -> None:
 
 def draw_widgets() -> None:
     """The browser and the explainer as the browser tests saw them, if they ran."""
-    for name, (screenshot, share) in WIDGETS.items():
+    for name, (screenshot, first, last) in WIDGETS.items():
         if (SCREENSHOTS / screenshot).exists():
             with Image.open(SCREENSHOTS / screenshot) as whole:
-                top = whole.convert("RGB").crop((0, 0, whole.width, round(share * whole.height)))
-            atomic_write(ROOT / "docs" / name, lambda path, top=top: top.save(path, format="jpeg", **JPEG))
+                edges = (0, round(first * whole.height), whole.width, round(last * whole.height))
+                part = whole.convert("RGB").crop(edges)
+            atomic_write(ROOT / "docs" / name, lambda path, part=part: part.save(path, format="jpeg", **JPEG))
 
 
 def save(figure, path: Path) -> None:

@@ -98,7 +98,7 @@ def test_handles_write_the_caption_anew(explainer):
     rewritten = explainer.outputs.locator(".cox-rewritten")
     rewritten.wait_for()
     assert "→ 0.00" in rewritten.inner_text() and rewritten.locator(".cox-steered-captions > span").count() == 4
-    added = explainer.outputs.get_by_label("Add", exact=True).locator("option").nth(1).text_content()
+    added = explainer.outputs.get_by_label("Add", exact=True).locator("option", has_text="snow").text_content()
     explainer.select("Add", added)
     number, title = added.replace("\xa0", " ").split(": ", 1)  # ipywidgets writes spaces that do not break
     explainer.slider(f"{title} ({number})", 1.2)
