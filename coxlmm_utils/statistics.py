@@ -41,6 +41,11 @@ class Mean:
     n_missing: int = 0
     n_seeds: int = 1
 
+    @property
+    def ends(self) -> list[float]:
+        """The mean, then the two ends of its interval, as results are written."""
+        return [self.value, self.low, self.high]
+
     def named(self, name: str) -> dict[str, float]:
         """The mean and the ends of its interval for a row of a table: `name`, `name`_low and `name`_high."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}

@@ -43,7 +43,7 @@ def _panel(axes, evaluation: Evaluation, metric: str, top: Top, systems: Sequenc
         mean = evaluation.mean(system, metric, top) if system in evaluation.systems else None
         if mean is not None:
             colour = ACCENT if system == "semi_nmf" else INK
-            interval_dots(axes, row, mean.value, mean.low, mean.high, colour)
+            interval_dots(axes, row, *mean.ends, colour)
             if mean.n_seeds > 1:
                 seeds = evaluation.seed_means(system, metric, top)
                 axes.plot(seeds, [row] * len(seeds), "|", color=colour, markersize=7, alpha=0.5)

@@ -53,7 +53,7 @@ def deletion_insertion(table: pd.DataFrame, measure: str = "caption", seed: int 
         for order, (colour, label) in ORDERS.items():
             samples = _on_shares(table[(table["curve"] == curve) & (table["order"] == order)], measure)
             means = [bootstrap_mean(values, N_RESAMPLES, seed=seed) for values in samples.T]
-            band(axes, SHARES, *zip(*((mean.value, mean.low, mean.high) for mean in means)), colour, label)
+            band(axes, SHARES, *zip(*(mean.ends for mean in means)), colour, label)
         axes.axhline(0, color=INK, linewidth=0.9)
         style_axes(axes, curve, f"share of the active concepts {done}")
         axes.set_xlim(0, 1)

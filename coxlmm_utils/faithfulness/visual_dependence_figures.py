@@ -68,7 +68,7 @@ def words_fall(table: pd.DataFrame) -> Figure:
         means = means_by_condition(table, measure)
         for row, condition in enumerate(conditions):
             mean, colour = means[condition], ACCENT if condition == ORIGINAL else INK
-            interval_dots(axes, row, mean.value, mean.low, mean.high, colour)
+            interval_dots(axes, row, *mean.ends, colour)
         axes.axvline(means[ORIGINAL].value, color=ACCENT, linewidth=0.9, linestyle=":", zorder=0)
         style_axes(axes, title, "")
         axes.tick_params(length=0)

@@ -38,8 +38,7 @@ def depalm_steering_scores(lmm: LMM) -> dict:
         layer, alpha = best_setting(table, bound=0.0)
         chosen = _rows(lmm, states[source], pages["test"], method, [(layer, alpha)])
         tested[f"{source}_{method}"] = {"layer": int(layer), "alpha": float(alpha)} | {
-            factor: {name: [mean.value, mean.low, mean.high] for name, mean in effect_means(some).items()}
-            for factor, some in chosen.items()
+            factor: {name: mean.ends for name, mean in effect_means(some).items()} for factor, some in chosen.items()
         }
     table = pd.concat(tables, names=["source", "method"]).reset_index()
     return {"grid": table.to_dict("records"), "tested": tested}

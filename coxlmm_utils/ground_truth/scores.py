@@ -71,7 +71,7 @@ def evaluation_scores(lmm: LMM, subject: str, layer=GALLERY_LAYER) -> dict:
     test = load_images("picturebook", split="validation+test")[FORM_PAGES:]
     results = evaluate(lmm, states, extract(lmm, test, token=subject, layer=layer), *load_judges("picturebook"))
     return {
-        system: {name: mean and [mean.value, mean.low, mean.high] for name, mean in results.means(system).items()}
+        system: {name: mean and mean.ends for name, mean in results.means(system).items()}
         for system in EVALUATED_SYSTEMS
     }
 

@@ -14,7 +14,6 @@ from ..faithfulness import remove_concepts
 from ..images import CaptionedImages, load_images, load_questions
 from ..models import LMM, Layer
 from ..picturebook import QUESTION_TOPICS, SUBJECTS
-from ..statistics import Mean
 from ..steering import Direction, answer_directions, answer_effects, reach
 from .counterfactuals import counterfactual_edits
 from .factor_matching import matched_values, pages_of
@@ -84,11 +83,11 @@ def method_scores(
     if setting is None:
         return pd.DataFrame(), {}
     rows = effects_over(lmm, states, banks, pages["test"], factor, METHODS[method], [setting])
-    row = {name: _ends(mean) for name, mean in effect_means(rows).items()}
+    row = {name: mean.ends for name, mean in effect_means(rows).items()}
     row |= dict(zip(("layer", "alpha"), setting)) | {"pages": rows["id"].nunique(), "values": rows["wanted"].nunique()}
     if method in OF_MEANS:
         random = effects_over(lmm, states, banks, pages["test"], factor, means, [setting], random=True)
-        row["random_hit"] = _ends(effect_means(random)["hit"])
+        row["random_hit"] = effect_means(random)["hit"].ends
     return rows, row
 
 
@@ -108,7 +107,7 @@ def causal_scores(
         tables.append(steered_beside_ablated(of_subject, names, removed))
     table = pd.concat(tables, ignore_index=True)
     correlations = rank_correlations(table) if len(table) > 2 else {}
-    return {"concepts": len(table)} | {measure: _ends(mean) for measure, mean in correlations.items()}
+    return {"concepts": len(table)} | {measure: mean.ends for measure, mean in correlations.items()}
 
 
 def interchange_scores(lmm: LMM, banks: Mapping[str, ConceptBank], images: Mapping[str, CaptionedImages]) -> dict:
@@ -124,14 +123,9 @@ def interchange_scores(lmm: LMM, banks: Mapping[str, ConceptBank], images: Mappi
     for factor, rows in tables.items():
         by_swapped = {name: effect_means(some) for name, some in pd.concat(rows).groupby("swapped")}
         if own := by_swapped.pop(SWAPPED[0], None):
-            controls = {f"{name.split()[0]}_hit": _ends(mean["hit"]) for name, mean in by_swapped.items()}
-            scores[factor] = {name: _ends(own[name]) for name in ("hit", "same")} | controls
+            controls = {f"{name.split()[0]}_hit": mean["hit"].ends for name, mean in by_swapped.items()}
+            scores[factor] = {name: own[name].ends for name in ("hit", "same")} | controls
     return scores
-
-
-def _ends(mean: Mean) -> list[float]:
-    """A mean with its interval, as it is written."""
-    return [mean.value, mean.low, mean.high]
 
 
 def question_scores(lmm: LMM) -> dict:

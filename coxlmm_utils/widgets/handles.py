@@ -9,12 +9,12 @@ import numpy as np
 
 from ..explanation import Explanation
 from ..models import LMM, generate_captions
+from ..plots import ACCENT
 from ..steering import set_concepts, steer
 from .steered_html import scale_of
 
 HEADING = """<div class="cox-answer"><p class="cox-handles-heading">Turn concepts up or down, and the caption is written anew</p>
 <p class="cox-answer-quiet">In the bars' unit: the picture's most active concept is 1.</p></div>"""
-ACCENT = "#e07a5f"  # of the bars
 NATURAL = {"description_width": "initial"}
 BEYOND = 1.5  # times the largest activation: as far as concepts had to be set for most captions to follow (notebook 10)
 CHOOSE = ("another concept …", -1)  # None would choose nothing

@@ -9,10 +9,10 @@ import ipywidgets as widgets
 from ..images import CaptionedImages, load_images
 from ..models import LMM, generate_captions
 from ..picturebook import factors_of
+from ..plots import ACCENT
 from ..steering import Steering, steer
 from .cell_view import CellView
 from .explainer_html import notice
-from .handles import ACCENT
 from .html import style
 from .static_page import view_to_html
 from .steered_html import SteeredCaption, steered_pictures
