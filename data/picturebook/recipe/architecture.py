@@ -62,7 +62,11 @@ def word_tokenizer(words: list[str]) -> Tokenizer:
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """One token a word, lower case, punctuation apart; about 150 tokens (ours)."""
-    tokenizer = word_tokenizer([*SPECIAL_TOKENS, *PUNCTUATION, *vocabulary()])
+    return wrapped(word_tokenizer([*SPECIAL_TOKENS, *PUNCTUATION, *vocabulary()]))
+
+
+def wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """A tokenizer as transformers takes it, with the special tokens known."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<bos>",
