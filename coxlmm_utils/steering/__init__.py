@@ -3,7 +3,9 @@
 from .answers import answer_directions, answer_effects
 from .directions import Direction, concept_difference, concept_direction, mean_difference, random_direction
 from .discovery import concept_directions, main_answers, useful_directions
+from .input_vectors import InputVectors, answer_contrasts, prompt_to_steer
 from .joined import InTurn, PerPicture, Steering
+from .learned import LearnedSteering, learn_to_steer
 from .reach import Reach, reach
 from .separation import separation, separation_figure
 from .set_concepts import ConceptEdit, set_concepts
@@ -13,16 +15,21 @@ __all__ = [
     "ConceptEdit",
     "Direction",
     "InTurn",
+    "InputVectors",
+    "LearnedSteering",
     "PerPicture",
     "Reach",
     "Steering",
+    "answer_contrasts",
     "answer_directions",
     "answer_effects",
     "concept_difference",
     "concept_direction",
     "concept_directions",
+    "learn_to_steer",
     "main_answers",
     "mean_difference",
+    "prompt_to_steer",
     "random_direction",
     "reach",
     "separation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,6 +25,16 @@ class Steering(Protocol):
 
     def change(self, states: Tensor) -> Tensor:
         """What is to be added to states, (batch, positions, width)."""
+
+
+@runtime_checkable
+class OfEachInput(Steering, Protocol):
+    """An edit with a part for each input: `PerPicture`, or `InputVectors`."""
+
+    def __len__(self) -> int: ...
+
+    def subset(self, rows: Sequence[int]) -> OfEachInput:
+        """The edit of some inputs, by number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +71,13 @@ class _Edits:
 
 class PerPicture(_Edits):
     """An edit for each picture of a batch, in its order: such as a direction that depends on the input."""
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    def subset(self, rows: Sequence[int]) -> PerPicture:
+        """Those of some pictures, by number."""
+        return PerPicture([self.edits[row] for row in rows])
 
     def change(self, states: Tensor) -> Tensor:
         """What is to be added to states, (batch, positions, width)."""

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..images import CaptionedImages, warn_of_unreadable
 from ..models import LMM, add, generate_captions
 from ..text import check_counts
-from .joined import Steering
+from .joined import OfEachInput, Steering
 
 UNSTEERED = "unsteered"
 
@@ -77,6 +77,7 @@ def steered(
     lmm : LMM
     images : CaptionedImages
     direction : Direction or ConceptEdit
+        Or one with a part for each of the pictures: `InputVectors`, or `PerPicture`.
     alphas : float or sequence of float, default (1.0,)
         A column each.
     positions : {"generated", "all", "last_prompt"}, default "generated"
@@ -117,6 +118,9 @@ def captions_under(
     if len(prompts) != len(images):
         raise ValueError(f"{len(prompts)} prompts are given for {len(images)} pictures: give one for each")
     runs = [(UNSTEERED, edits[0][1], 0.0), *edits]
+    for _, edit, _ in edits:
+        if isinstance(edit, OfEachInput) and len(edit) != len(images):
+            raise ValueError(f"an edit is of each input, and {len(edit)} of them are given for {len(images)} pictures")
     rows, unreadable, starts = {}, {}, range(0, len(images), batch_size)
     with tqdm(total=len(starts) * len(runs), desc="steering", unit="batches") as bar:
         for start in starts:
@@ -125,6 +129,7 @@ def captions_under(
             asked = [prompts[row] for row in read] if prompt is not None else None
             table = [{} for _ in read]
             for name, edit, alpha in runs if pictures else ():
+                edit = edit.subset(read) if isinstance(edit, OfEachInput) else edit
                 with steer(lmm, edit, alpha, positions):
                     captions = generate_captions(lmm, pictures, prompt=asked, max_new_tokens=max_new_tokens)
                 for row, generated in zip(table, captions):
