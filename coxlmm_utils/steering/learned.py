@@ -138,7 +138,7 @@ class LearnedSteering:
         net.load_state_dict(tensors)
         if not all(part.isfinite().all() for part in tensors.values()):
             raise ValueError("its numbers are none")
-        return cls(net.eval(), **record)
+        return cls(net.eval().requires_grad_(False), **record)
 
 
 def learn_to_steer(
@@ -202,7 +202,13 @@ def learn_to_steer(
     losses = _fit(net, X, Y, loss, epochs, batch_size, rate, cosine_schedule, generator)
     made = f"learned from {len(X):,} inputs, {vectors.made}"
     return LearnedSteering(
-        net.eval(), vectors.layer, states.layer, made, vectors.model, vectors.fingerprint, tuple(losses)
+        net.eval().requires_grad_(False),
+        vectors.layer,
+        states.layer,
+        made,
+        vectors.model,
+        vectors.fingerprint,
+        tuple(losses),
     )
 
 

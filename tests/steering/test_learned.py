@@ -76,7 +76,7 @@ def test_it_may_start_at_the_vectors_principal_directions(states, vectors):
     net = learn_to_steer(states, vectors, epochs=1, rate=1e-12, svd_start=True).net
     centred = vectors.vectors - vectors.vectors.mean(0)
     first = torch.linalg.svd(centred).Vh[0]
-    assert abs(torch.dot(net.decoder.weight[:, 0], first)) == pytest.approx(1, abs=1e-4)
+    assert abs(torch.dot(net.decoder.weight[:, 0], first)).item() == pytest.approx(1, abs=1e-4)
 
 
 def test_it_is_saved_whole_and_read_as_it_was(learned, states, tmp_path):
