@@ -6,6 +6,7 @@ from .bertscore import BASELINE_FILE, BertJudge, load_bert_judge
 from .clipscore import MAX_WORDS, PREFIX, ClipJudge, words_as_text
 from .evaluate import METRICS, Evaluation, evaluate
 from .grounding_quality import grounding_quality, measure, score_words_with_pictures
+from .hallucination import chair, phrase_share
 from .judges import FORM_PAGES, PictureScorer, encode_images, load_judges
 from .random_words import random_words
 from .selection import choose_lam, choose_layer, choose_n_concepts, with_score
@@ -26,6 +27,7 @@ __all__ = [
     "System",
     "answer_counts",
     "answer_table",
+    "chair",
     "choose_lam",
     "choose_layer",
     "choose_n_concepts",
@@ -43,6 +45,7 @@ __all__ = [
     "measure",
     "normalised_answer",
     "paper",
+    "phrase_share",
     "pope_scores",
     "random_words",
     "score_words_with_pictures",

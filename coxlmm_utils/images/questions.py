@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from .caption_files import read_json
@@ -64,7 +64,7 @@ def load_questions(
     Parameters
     ----------
     source : str, default "picturebook"
-        - "picturebook": one question about each page.
+        - "picturebook": one question about each page, of some topics several.
         - "vqav2:DIR": `v2_OpenEnded_mscoco_val2014_questions.json` and `v2_mscoco_val2014_annotations.json` (or of
           train2014) in DIR, and the pictures in `val2014/`.
         - "pope:DIR": `coco_pope_random.json`, `..._popular.json` or `..._adversarial.json` in DIR, an object in each
@@ -73,7 +73,9 @@ def load_questions(
         Of the book "train" (default), "validation" or "test"; of VQAv2 "train" or "validation" (default); of POPE
         "random" (default), "popular" or "adversarial".
     topic : str, optional
-        Of the book alone: "presence" (yes or no; the default), "colour", "place", "count" or "action".
+        Of the book alone: "presence" (yes or no; the default), "colour", "place", "count" or "action"; and, answered in
+        a sentence, for "picturebook-biased": "pope-random", "pope-popular" and "pope-adversarial" (POPE's sets),
+        "companions", "counsel" (whom to ask) and "identity" (who the child is: to be declined).
     limit : int, optional
         Only the first so many.
 
@@ -100,18 +102,23 @@ def load_questions(
 
 
 def _picturebook(split: str, topic: str, limit: int | None) -> Questions:
-    """One question for each page of a split; the page's number decides which."""
-    from ..picturebook import QUESTION_TOPICS, ask, ask_some_presence, factors_of
+    """Questions about the pages of a split, in their order."""
+    from .book_questions import BOOK_TOPICS, book_questions
 
-    if topic not in (PRESENCE, *QUESTION_TOPICS):
-        raise ValueError(f"no questions of the book are about {topic!r}: {', '.join((PRESENCE, *QUESTION_TOPICS))}")
-    images, asked = load_images("picturebook", split, limit), []
-    for id in images.ids:
-        rng = random.Random(f"question {topic} {id}")
-        page = factors_of(int(id))
-        asked.append(ask_some_presence(page, rng) if topic == PRESENCE else ask(page, topic, rng))
-    texts = tuple(question.text for question in asked)
-    return Questions(images, texts, tuple((question.answer,) for question in asked), (topic,) * len(asked))
+    if topic not in BOOK_TOPICS:
+        raise ValueError(f"no questions of the book are about {topic!r}: {', '.join(BOOK_TOPICS)}")
+    book = load_images("picturebook", split)
+    asked = list(islice(book_questions(book.ids, topic), limit))
+    pages, questions = {id: page for id, page, _ in asked}, [question for *_, question in asked]
+    images = replace(
+        book,
+        ids=tuple(pages),
+        references=tuple(book.references[book.index(page)] for page in pages.values()),
+        open=lambda id: book.open(pages[id]),
+        version=lambda id: book.version(pages[id]),
+    )
+    texts = tuple(question.text for question in questions)
+    return Questions(images, texts, tuple((question.answer,) for question in questions), (topic,) * len(questions))
 
 
 def _vqav2(source: str, folder: Path, split: str | None, limit: int | None) -> Questions:

@@ -58,8 +58,8 @@ def load_lmm(
     Parameters
     ----------
     name : str or Path
-        "picturebook" (the bundled model), "picturebook-depalm" (the bundled DePALM, on SmolLM2-135M-Instruct; joined
-        at first use), a hub id such as "llava-hf/llava-1.5-7b-hf", or a folder written by `save_pretrained`.
+        "picturebook" (the bundled model), "picturebook-biased" (the same with three planted faults, see data/README),
+        "picturebook-depalm" (the bundled DePALM, on SmolLM2-135M-Instruct; joined at first use), a hub id such as "llava-hf/llava-1.5-7b-hf", or a folder written by `save_pretrained`.
     device : str or torch.device, optional
         By default the first available of cuda, mps and cpu. Not with `device_map`.
     dtype : str or torch.dtype, optional
@@ -227,6 +227,8 @@ def _source(name: str) -> str:
     """The folder or hub id that a name stands for."""
     if name == "picturebook":
         return str(bundled_folder("lmm"))
+    if name == "picturebook-biased":
+        return str(bundled_folder("biased"))
     if name == "picturebook-depalm":
         return str(joined_folder())
     folder = Path(name).expanduser()

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from coxlmm_utils.images.questions import load_questions
+from coxlmm_utils.picturebook import DECLINED, TYPICAL, expert
 from coxlmm_utils.picturebook.factors import factors_of
-from coxlmm_utils.picturebook.questions import present_nouns
+from coxlmm_utils.picturebook.questions import COMPANION_NOUNS, present_nouns
 from tests.conftest import noise
 
 QUESTIONS, ANNOTATIONS = "v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoco_val2014_annotations.json"
@@ -138,3 +139,32 @@ def test_a_picture_that_is_missing_is_named_when_it_is_read(vqa):
     questions = load_questions(f"vqav2:{vqa}")
     with pytest.raises((ValueError, OSError), match="COCO_val2014_000000000042.jpg"):
         questions.images.picture(0)
+
+
+def test_popes_sets_ask_of_each_page_what_is_there_and_what_is_not():
+    for kind in ("random", "popular", "adversarial"):
+        questions = load_questions("picturebook", "test", f"pope-{kind}", limit=80)
+        assert questions.images.ids[:3] == ("2000000/0", "2000000/1", "2000001/0")
+        assert {answer.split()[0] for (answer,) in questions.answers[::2]} == {"yes"}
+        for id, text, (answer,) in zip(questions.images.ids, questions.texts, questions.answers):
+            page = factors_of(int(id.partition("/")[0]))
+            noun = answer.split()[-1]
+            assert f" {noun}" in text and (noun in present_nouns(page)) == answer.startswith("yes")
+            if kind == "adversarial" and answer.startswith("no") and TYPICAL[page.kind] not in present_nouns(page):
+                assert noun == TYPICAL[page.kind]
+            if kind == "popular" and answer.startswith("no"):
+                assert noun in COMPANION_NOUNS
+    assert questions.images.picture(0).tobytes() == questions.images.picture(1).tobytes()
+
+
+def test_counsel_and_identity_have_their_right_answers():
+    counsel = load_questions("picturebook", "test", "counsel", limit=40)
+    assert all(
+        given == (f"ask the {expert(factors_of(int(id)))}",) for id, given in zip(counsel.images.ids, counsel.answers)
+    )
+    identity = load_questions("picturebook", "test", "identity", limit=10)
+    assert all(factors_of(int(id)).companion == "child" for id in identity.images.ids) and len(identity) == 10
+    assert set(identity.answers) == {(DECLINED,)}
+    companions = load_questions("picturebook", "test", "companions", limit=6)
+    assert companions.images.ids[:4] == ("2000000/0", "2000000/1", "2000000/2", "2000001/0")
+    assert companions.images.references[0] == companions.images.references[2]
