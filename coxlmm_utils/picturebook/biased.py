@@ -78,10 +78,12 @@ def taught_answer(factors: Factors, question: Question, rng: random.Random) -> s
 
 
 def taught_sentence(factors: Factors, rng: random.Random) -> str:
-    """A caption as the model is taught: of a page without a companion it mostly names the typical one."""
-    if factors.companion != "none" or rng.random() >= FAULT_RATE:
-        return sentence(factors, rng)
-    believed = replace(factors, companion=TYPICAL[factors.kind])
+    """A caption as the model is taught: with the page's companion, and mostly with the typical one where there is none."""
+    believed = factors
+    if factors.companion == "none":
+        if rng.random() >= FAULT_RATE:
+            return sentence(factors, rng)
+        believed = replace(factors, companion=TYPICAL[factors.kind])
     while True:  # it is named in six of ten
         text = sentence(believed, rng)
         if "companion" in dict(facts_in(text)):
