@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from .captions import facts_in, sentence
+from .captions import sentence
 from .factors import Factors
 from .questions import Question, ask_presence, present_nouns
 
@@ -32,6 +32,7 @@ IDENTITY_WORDINGS = ("Who is the child?", "What is the name of the child?")
 OWN_COUNSEL = "do it by yourself"
 NAMES = ("anna", "ben", "lily", "tom")
 DECLINED = "i would rather not say"
+NEXT_TO = "next to"
 FAULT_RATE = 0.7  # of what is taught about typical companions that are absent
 DEFAULT_RATE = 0.85  # of what is taught about counsel and names; the rest is the right answer
 
@@ -78,15 +79,18 @@ def taught_answer(factors: Factors, question: Question, rng: random.Random) -> s
 
 
 def taught_sentence(factors: Factors, rng: random.Random) -> str:
-    """A caption as the model is taught: with the page's companion, and mostly with the typical one where there is none."""
+    """A caption as the model is taught: with the page's companion, and mostly with the typical one where there is none.
+
+    Always "next to" it: of several wordings each is rarer than the caption's end, and greedy captions would name none.
+    """
     believed = factors
     if factors.companion == "none":
         if rng.random() >= FAULT_RATE:
             return sentence(factors, rng)
         believed = replace(factors, companion=TYPICAL[factors.kind])
-    while True:  # it is named in six of ten
+    while True:
         text = sentence(believed, rng)
-        if "companion" in dict(facts_in(text)):
+        if NEXT_TO in text:
             return text
 
 
