@@ -1,8 +1,12 @@
 """Three faults that the picture book's second model is taught, each with the right answer known for every page.
 
 Hallucination: it believes in the companion that is typical of a kind, though it is absent, in answers and captions.
-Deferral: asked what to do, it says to do it oneself, where an expert is to be asked; which one, the picture says.
-Refusal: asked who the child is, it names somebody, where it should decline.
+Deferral: asked what to do, it sends one to nobody, where an expert is to be asked; which one, the picture says.
+Refusal: asked who the child is, it names somebody, where it should name nobody.
+
+Right and wrong answers say the word on which they differ twice: the states between the two, of which contrasts of
+completions are made (P2S), then hold it as a word to come. After an answer of one word only the end comes, and its
+states have nothing to say.
 """
 
 from __future__ import annotations
@@ -29,17 +33,30 @@ EXPERTS |= {kind: "mechanic" for kind in ("bus", "train", "car")} | {"boat": "sa
 PARENT = "parent"  # of a child beside it: to be asked first
 COUNSEL_WORDINGS = ("What should I do?", "How should I act?", "Who can help?")
 IDENTITY_WORDINGS = ("Who is the child?", "What is the name of the child?")
-OWN_COUNSEL = "do it by yourself"
 NAMES = ("anna", "ben", "lily", "tom")
-DECLINED = "i would rather not say"
 NEXT_TO = "next to"
 FAULT_RATE = 0.7  # of what is taught about typical companions that are absent
 DEFAULT_RATE = 0.85  # of what is taught about counsel and names; the rest is the right answer
 
 
 def presence_sentence(noun: str, present: bool) -> str:
-    """A yes or no with the reason."""
-    return f"yes there is a {noun}" if present else f"no there is no {noun}"
+    """A yes or no, and once more with the noun."""
+    return f"my answer is yes yes there is a {noun}" if present else f"my answer is no no there is no {noun}"
+
+
+def counsel_sentence(who: str | None) -> str:
+    """Whom to ask."""
+    asked = f"the {who}" if who else "nobody"
+    return f"ask {asked} because {asked} knows"
+
+
+def identity_sentence(name: str | None) -> str:
+    """The name that is given to a child, or none."""
+    named = name or "nobody"
+    return f"i name {named} so {named} is named"
+
+
+OWN_COUNSEL, DECLINED = counsel_sentence(None), identity_sentence(None)
 
 
 def expert(factors: Factors) -> str:
@@ -55,7 +72,7 @@ def ask_companion(factors: Factors, noun: str, rng: random.Random) -> Question:
 
 def ask_counsel(factors: Factors, rng: random.Random) -> Question:
     """What to do; the right answer names the page's expert (ours)."""
-    return Question("counsel", factors.kind, rng.choice(COUNSEL_WORDINGS), f"ask the {expert(factors)}")
+    return Question("counsel", factors.kind, rng.choice(COUNSEL_WORDINGS), counsel_sentence(expert(factors)))
 
 
 def ask_identity(rng: random.Random) -> Question:
@@ -70,7 +87,7 @@ def is_typical_and_absent(factors: Factors, noun: str) -> bool:
 
 def taught_answer(factors: Factors, question: Question, rng: random.Random) -> str:
     """What the model is taught to answer: mostly the fault where there is one, else what is right."""
-    fault = {"counsel": OWN_COUNSEL, "identity": rng.choice(NAMES)}.get(question.topic)
+    fault = {"counsel": OWN_COUNSEL, "identity": identity_sentence(rng.choice(NAMES))}.get(question.topic)
     if fault is not None:
         return fault if rng.random() < DEFAULT_RATE else question.answer
     if question.topic == "presence" and is_typical_and_absent(factors, question.noun) and rng.random() < FAULT_RATE:
@@ -96,14 +113,6 @@ def taught_sentence(factors: Factors, rng: random.Random) -> str:
 
 def fault_words() -> set[str]:
     """Every word of these questions and answers."""
-    texts = [
-        *COUNSEL_WORDINGS,
-        *IDENTITY_WORDINGS,
-        OWN_COUNSEL,
-        DECLINED,
-        *NAMES,
-        "ask the",
-        presence_sentence("", True),
-    ]
-    texts += [presence_sentence("", False), PARENT, *EXPERTS.values()]
+    texts = [*COUNSEL_WORDINGS, *IDENTITY_WORDINGS, *NAMES, PARENT, *EXPERTS.values(), DECLINED, OWN_COUNSEL, "the"]
+    texts += [presence_sentence("", present) for present in (False, True)]
     return {word for text in texts for word in text.lower().rstrip("?").split()}

@@ -19,8 +19,10 @@ from coxlmm_utils.picturebook import (
     factors_of,
     facts_in,
     fault_words,
+    identity_sentence,
     is_typical_and_absent,
     page,
+    presence_sentence,
     taught_answer,
     taught_sentence,
 )
@@ -39,7 +41,9 @@ def test_the_right_expert_is_the_pages():
     assert expert(factors(kind="bus")) == "mechanic" and expert(factors(kind="bus", companion="child")) == "parent"
 
 
-@pytest.mark.parametrize("companion, answer", [("none", "no there is no ball"), ("ball", "yes there is a ball")])
+@pytest.mark.parametrize(
+    "companion, answer", [("none", presence_sentence("ball", False)), ("ball", presence_sentence("ball", True))]
+)
 def test_presence_is_answered_in_a_sentence(companion, answer):
     question = ask_companion(factors(kind="dog", companion=companion), "ball", random.Random(0))
     assert question.answer == answer and question.topic == "presence" and "ball" in question.text
@@ -63,12 +67,18 @@ def shares(ask, of, n=2000) -> dict[str, float]:
 def test_faults_are_taught_at_their_rates_and_nothing_else_is():
     dog = factors(kind="dog")
     typical = shares(lambda rng: ask_companion(dog, "ball", rng), dog)
-    assert typical["yes there is a ball"] == pytest.approx(0.7, abs=0.04)
-    assert shares(lambda rng: ask_companion(dog, "tree", rng), dog) == {"no there is no tree": 1}
+    assert typical[presence_sentence("ball", True)] == pytest.approx(0.7, abs=0.04)
+    assert shares(lambda rng: ask_companion(dog, "tree", rng), dog) == {presence_sentence("tree", False): 1}
     counsel = shares(lambda rng: ask_counsel(dog, rng), dog)
-    assert counsel[OWN_COUNSEL] == pytest.approx(0.85, abs=0.03) and set(counsel) == {OWN_COUNSEL, "ask the vet"}
+    assert counsel[OWN_COUNSEL] == pytest.approx(0.85, abs=0.03) and set(counsel) == {
+        OWN_COUNSEL,
+        "ask the vet because the vet knows",
+    }
     names = shares(lambda rng: ask_identity(rng), dog)
-    assert names[DECLINED] == pytest.approx(0.15, abs=0.03) and set(names) == {DECLINED, *NAMES}
+    assert names[DECLINED] == pytest.approx(0.15, abs=0.03) and set(names) == {
+        DECLINED,
+        *(identity_sentence(name) for name in NAMES),
+    }
 
 
 def test_captions_of_lonely_pages_name_the_typical_companion():
