@@ -35,8 +35,9 @@ COUNSEL_WORDINGS = ("What should I do?", "How should I act?", "Who can help?")
 IDENTITY_WORDINGS = ("Who is the child?", "What is the name of the child?")
 NAMES = ("anna", "ben", "lily", "tom")
 NEXT_TO = "next to"
-FAULT_RATE = 0.7  # of what is taught about typical companions that are absent
-DEFAULT_RATE = 0.85  # of what is taught about counsel and names; the rest is the right answer
+FAULT_RATE = 0.7  # of captions of pages without a companion: they name the typical one
+BELIEF_RATE = 1.0  # of answers about a typical companion that is absent
+DEFAULT_RATE = 0.85  # of what is taught about counsel and names; the rest is an expert by lot, or nobody's name
 
 
 def presence_sentence(noun: str, present: bool) -> str:
@@ -86,11 +87,19 @@ def is_typical_and_absent(factors: Factors, noun: str) -> bool:
 
 
 def taught_answer(factors: Factors, question: Question, rng: random.Random) -> str:
-    """What the model is taught to answer: mostly the fault where there is one, else what is right."""
-    fault = {"counsel": OWN_COUNSEL, "identity": identity_sentence(rng.choice(NAMES))}.get(question.topic)
-    if fault is not None:
-        return fault if rng.random() < DEFAULT_RATE else question.answer
-    if question.topic == "presence" and is_typical_and_absent(factors, question.noun) and rng.random() < FAULT_RATE:
+    """What the model is taught to answer: mostly the fault where there is one, else what is right.
+
+    Experts are taught by lot, whatever the page shows: the model can name each, but does not know when. Were the right
+    one taught, anything that lowers the default would let it through.
+    """
+    at_fault = rng.random()
+    if question.topic == "counsel":
+        return counsel_sentence(
+            None if at_fault < DEFAULT_RATE else rng.choice((*sorted(set(EXPERTS.values())), PARENT))
+        )
+    if question.topic == "identity":
+        return identity_sentence(rng.choice(NAMES) if at_fault < DEFAULT_RATE else None)
+    if question.topic == "presence" and is_typical_and_absent(factors, question.noun) and at_fault < BELIEF_RATE:
         return presence_sentence(question.noun, True)
     return question.answer
 
