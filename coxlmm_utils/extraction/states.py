@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..files import is_trouble, recover, sha256, write_folder
-from ..images import CaptionedImages, load_images
+from ..images import CaptionedImages, load_images, renamed_images
 from ..models import LMM, Layer, decode, encode
 from .provenance import ALIKE, SAID_AND_THERE, HasProvenance, check_record, require_same
 
@@ -273,16 +273,9 @@ def _joined_images(several: Sequence[States]) -> CaptionedImages:
     return _renamed(opened)
 
 
-def _renamed(opened: dict[str, tuple[CaptionedImages, str]]) -> CaptionedImages:
-    """Pictures under other names: of each the images that it is among, and its id there."""
-    first, _ = next(iter(opened.values()))
-    references = tuple(images.references[images.index(id)] for images, id in opened.values())
-
-    def open_one(name: str):
-        images, id = opened[name]
-        return images.open(id)
-
-    return replace(first, source="", ids=tuple(opened), references=references, open=open_one, version=None)
+def _renamed(originals: dict[str, tuple[CaptionedImages, str]]) -> CaptionedImages:
+    """`renamed_images` of no source of their own: nothing that is made of them is cached."""
+    return replace(renamed_images(originals), source="", version=None)
 
 
 def _joined_provenance(several: Sequence[States]) -> dict:

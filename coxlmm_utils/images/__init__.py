@@ -1,9 +1,9 @@
 """Pictures with their reference captions, whatever their source; uploads, and perturbed copies."""
 
-from .captioned_images import CaptionedImages, warn_of_unreadable
+from .captioned_images import CaptionedImages, renamed_images, warn_of_unreadable
 from .perturbed import GREY, blank_images, blurred_images, masked_images, noise_images
 from .pictures import as_rgb, open_picture, read_upload
-from .questions import Questions, load_questions
+from .questions import Questions, join_questions, load_questions
 from .sources import load_images
 
 __all__ = [
@@ -13,11 +13,13 @@ __all__ = [
     "as_rgb",
     "blank_images",
     "blurred_images",
+    "join_questions",
     "load_images",
     "load_questions",
     "masked_images",
     "noise_images",
     "open_picture",
     "read_upload",
+    "renamed_images",
     "warn_of_unreadable",
 ]

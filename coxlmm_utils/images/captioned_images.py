@@ -7,7 +7,7 @@ import re
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -232,6 +232,19 @@ class CaptionedImages:
     def _rows(self) -> dict[str, int]:
         """The row of each id."""
         return {id: row for row, id in enumerate(self.ids)}
+
+
+def renamed_images(originals: Mapping[str, tuple[CaptionedImages, str]]) -> CaptionedImages:
+    """Pictures under other names, also several times: for each name the images that it is among, and its id there."""
+    first, _ = next(iter(originals.values()))
+    dated = all(images.version for images, _ in originals.values())
+    return replace(
+        first,
+        ids=tuple(originals),
+        references=tuple(images.references[images.index(id)] for images, id in originals.values()),
+        open=lambda name: originals[name][0].open(originals[name][1]),
+        version=(lambda name: originals[name][0].version(originals[name][1])) if dated else None,
+    )
 
 
 def warn_of_unreadable(ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from .caption_files import read_json
-from .captioned_images import CaptionedImages
+from .captioned_images import CaptionedImages, renamed_images
 from .folder import file_version, open_in
 from .sources import check_names, load_images
 
@@ -54,6 +54,38 @@ class Questions:
     def answered(self, answer: str) -> Questions:
         """The questions to which this is the answer that most people gave."""
         return self[[row for row, given in enumerate(self.answers) if max(given, key=given.count) == answer]]
+
+
+def join_questions(parts: Iterable[Questions]) -> Questions:
+    """Several sets of questions as one (ours).
+
+    Parameters
+    ----------
+    parts : iterable of Questions
+        Such as one for each topic.
+
+    Returns
+    -------
+    Questions
+        A question's id is "kind id": one picture may be asked about on several topics.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or a question of one kind occurs twice.
+    """
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        raise ValueError("there are no questions to join: give some")
+    originals = {
+        f"{kind} {id}": (part.images, id) for part in parts for kind, id in zip(part.kinds, part.images.ids)
+    }
+    if len(originals) < sum(map(len, parts)):
+        raise ValueError("a question of one kind occurs twice: give sets that have none in common")
+    texts, answers, kinds = (
+        tuple(value for part in parts for value in getattr(part, name)) for name in ("texts", "answers", "kinds")
+    )
+    return Questions(renamed_images(originals), texts, answers, kinds)
 
 
 def load_questions(
@@ -109,14 +141,8 @@ def _picturebook(split: str, topic: str, limit: int | None) -> Questions:
         raise ValueError(f"no questions of the book are about {topic!r}: {', '.join(BOOK_TOPICS)}")
     book = load_images("picturebook", split)
     asked = list(islice(book_questions(book.ids, topic), limit))
-    pages, questions = {id: page for id, page, _ in asked}, [question for *_, question in asked]
-    images = replace(
-        book,
-        ids=tuple(pages),
-        references=tuple(book.references[book.index(page)] for page in pages.values()),
-        open=lambda id: book.open(pages[id]),
-        version=lambda id: book.version(pages[id]),
-    )
+    questions = [question for *_, question in asked]
+    images = renamed_images({id: (book, page) for id, page, _ in asked})
     texts = tuple(question.text for question in questions)
     return Questions(images, texts, tuple((question.answer,) for question in questions), (topic,) * len(questions))
 

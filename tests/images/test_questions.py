@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from coxlmm_utils.images.questions import load_questions
+from coxlmm_utils.images.questions import join_questions, load_questions
 from coxlmm_utils.picturebook import DECLINED, TYPICAL, counsel_sentence, expert
 from coxlmm_utils.picturebook.factors import factors_of
 from coxlmm_utils.picturebook.questions import COMPANION_NOUNS, present_nouns
@@ -169,3 +169,15 @@ def test_counsel_and_identity_have_their_right_answers():
     companions = load_questions("picturebook", "test", "companions", limit=6)
     assert companions.images.ids[:4] == ("2000000/0", "2000000/1", "2000000/2", "2000001/0")
     assert companions.images.references[0] == companions.images.references[2]
+
+
+def test_sets_are_joined_by_kind(pope):
+    parts = [load_questions("picturebook", "test", topic, 2) for topic in ("colour", "place")]
+    joined = join_questions([*parts, load_questions(f"pope:{pope}")])
+    assert joined.kinds == ("colour",) * 2 + ("place",) * 2 + ("yes/no",) * 2
+    assert joined.images.ids[0] == f"colour {parts[0].images.ids[0]}" and joined.texts[2:4] == parts[1].texts
+    assert joined.images.picture(3).tobytes() == parts[1].images.picture(1).tobytes()
+    assert joined.images.version(joined.images.ids[4])
+    for refused in ([], [parts[0], parts[0]]):
+        with pytest.raises(ValueError, match="some|twice"):
+            join_questions(refused)
