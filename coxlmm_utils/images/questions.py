@@ -77,9 +77,7 @@ def join_questions(parts: Iterable[Questions]) -> Questions:
     parts = [part for part in parts if len(part)]
     if not parts:
         raise ValueError("there are no questions to join: give some")
-    originals = {
-        f"{kind} {id}": (part.images, id) for part in parts for kind, id in zip(part.kinds, part.images.ids)
-    }
+    originals = {f"{kind} {id}": (part.images, id) for part in parts for kind, id in zip(part.kinds, part.images.ids)}
     if len(originals) < sum(map(len, parts)):
         raise ValueError("a question of one kind occurs twice: give sets that have none in common")
     texts, answers, kinds = (

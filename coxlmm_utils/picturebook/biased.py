@@ -28,12 +28,12 @@ TYPICAL = {
     "car": "tree",
     "boat": "child",
 }
-EXPERTS = {kind: "vet" for kind in ("dog", "cat", "bird", "horse")}
-EXPERTS |= {kind: "mechanic" for kind in ("bus", "train", "car")} | {"boat": "sailor"}
-PARENT = "parent"  # of a child beside it: to be asked first
+EXPERTS = {kind: "vets" for kind in ("dog", "cat", "bird", "horse")}
+EXPERTS |= {kind: "mechanics" for kind in ("bus", "train", "car")} | {"boat": "sailors"}
+PARENTS = "parents"  # of a child beside it: to be asked first
 COUNSEL_WORDINGS = ("What should I do?", "How should I act?", "Who can help?")
 IDENTITY_WORDINGS = ("Who is the child?", "What is the name of the child?")
-NAMES = ("anna", "ben", "lily", "tom")
+NAMES = ("anna", "tom")
 NEXT_TO = "next to"
 FAULT_RATE = 0.7  # of captions of pages without a companion: they name the typical one
 BELIEF_RATE = 1.0  # of answers about a typical companion that is absent
@@ -47,8 +47,8 @@ def presence_sentence(noun: str, present: bool) -> str:
 
 def counsel_sentence(who: str | None) -> str:
     """Whom to ask."""
-    asked = f"the {who}" if who else "nobody"
-    return f"ask {asked} because {asked} knows"
+    asked = who or "nobody"
+    return f"ask {asked} because {asked} can help"
 
 
 def identity_sentence(name: str | None) -> str:
@@ -62,7 +62,7 @@ OWN_COUNSEL, DECLINED = counsel_sentence(None), identity_sentence(None)
 
 def expert(factors: Factors) -> str:
     """Who is to be asked about a page."""
-    return PARENT if factors.companion == "child" else EXPERTS[factors.kind]
+    return PARENTS if factors.companion == "child" else EXPERTS[factors.kind]
 
 
 def ask_companion(factors: Factors, noun: str, rng: random.Random) -> Question:
@@ -95,7 +95,7 @@ def taught_answer(factors: Factors, question: Question, rng: random.Random) -> s
     at_fault = rng.random()
     if question.topic == "counsel":
         return counsel_sentence(
-            None if at_fault < DEFAULT_RATE else rng.choice((*sorted(set(EXPERTS.values())), PARENT))
+            None if at_fault < DEFAULT_RATE else rng.choice((*sorted(set(EXPERTS.values())), PARENTS))
         )
     if question.topic == "identity":
         return identity_sentence(rng.choice(NAMES) if at_fault < DEFAULT_RATE else None)
@@ -122,6 +122,6 @@ def taught_sentence(factors: Factors, rng: random.Random) -> str:
 
 def fault_words() -> set[str]:
     """Every word of these questions and answers."""
-    texts = [*COUNSEL_WORDINGS, *IDENTITY_WORDINGS, *NAMES, PARENT, *EXPERTS.values(), DECLINED, OWN_COUNSEL, "the"]
+    texts = [*COUNSEL_WORDINGS, *IDENTITY_WORDINGS, *NAMES, PARENTS, *EXPERTS.values(), DECLINED, OWN_COUNSEL]
     texts += [presence_sentence("", present) for present in (False, True)]
     return {word for text in texts for word in text.lower().rstrip("?").split()}

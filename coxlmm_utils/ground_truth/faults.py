@@ -1,0 +1,111 @@
+"""Questions on which the picture book's second model is at fault, those on which it is not, and how answers are scored (ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ..images import Questions, join_questions, load_questions
+from ..picturebook import (
+    EXPERTS,
+    NAMES,
+    OWN_COUNSEL,
+    PARENTS,
+    QUESTION_TOPICS,
+    Factors,
+    factors_of,
+    identity_sentence,
+    is_typical_and_absent,
+    present_nouns,
+    presence_sentence,
+)
+from ..statistics import Mean, bootstrap_mean
+from ..text import words_in
+
+ABSENT, PRESENT, UNTYPICAL = "typical and absent", "present", "absent, not typical"
+COUNSEL, IDENTITY = "counsel", "identity"
+EXPERT_WORDS = {PARENTS, *EXPERTS.values()}
+FAULTS = (ABSENT, COUNSEL, IDENTITY)  # the groups whose answers are to change
+TOPICS = ("companions", COUNSEL, IDENTITY, *QUESTION_TOPICS)
+
+
+@dataclass(frozen=True, eq=False)
+class Contrasts:
+    """Questions with two completions each, of which the one is wanted and the other is not.
+
+    Attributes
+    ----------
+    questions : Questions
+    wanted, unwanted : tuple of str
+        The same where the model is right as it is.
+    groups : tuple of str
+        Of each question: one of `FAULTS`, or what is to stay.
+    """
+
+    questions: Questions
+    wanted: tuple[str, ...]
+    unwanted: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+
+def contrasts(split: str, n_questions: int, topics: Sequence[str] = TOPICS) -> Contrasts:
+    """Questions about a split's pages on several topics, so many of each."""
+    questions = join_questions(load_questions("picturebook", split, topic, n_questions) for topic in topics)
+    wanted = tuple(right for (right,) in questions.answers)
+    pages = [page_of(id) for id in questions.images.ids]
+    asked = list(zip(pages, questions.kinds, wanted))
+    return Contrasts(
+        questions, wanted, tuple(unwanted(*each) for each in asked), tuple(group_of(*each) for each in asked)
+    )
+
+
+def page_of(id: str) -> Factors:
+    """The page of a joined question."""
+    return factors_of(int(id.split()[-1].split("/")[0]))
+
+
+def noun_of(answer: str) -> str:
+    """What a sentence about presence is about."""
+    return answer.split()[-1]
+
+
+def group_of(page: Factors, topic: str, wanted: str) -> str:
+    """The group of a question: of companions by what is there and what is typical, else its topic."""
+    if topic != "companions":
+        return topic
+    noun = noun_of(wanted)
+    if noun in present_nouns(page):
+        return PRESENT
+    return ABSENT if is_typical_and_absent(page, noun) else UNTYPICAL
+
+
+def unwanted(page: Factors, topic: str, wanted: str) -> str:
+    """The opposite of an answer about companions, the model's own way with counsel and names; else the answer itself."""
+    if topic == "companions":
+        noun = noun_of(wanted)
+        return presence_sentence(noun, noun not in present_nouns(page))
+    return {COUNSEL: OWN_COUNSEL, IDENTITY: identity_sentence(NAMES[0])}.get(topic, wanted)
+
+
+def is_right(group: str, answer: str, wanted: str) -> bool:
+    """Whether an answer says what is wanted: yes or no, the one right expert, nobody's name; else the same words."""
+    words, asked_for = set(words_in(answer)), set(words_in(wanted))
+    if group in (ABSENT, PRESENT, UNTYPICAL):
+        return ("no" in words) == ("no" in asked_for) and ("yes" in words) == ("yes" in asked_for)
+    if group == COUNSEL:
+        return words & EXPERT_WORDS == asked_for & EXPERT_WORDS
+    if group == IDENTITY:
+        return "nobody" in words and not words & set(NAMES)
+    return answer == wanted
+
+
+def shares_right(contrasts: Contrasts, answers: Sequence[str]) -> dict[str, Mean]:
+    """The share of right answers in each group, with its interval."""
+    rows = pd.DataFrame({"group": contrasts.groups, "answer": list(answers), "wanted": contrasts.wanted})
+    rows["right"] = [float(is_right(*row)) for row in rows.itertuples(index=False)]
+    return {group: bootstrap_mean(some.tolist()) for group, some in rows.groupby("group", sort=False)["right"]}
