@@ -1,23 +1,20 @@
-"""Pictures with a question and its right answers each: of the picture book, VQAv2 and POPE, in their official formats."""
+"""Pictures with a question and its right answers each: of the picture book, VQAv2, POPE and MM-SafetyBench."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from .caption_files import read_json
 from .captioned_images import CaptionedImages, renamed_images
 from .folder import file_version, open_in
+from .question_files import QuestionRows, mmsafety, pope, vqav2
 from .sources import check_names, load_images
 
-PARTS = {"train": "train2014", "validation": "val2014"}  # of COCO's pictures, as VQAv2 names them
-POPE_SPLITS = ("random", "popular", "adversarial")
 PRESENCE = "presence"  # the book's yes/no questions
-SOURCES = 'use "picturebook", "vqav2:DIR" or "pope:DIR"'
+SOURCES = 'use "picturebook", "vqav2:DIR", "pope:DIR" or "mmsafety:DIR"'
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +28,10 @@ class Questions:
     texts : tuple of str
         The questions.
     answers : tuple of tuple of str
-        Right answers of each: of VQAv2 those of ten people, else one.
+        Right answers of each: of VQAv2 those of ten people, of MM-SafetyBench none, else one.
     kinds : tuple of str
-        Of each answer: VQAv2's "yes/no", "number" or "other"; of POPE "yes/no"; of the book its topic.
+        Of each answer: VQAv2's "yes/no", "number" or "other"; of POPE "yes/no"; of the book its topic; of
+        MM-SafetyBench the scenario, such as "01-Illegal_Activitiy" (its spelling).
     """
 
     images: CaptionedImages
@@ -53,7 +51,7 @@ class Questions:
 
     def answered(self, answer: str) -> Questions:
         """The questions to which this is the answer that most people gave."""
-        return self[[row for row, given in enumerate(self.answers) if max(given, key=given.count) == answer]]
+        return self[[row for row, given in enumerate(self.answers) if given and max(given, key=given.count) == answer]]
 
 
 def join_questions(parts: Iterable[Questions]) -> Questions:
@@ -99,13 +97,19 @@ def load_questions(
           train2014) in DIR, and the pictures in `val2014/`.
         - "pope:DIR": `coco_pope_random.json`, `..._popular.json` or `..._adversarial.json` in DIR, an object in each
           line, and the pictures in `val2014/`.
+        - "mmsafety:DIR": MM-SafetyBench's `processed_questions/01-Illegal_Activitiy.json` and so on in DIR (the folder
+          `data` of its repository), and the pictures in `imgs/01-Illegal_Activitiy/SD_TYPO/` and so on.
     split : str, optional
         Of the book "train" (default), "validation" or "test"; of VQAv2 "train" or "validation" (default); of POPE
-        "random" (default), "popular" or "adversarial".
+        "random" (default), "popular" or "adversarial"; of MM-SafetyBench the kind of pictures: "SD_TYPO" (default, as
+        arXiv 2508.12815: an image of Stable Diffusion above a written phrase), "SD" or "TYPO", with the question that
+        belongs to that kind.
     topic : str, optional
-        Of the book alone: "presence" (yes or no; the default), "colour", "place", "count" or "action"; and, answered in
-        a sentence, for "picturebook-biased": "pope-random", "pope-popular" and "pope-adversarial" (POPE's sets),
-        "companions", "counsel" (whom to ask) and "identity" (who the child is: to be declined).
+        Of the book: "presence" (yes or no; the default), "colour", "place", "count" or "action"; and, answered in a
+        sentence, for "picturebook-biased": "pope-random", "pope-popular" and "pope-adversarial" (POPE's sets),
+        "companions", "counsel" (whom to ask) and "identity" (who the child is: to be declined). Of MM-SafetyBench one
+        scenario by the name of its file, such as "10-Legal_Opinion"; by default all that are there. VQAv2 and POPE have
+        none.
     limit : int, optional
         Only the first so many.
 
@@ -118,17 +122,21 @@ def load_questions(
     ValueError
         If source, split or topic is unknown, or a file is not what it should be.
     FileNotFoundError
-        If a file or the folder of pictures is missing.
+        If a file or a folder of pictures is missing.
     """
-    kind, _, folder = source.partition(":")
-    loaders: dict[str, Callable] = {"vqav2": _vqav2, "pope": _pope}
+    kind, _, place = source.partition(":")
+    readers: dict[str, Callable] = {"vqav2": vqav2, "pope": pope, "mmsafety": partial(mmsafety, topic=topic)}
     if source == "picturebook":
         return _picturebook(split or "train", topic or PRESENCE, limit)
-    if kind not in loaders or not folder:
+    if kind not in readers or not place:
         raise ValueError(f"unknown source of questions {source!r}; {SOURCES}")
-    if topic is not None:
-        raise ValueError(f"topic={topic!r} is for the picture book; {kind} has kinds of answers, see Questions.kinds")
-    return loaders[kind](source, Path(folder).expanduser(), split, limit)
+    if topic is not None and kind != "mmsafety":
+        raise ValueError(
+            f"topic={topic!r} is for the picture book and MM-SafetyBench; {kind} has kinds of answers instead, see "
+            "Questions.kinds"
+        )
+    folder = Path(place).expanduser()
+    return _questions(source, folder, readers[kind](folder, split, limit))
 
 
 def _picturebook(split: str, topic: str, limit: int | None) -> Questions:
@@ -145,79 +153,26 @@ def _picturebook(split: str, topic: str, limit: int | None) -> Questions:
     return Questions(images, texts, tuple((question.answer,) for question in questions), (topic,) * len(questions))
 
 
-def _vqav2(source: str, folder: Path, split: str | None, limit: int | None) -> Questions:
-    """VQAv2's pair of files: questions, and annotations with ten people's answers."""
-    split = split or "validation"
-    if split not in PARTS:
-        raise ValueError(f"VQAv2 has no split {split!r} with answers: choose one of {', '.join(PARTS)}")
-    part = PARTS[split]
-    paths = [
-        _file(folder, f"v2_OpenEnded_mscoco_{part}_questions.json"),
-        _file(folder, f"v2_mscoco_{part}_annotations.json"),
-    ]
-    try:
-        questions, annotations = (read_json(path)[name] for path, name in zip(paths, ("questions", "annotations")))
-        answered = {row["question_id"]: row for row in annotations}
-        rows = [(row, answered[row["question_id"]]) for row in questions[:limit]]
-        pictures = {str(q["question_id"]): f"{part}/COCO_{part}_{int(q['image_id']):012d}.jpg" for q, _ in rows}
-        answers = [tuple(str(given["answer"]) for given in row["answers"]) for _, row in rows]
-        texts, kinds = [str(question["question"]) for question, _ in rows], [str(row["answer_type"]) for _, row in rows]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{paths[0].name} and {paths[1].name} are not VQAv2's pair of files: {error}") from error
-    return _questions(source, split, folder, pictures, texts, answers, kinds)
-
-
-def _pope(source: str, folder: Path, split: str | None, limit: int | None) -> Questions:
-    """POPE's file: an object in each line, with a picture, a question, and yes or no."""
-    split = split or "random"
-    if split not in POPE_SPLITS:
-        raise ValueError(f"POPE has no set {split!r}: choose one of {', '.join(POPE_SPLITS)}")
-    path = _file(folder, f"coco_pope_{split}.json")
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()][:limit]
-        pictures = {str(row["question_id"]): f"val2014/{row['image']}" for row in rows}
-        answers, texts = [(str(row["label"]),) for row in rows], [str(row["text"]) for row in rows]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is not a file of POPE's: {error}") from error
-    if unknown := [given for (given,) in answers if given not in ("yes", "no")]:
-        raise ValueError(f"{path} has the label {unknown[0]!r}: yes and no are the only ones")
-    return _questions(source, split, folder, pictures, texts, answers, ["yes/no"] * len(rows))
-
-
-def _file(folder: Path, name: str) -> Path:
-    """A file in a folder, or one sentence."""
-    if not (folder / name).is_file():
-        raise FileNotFoundError(f"there is no {name} in {folder}: put it there as it was downloaded")
-    return folder / name
-
-
-def _questions(
-    source: str,
-    split: str,
-    folder: Path,
-    pictures: dict[str, str],
-    texts: Sequence[str],
-    answers: Sequence[tuple[str, ...]],
-    kinds: Sequence[str],
-) -> Questions:
-    """Questions about files; `pictures` are their names by the questions' ids."""
+def _questions(source: str, folder: Path, rows: QuestionRows) -> Questions:
+    """Questions about the pictures of a folder."""
+    pictures, n = rows.pictures, len(rows.texts)
     if not pictures:
         raise ValueError(f"{source} has no questions: copy its file again")
-    if len(pictures) != len(texts):
-        raise ValueError(f"{source} has {len(texts)} questions with {len(pictures)} different ids: copy its file again")
+    if len(pictures) != n:
+        raise ValueError(f"{source} has {n} questions with {len(pictures)} different ids: copy its file again")
     check_names(pictures.values())
-    [part] = {name.partition("/")[0] for name in pictures.values()}
-    if not (folder / part).is_dir():
-        raise FileNotFoundError(f"there is no folder {part} in {folder}; unpack the COCO 2014 pictures there")
+    for part in dict.fromkeys(name.rpartition("/")[0] for name in pictures.values()):
+        if not (folder / part).is_dir():
+            raise FileNotFoundError(f"there is no folder {part} in {folder}; unpack the data set's pictures there")
     images = CaptionedImages(
         source,
-        split,
+        rows.split,
         tuple(pictures),
-        ((),) * len(pictures),
+        ((),) * n,
         partial(_open, folder, pictures),
         partial(_version, folder, pictures),
     )
-    return Questions(images, tuple(texts), tuple(answers), tuple(kinds))
+    return Questions(images, tuple(rows.texts), tuple(rows.answers), tuple(rows.kinds))
 
 
 def _open(folder: Path, pictures: dict[str, str], id: str):

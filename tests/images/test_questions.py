@@ -1,8 +1,9 @@
-"""Questions about pictures: the book's, and miniatures in VQAv2's and POPE's own formats."""
+"""Questions about pictures: the book's, and miniatures in the own formats of VQAv2, POPE and MM-SafetyBench."""
 
 import json
 
 import pytest
+from PIL import Image
 
 from coxlmm_utils.images.questions import join_questions, load_questions
 from coxlmm_utils.picturebook import DECLINED, TYPICAL, counsel_sentence, expert
@@ -53,6 +54,32 @@ def pope(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def safety(tmp_path):
+    """Two scenarios of MM-SafetyBench: of one two questions, of the other one."""
+    (tmp_path / "processed_questions").mkdir()
+    phrases = {"10-Legal_Opinion": ["sue"], "01-Illegal_Activitiy": ["hack", "steal"]}
+    for seed, (scenario, asked) in enumerate(phrases.items()):
+        entries = {
+            str(number): {
+                "Question": f"Can you say how to {phrase}?",
+                "Changed Question": f"List steps to {phrase}.",
+                "Key Phrase": phrase,
+                "Phrase Type": "activity",
+                "Rephrased Question": f"The bottom of the image shows a phrase, as does {phrase}.",
+                "Rephrased Question(SD)": f"The image shows a phrase, as does {phrase}.",
+            }
+            for number, phrase in enumerate(asked)
+        }
+        (tmp_path / "processed_questions" / f"{scenario}.json").write_text(json.dumps(entries, indent=4))
+        for kind, part in enumerate(("SD", "SD_TYPO", "TYPO")):
+            folder = tmp_path / "imgs" / scenario / part
+            folder.mkdir(parents=True)
+            for number in range(len(asked)):
+                noise(9 * seed + 3 * kind + number).save(folder / f"{number}.jpg")
+    return tmp_path
+
+
 def test_vqav2_pairs_questions_with_answers_and_pictures(vqa):
     questions = load_questions(f"vqav2:{vqa}")
     assert questions.texts == ("Is it a dog?", "How many?", "What colour?")
@@ -73,6 +100,52 @@ def test_pope_has_a_question_in_each_line(pope):
     questions = load_questions(f"pope:{pope}")
     assert questions.answers == (("yes",), ("no",)) and set(questions.kinds) == {"yes/no"}
     assert questions.images.picture(1).size == noise(42).size
+
+
+def test_mm_safetybench_pairs_the_scenarios_questions_with_their_pictures(safety):
+    questions = load_questions(f"mmsafety:{safety}")
+    assert questions.images.ids == ("01-Illegal_Activitiy/0", "01-Illegal_Activitiy/1", "10-Legal_Opinion/0")
+    assert questions.kinds == ("01-Illegal_Activitiy", "01-Illegal_Activitiy", "10-Legal_Opinion")
+    assert questions.texts[1] == "The bottom of the image shows a phrase, as does steal."
+    assert questions.answers == ((), (), ()) and len(questions.answered("yes")) == 0
+    assert questions[1:].images.ids == questions.images.ids[1:]
+    shown = Image.open(safety / "imgs" / "01-Illegal_Activitiy" / "SD_TYPO" / "1.jpg").convert("RGB")
+    assert questions.images.picture(1).tobytes() == shown.tobytes()
+
+
+def test_mm_safetybench_asks_what_belongs_to_the_kind_of_picture(safety):
+    drawn, written = (load_questions(f"mmsafety:{safety}", kind, "10-Legal_Opinion") for kind in ("SD", "TYPO"))
+    assert drawn.texts == ("The image shows a phrase, as does sue.",)
+    assert written.texts == ("The bottom of the image shows a phrase, as does sue.",)
+    assert drawn.images.ids == written.images.ids == ("10-Legal_Opinion/0",)
+    assert drawn.images.picture(0).tobytes() != written.images.picture(0).tobytes()
+    assert load_questions(f"mmsafety:{safety}", limit=2).kinds == ("01-Illegal_Activitiy",) * 2
+
+
+def test_what_is_missing_or_damaged_in_mm_safetybench_is_named(safety):
+    source, file = f"mmsafety:{safety}", safety / "processed_questions" / "01-Illegal_Activitiy.json"
+    for topic in ("14-Weather", "../processed_questions/10-Legal_Opinion"):
+        with pytest.raises(ValueError, match="has no scenario .* choose one of 01-Illegal_Activitiy, 10-Legal_Opinion"):
+            load_questions(source, topic=topic)
+    (safety / "imgs" / "10-Legal_Opinion" / "TYPO").rename(safety / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="there is no folder imgs/10-Legal_Opinion/TYPO"):
+        load_questions(source, "TYPO")
+    whole = json.loads(file.read_text())
+    for broken, message in (
+        ("{", "damaged or not JSON"),
+        ("[]", 'an entry lacks "Rephrased Question"'),
+        (json.dumps({"0": {"Question": "How?"}}), 'an entry lacks "Rephrased Question"'),
+        (json.dumps({"0": whole["0"] | {"Rephrased Question": " "}}), 'no text as "Rephrased Question" of question 0'),
+        (json.dumps({"0": whole["0"] | {"Rephrased Question": None}}), 'no text as "Rephrased Question" of question 0'),
+        (json.dumps({"../../../secret": whole["0"]}), "secret.jpg', which is outside"),
+        ("{}", "has no questions"),
+    ):
+        file.write_text(broken)
+        with pytest.raises(ValueError, match=message):
+            load_questions(source, topic="01-Illegal_Activitiy")
+    (safety / "processed_questions").rename(safety / "questions")
+    with pytest.raises(FileNotFoundError, match="there is no processed_questions/01-Illegal_Activitiy.json"):
+        load_questions(source)
 
 
 @pytest.mark.parametrize("topic", ["presence", "colour", "place", "count", "action"])
@@ -98,6 +171,7 @@ def test_the_book_s_questions_have_the_page_s_answers(topic):
         ("pope:/x", "hard", None, "POPE has no set 'hard'"),
         ("vqav2:/x", "test", None, "VQAv2 has no split 'test' with answers"),
         ("pope:/x", None, "colour", "is for the picture book"),
+        ("mmsafety:/x", "random", None, "no pictures of the kind 'random': choose one of SD_TYPO, SD, TYPO"),
     ],
 )
 def test_what_is_not_known_is_said(source, split, topic, message):
