@@ -56,7 +56,10 @@ def vqa_accuracy(answer: str, given: Sequence[str]) -> float:
     Returns
     -------
     float
+        NaN where no answer is right, as in MM-SafetyBench.
     """
+    if not given:
+        return math.nan
     answer = normalised_answer(answer)
     given = [text.replace("\n", " ").replace("\t", " ").strip() for text in given]
     if len(set(given)) > 1:

@@ -46,6 +46,12 @@ def test_people_s_answers_are_normalised_too_unless_they_agree():
     assert vqa_accuracy("two", ["two"]) == 1 and vqa_accuracy("one", ["two"]) == 0
 
 
+def test_without_a_right_answer_there_is_no_accuracy():
+    assert math.isnan(vqa_accuracy("no", ()))
+    table = answer_table(["yes", "no"], [["yes"], []], ["yes/no", "10-Legal_Opinion"])
+    assert table["all"] == table["yes/no"] == 1 and math.isnan(table["10-Legal_Opinion"])
+
+
 def test_accuracy_by_kind_of_answer():
     table = answer_table(["yes", "no", "2"], [["yes"], ["yes"], ["two"]], ["yes/no", "yes/no", "number"])
     assert table.to_dict() == {"yes/no": 0.5, "number": 1.0, "all": pytest.approx(2 / 3)}
