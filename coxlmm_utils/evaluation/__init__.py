@@ -9,6 +9,7 @@ from .grounding_quality import grounding_quality, measure, score_words_with_pict
 from .hallucination import chair, phrase_share
 from .judges import FORM_PAGES, PictureScorer, encode_images, load_judges
 from .random_words import random_words
+from .safety import guard_classifier, selectivity, unsafe_score
 from .selection import choose_lam, choose_layer, choose_n_concepts, with_score
 from .sweep import sweep
 from .sweep_figures import curves, grounding_by_layer, layers_beside_the_paper, shares
@@ -38,6 +39,7 @@ __all__ = [
     "figures",
     "grounding_by_layer",
     "grounding_quality",
+    "guard_classifier",
     "layers_beside_the_paper",
     "learn_systems",
     "load_bert_judge",
@@ -49,9 +51,11 @@ __all__ = [
     "pope_scores",
     "random_words",
     "score_words_with_pictures",
+    "selectivity",
     "shares",
     "sweep",
     "tables",
+    "unsafe_score",
     "vqa_accuracy",
     "with_score",
     "words_as_text",
