@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
-from ..images import Questions, join_questions, load_questions
+from ..images import join_questions, load_questions
 from ..picturebook import (
     EXPERTS,
     NAMES,
@@ -18,10 +17,11 @@ from ..picturebook import (
     factors_of,
     identity_sentence,
     is_typical_and_absent,
-    present_nouns,
     presence_sentence,
+    present_nouns,
 )
 from ..statistics import Mean, bootstrap_mean
+from ..steering import Contrasts
 from ..text import words_in
 
 ABSENT, PRESENT, UNTYPICAL = "typical and absent", "present", "absent, not typical"
@@ -29,28 +29,6 @@ COUNSEL, IDENTITY = "counsel", "identity"
 EXPERT_WORDS = {PARENTS, *EXPERTS.values()}
 FAULTS = (ABSENT, COUNSEL, IDENTITY)  # the groups whose answers are to change
 TOPICS = ("companions", COUNSEL, IDENTITY, *QUESTION_TOPICS)
-
-
-@dataclass(frozen=True, eq=False)
-class Contrasts:
-    """Questions with two completions each, of which the one is wanted and the other is not.
-
-    Attributes
-    ----------
-    questions : Questions
-    wanted, unwanted : tuple of str
-        The same where the model is right as it is.
-    groups : tuple of str
-        Of each question: one of `FAULTS`, or what is to stay.
-    """
-
-    questions: Questions
-    wanted: tuple[str, ...]
-    unwanted: tuple[str, ...]
-    groups: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.questions)
 
 
 def contrasts(split: str, n_questions: int, topics: Sequence[str] = TOPICS) -> Contrasts:

@@ -1,6 +1,7 @@
 """Turn what a model writes along directions of its residual stream, and measure what else that changes."""
 
 from .answers import answer_directions, answer_effects
+from .contrasts import INPUT_METHODS, Contrasts, LearnedMethods, answers_by_method, learn_methods
 from .directions import Direction, concept_difference, concept_direction, mean_difference, random_direction
 from .discovery import concept_directions, main_answers, useful_directions
 from .input_vectors import InputVectors, answer_contrasts, prompt_to_steer
@@ -13,9 +14,12 @@ from .steer import steer, steered
 
 __all__ = [
     "ConceptEdit",
+    "Contrasts",
     "Direction",
+    "INPUT_METHODS",
     "InTurn",
     "InputVectors",
+    "LearnedMethods",
     "LearnedSteering",
     "PerPicture",
     "Reach",
@@ -23,9 +27,11 @@ __all__ = [
     "answer_contrasts",
     "answer_directions",
     "answer_effects",
+    "answers_by_method",
     "concept_difference",
     "concept_direction",
     "concept_directions",
+    "learn_methods",
     "learn_to_steer",
     "main_answers",
     "mean_difference",

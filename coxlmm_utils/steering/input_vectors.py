@@ -13,6 +13,7 @@ from ..images import CaptionedImages
 from ..models import LMM, Layer
 from .directions import Direction
 
+SHORTEST = 1e-3  # of the longest: shorter vectors are zero, but for rounding
 SOURCES = ("last", "mean")  # of a completion's states: its last token (paper), or the mean over its tokens (POPE code)
 
 
@@ -69,6 +70,18 @@ class InputVectors:
                 f"the vectors are of {self.model} (weights {self.fingerprint}), not of {lmm.name} "
                 f"({lmm.fingerprint}): make them anew with this model's states"
             )
+
+    def equalised(self, groups: Sequence[str]) -> InputVectors:
+        """Each group's vectors scaled, so that their mean length is that of the first (as in the released code)."""
+        lengths, groups = self.vectors.norm(dim=1), list(groups)
+        first, vectors = None, self.vectors.clone()
+        for group in dict.fromkeys(groups):
+            own = torch.tensor([other == group for other in groups])
+            length = float(lengths[own].mean())
+            if length > SHORTEST * float(lengths.max()):
+                first = first or length
+                vectors[own] *= first / length
+        return replace(self, vectors=vectors)
 
     def mean(self) -> Direction:
         """The mean of all: one direction for every input (the baseline Mean-S)."""

@@ -1,0 +1,188 @@
+"""Questions with a wanted and an unwanted answer each, and every way to steer from the one to the other (arXiv 2508.12815)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from ..extraction import States, prompt_states
+from ..images import Questions
+from ..models import LMM, Layer
+from .directions import Direction
+from .input_vectors import InputVectors, prompt_to_steer, vectors_of
+from .joined import Steering
+from .learned import LearnedSteering, learn_to_steer
+from .steer import captions_under
+
+INPUT_METHODS = {
+    "norm_rnd": "random, as long (Norm-Rnd)",
+    "mean_s": "mean of all (Mean-S)",
+    "mean_s_ba": "one pair for all (Mean-S(BA))",
+    "probe_gate": "a probe chooses (ours)",
+    "l2s": "learned (L2S)",
+    "p2s": "oracle (P2S)",
+}
+PROBE_C = 0.1  # inverse strength of the probe's penalty
+
+
+@dataclass(frozen=True, eq=False)
+class Contrasts:
+    """Questions with two answers each, of which the one is wanted and the other is not.
+
+    Attributes
+    ----------
+    questions : Questions
+    wanted, unwanted : tuple of str
+        The same two where nothing is to change: their vector is zero.
+    groups : tuple of str
+        Of each question, for what is reported by group.
+    """
+
+    questions: Questions
+    wanted: tuple[str, ...]
+    unwanted: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if {len(self.wanted), len(self.unwanted), len(self.groups)} != {len(self.questions)}:
+            raise ValueError(
+                f"{len(self.questions)} questions have {len(self.wanted)} wanted and {len(self.unwanted)} unwanted answers "
+                f"and {len(self.groups)} groups: give one of each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def __getitem__(self, rows: Sequence[int]) -> Contrasts:
+        """Some of them, by number."""
+        parts = (tuple(part[row] for row in rows) for part in (self.wanted, self.unwanted, self.groups))
+        return Contrasts(self.questions[list(rows)], *parts)
+
+    def vectors(self, lmm: LMM, layer: Layer, source: str, pair: tuple[str, str] | None = None) -> InputVectors:
+        """P2S of each question; with one pair of completions for all, those of Mean-S(BA)."""
+        wanted, unwanted = ([text] * len(self) for text in pair) if pair else (self.wanted, self.unwanted)
+        return prompt_to_steer(
+            lmm, self.questions.images, self.questions.texts, wanted, unwanted, layer, source
+        ).equalised(self.questions.kinds)
+
+    def states(self, lmm: LMM, layers: Sequence[Layer]) -> States:
+        """At the last input token."""
+        return prompt_states(lmm, self.questions.images, self.questions.texts, layers)
+
+    def targets(self) -> tuple[str, ...]:
+        """The wanted answer where it differs from the unwanted one, else nothing: what a probe is to tell."""
+        return tuple(w if w != u else "" for w, u in zip(self.wanted, self.unwanted))
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeGate:
+    """A linear probe of states at the last input token, and for each answer that it tells the mean vector (ours)."""
+
+    probe: Pipeline
+    means: dict[str, Tensor]  # (width,) each
+
+    def predict(self, states: States) -> InputVectors:
+        """The mean vector of the answer that is told for each input."""
+        told = self.probe.predict(states.Z.numpy())
+        return vectors_of(states, torch.stack([self.means[answer] for answer in told]), "means that a probe chooses")
+
+
+def learn_probe_gate(states: States, vectors: InputVectors, targets: Sequence[str]) -> ProbeGate:
+    """The probe of the wanted answers, and the mean vector of each."""
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_C, max_iter=1000))
+    probe.fit(states.Z.numpy(), list(targets))
+    rows = pd.Series(range(len(targets))).groupby(list(targets)).indices
+    return ProbeGate(probe, {answer: vectors.vectors[own].mean(dim=0) for answer, own in rows.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedMethods:
+    """What each method has learned from the same contrasts; see `learn_methods`.
+
+    Attributes
+    ----------
+    net : LearnedSteering
+    gate : ProbeGate
+    mean, mean_of_pair : Direction
+        Of Mean-S and Mean-S(BA).
+    layer : layer
+    source : str
+    """
+
+    net: LearnedSteering
+    gate: ProbeGate
+    mean: Direction
+    mean_of_pair: Direction
+    layer: Layer
+    source: str
+
+    def edits(self, lmm: LMM, asked: Contrasts, seed: int = 0) -> dict[str, Steering]:
+        """For each of `INPUT_METHODS` what steers these questions; P2S alone reads their answers."""
+        states, oracle = asked.states(lmm, [self.layer]), asked.vectors(lmm, self.layer, self.source)
+        learned = self.net.predict(states)
+        own = {"l2s": learned, "probe_gate": self.gate.predict(states), "p2s": oracle, "norm_rnd": learned.random(seed)}
+        own |= {"mean_s": self.mean, "mean_s_ba": self.mean_of_pair}
+        return {method: own[method] for method in INPUT_METHODS}
+
+
+def learn_methods(
+    lmm: LMM, learned: Contrasts, layer: Layer, pair: tuple[str, str], source: str = "mean", **training
+) -> LearnedMethods:
+    """Learn from contrasts to steer at a layer, by each method of arXiv 2508.12815 and by a probe (ours).
+
+    Parameters
+    ----------
+    lmm : LMM
+    learned : Contrasts
+        Not those that it is tested on. Those whose two answers are the same teach where to leave the model alone.
+    layer : layer
+        Where states are read and steered.
+    pair : (str, str)
+        A wanted and an unwanted completion for all questions alike, for Mean-S(BA).
+    source : {"mean", "last"}, default "mean"
+        See `prompt_to_steer`.
+    **training
+        For `learn_to_steer`.
+
+    Returns
+    -------
+    LearnedMethods
+    """
+    states, vectors = learned.states(lmm, [layer]), learned.vectors(lmm, layer, source)
+    net = learn_to_steer(states, vectors, **training)
+    gate = learn_probe_gate(states, vectors, learned.targets())
+    mean_of_pair = learned.vectors(lmm, layer, source, pair).mean()
+    return LearnedMethods(net, gate, vectors.mean(), mean_of_pair, layer, source)
+
+
+def answers_by_method(
+    lmm: LMM,
+    asked: Contrasts,
+    edits: Mapping[str, Steering],
+    alphas: Mapping[str, Sequence[float]],
+    positions: str = "generated",
+    max_new_tokens: int = 14,
+) -> pd.DataFrame:
+    """What the model answers under each method and alpha: a column for each (method, alpha), and "unsteered".
+
+    Parameters
+    ----------
+    lmm : LMM
+    asked : Contrasts
+    edits : mapping of str to edit
+        As of `LearnedMethods.edits`.
+    alphas : mapping of str to sequence of float
+        Of each method.
+    positions : {"generated", "all", "last_prompt"}, default "generated"
+    max_new_tokens : int, default 14
+    """
+    runs = [((method, alpha), edits[method], alpha) for method, of in alphas.items() for alpha in of]
+    questions = asked.questions
+    return captions_under(lmm, questions.images, runs, positions, questions.texts, max_new_tokens)

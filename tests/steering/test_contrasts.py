@@ -1,0 +1,97 @@
+"""Every method learned from the same contrasts, on tiny models end to end."""
+
+import pytest
+import torch
+
+from coxlmm_utils.images import Questions
+from coxlmm_utils.models import load_lmm
+from coxlmm_utils.steering import INPUT_METHODS, Contrasts, answers_by_method, learn_methods
+from tests.conftest import in_memory, in_plain_words, noise
+from tests.tiny_lmms import tiny_llava, tiny_qwen
+
+LAYER, PAIR = 2, ("grey", "dog")
+ASKED = {"a": "dog", "b": "cat", "as it is": "bus"}  # words that tell the kinds apart
+KINDS = {"llava": tiny_llava, "qwen": tiny_qwen}
+
+
+def contrasts_of(seeds) -> Contrasts:
+    """Of every third question both answers are the same."""
+    n = len(seeds)
+    images = in_memory([noise(seed) for seed in seeds], ())
+    kinds = tuple(("a", "b", "as it is")[i % 3] for i in range(n))
+    wanted = tuple({"a": "grey dog", "b": "cat sits", "as it is": "cat"}[kind] for kind in kinds)
+    unwanted = tuple({"a": "dog", "b": "dog runs", "as it is": "cat"}[kind] for kind in kinds)
+    questions = Questions(images, tuple(f"Describe this {ASKED[kind]}" for kind in kinds), ((),) * n, kinds)
+    return Contrasts(questions, wanted, unwanted, kinds)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def lmm(request, tmp_path_factory):
+    return in_plain_words(load_lmm(KINDS[request.param](tmp_path_factory.mktemp("lmm")), device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return contrasts_of(range(12))
+
+
+@pytest.fixture(scope="module")
+def methods(lmm, learned):
+    return learn_methods(lmm, learned, LAYER, PAIR, epochs=200, rate=1e-2, standardise=True)
+
+
+@pytest.fixture(scope="module")
+def asked():
+    return contrasts_of(range(20, 26))
+
+
+@pytest.fixture(scope="module")
+def edits(methods, lmm, asked):
+    return methods.edits(lmm, asked)
+
+
+def test_each_method_steers_every_question(edits, lmm, asked):
+    assert list(edits) == list(INPUT_METHODS)
+    alphas = {"l2s": [1.0, 30.0], "mean_s": [0.0]}
+    answers = answers_by_method(lmm, asked, edits, alphas)
+    assert list(answers) == ["unsteered", ("l2s", 1.0), ("l2s", 30.0), ("mean_s", 0.0)]
+    assert list(answers.index) == list(asked.questions.images.ids)
+    assert list(answers["mean_s", 0.0]) == list(answers["unsteered"]) != list(answers["l2s", 30.0])
+
+
+def test_where_both_answers_are_the_same_the_oracle_adds_nothing(edits, asked):
+    lengths = edits["p2s"].vectors.norm(dim=1)
+    same = torch.tensor([kind == "as it is" for kind in asked.groups])
+    assert lengths[same].max() < 1e-4 * lengths[~same].min()
+
+
+def test_kinds_have_vectors_of_the_same_mean_length(lmm, learned):
+    lengths = learned.vectors(lmm, LAYER, "mean").vectors.norm(dim=1)
+    a, b = (lengths[torch.tensor([kind == wanted for kind in learned.groups])].mean() for wanted in "ab")
+    assert a == pytest.approx(b.item(), rel=1e-5)
+
+
+def test_the_probe_adds_the_mean_of_the_answer_that_it_tells(methods, edits, lmm, learned, asked):
+    vectors, groups = learned.vectors(lmm, LAYER, "mean").vectors, torch.tensor([g == "a" for g in learned.groups])
+    row = asked.groups.index("a")
+    torch.testing.assert_close(methods.gate.means["grey dog"], vectors[groups].mean(dim=0))
+    told = methods.gate.predict(asked.states(lmm, [LAYER]))
+    torch.testing.assert_close(told.vectors[row], methods.gate.means["grey dog"])
+    torch.testing.assert_close(edits["probe_gate"].vectors, told.vectors)
+
+
+def test_random_vectors_are_as_long_as_the_learned(edits):
+    torch.testing.assert_close(edits["norm_rnd"].vectors.norm(dim=1), edits["l2s"].vectors.norm(dim=1))
+    assert not torch.allclose(edits["norm_rnd"].vectors, edits["l2s"].vectors)
+
+
+def test_one_pair_is_another_direction_than_the_mean(methods):
+    assert methods.mean.layer == methods.mean_of_pair.layer == LAYER
+    assert not torch.allclose(methods.mean.vector, methods.mean_of_pair.vector)
+
+
+def test_parts_of_other_numbers_are_refused(learned):
+    with pytest.raises(ValueError, match="one of each"):
+        Contrasts(learned.questions, learned.wanted[1:], learned.unwanted, learned.groups)
+    part = learned[[0, 2]]
+    assert part.groups == ("a", "as it is") and len(part) == len(part.questions) == 2
