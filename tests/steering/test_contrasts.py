@@ -1,11 +1,15 @@
 """Every method learned from the same contrasts, on tiny models end to end."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from coxlmm_utils.images import Questions
 from coxlmm_utils.models import load_lmm
 from coxlmm_utils.steering import INPUT_METHODS, Contrasts, answers_by_method, learn_methods
+from coxlmm_utils.steering.contrasts import learn_probe_gate
+from coxlmm_utils.steering.input_vectors import vectors_of
 from tests.conftest import in_memory, in_plain_words, noise
 from tests.tiny_lmms import tiny_llava, tiny_qwen
 
@@ -72,11 +76,22 @@ def test_kinds_have_vectors_of_the_same_mean_length(lmm, learned):
 
 
 def test_the_probe_adds_the_mean_of_the_answer_that_it_tells(methods, edits, lmm, learned, asked):
-    vectors, first = learned.vectors(lmm, LAYER, "mean").vectors, torch.tensor([g == "a" for g in learned.groups])
-    told = methods.gate.predict(learned.states(lmm, [LAYER])).vectors
-    torch.testing.assert_close(told[0], vectors[first].mean(dim=0))
-    torch.testing.assert_close(told[0::3], told[:1].expand(4, -1))
+    vectors, states = learned.vectors(lmm, LAYER, "mean").vectors, learned.states(lmm, [LAYER])
+    means = {target: vectors[[t == target for t in learned.targets()]].mean(dim=0) for target in learned.targets()}
+    told = methods.gate.probe.predict(states.Z.numpy())
+    assert set(told) <= set(means) == {"grey dog", "cat sits", ""}
+    torch.testing.assert_close(methods.gate.predict(states).vectors, torch.stack([means[target] for target in told]))
     torch.testing.assert_close(edits["probe_gate"].vectors, methods.gate.predict(asked.states(lmm, [LAYER])).vectors)
+
+
+def test_the_probe_tells_what_can_be_told(lmm, learned):
+    Z = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
+    Z[:, :3] += 20 * torch.eye(3).repeat(4, 1)
+    states = replace(learned.states(lmm, [LAYER]), vectors={LAYER: Z})
+    gate = learn_probe_gate(states, vectors_of(states, Z, ""), learned.targets())
+    torch.testing.assert_close(
+        gate.predict(states).vectors[:3], torch.stack([Z[row::3].mean(dim=0) for row in range(3)])
+    )
 
 
 def test_random_vectors_are_as_long_as_the_learned(edits):
