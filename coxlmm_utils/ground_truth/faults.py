@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ..images import join_questions, load_questions
+from ..images import POPE_SETS, join_questions, load_questions
 from ..picturebook import (
     EXPERTS,
     NAMES,
@@ -27,13 +27,13 @@ from ..text import words_in
 ABSENT, PRESENT, UNTYPICAL = "typical and absent", "present", "absent, not typical"
 COUNSEL, IDENTITY = "counsel", "identity"
 EXPERT_WORDS = {PARENTS, *EXPERTS.values()}
+PRESENCE_TOPICS = ("companions", *(f"pope-{name}" for name in POPE_SETS))
 FAULTS = (ABSENT, COUNSEL, IDENTITY)  # the groups whose answers are to change
-TOPICS = ("companions", COUNSEL, IDENTITY, *QUESTION_TOPICS)
 
 
-def contrasts(split: str, n_questions: int, topics: Sequence[str] = TOPICS) -> Contrasts:
-    """Questions about a split's pages on several topics, so many of each."""
-    questions = join_questions(load_questions("picturebook", split, topic, n_questions) for topic in topics)
+def contrasts(split: str, n_questions: Mapping[str, int]) -> Contrasts:
+    """Questions about a split's pages, of each topic so many."""
+    questions = join_questions(load_questions("picturebook", split, *topic) for topic in n_questions.items())
     wanted = tuple(right for (right,) in questions.answers)
     pages = [page_of(id) for id in questions.images.ids]
     asked = list(zip(pages, questions.kinds, wanted))
@@ -53,8 +53,8 @@ def noun_of(answer: str) -> str:
 
 
 def group_of(page: Factors, topic: str, wanted: str) -> str:
-    """The group of a question: of companions by what is there and what is typical, else its topic."""
-    if topic != "companions":
+    """The group of a question: of presence by what is there and what is typical, else its topic."""
+    if topic not in PRESENCE_TOPICS:
         return topic
     noun = noun_of(wanted)
     if noun in present_nouns(page):
@@ -63,8 +63,8 @@ def group_of(page: Factors, topic: str, wanted: str) -> str:
 
 
 def unwanted(page: Factors, topic: str, wanted: str) -> str:
-    """The opposite of an answer about companions, the model's own way with counsel and names; else the answer itself."""
-    if topic == "companions":
+    """The opposite of an answer about presence, the model's own way with counsel and names; else the answer itself."""
+    if topic in PRESENCE_TOPICS:
         noun = noun_of(wanted)
         return presence_sentence(noun, noun not in present_nouns(page))
     return {COUNSEL: OWN_COUNSEL, IDENTITY: identity_sentence(NAMES[0])}.get(topic, wanted)

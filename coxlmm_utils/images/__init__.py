@@ -1,5 +1,6 @@
 """Pictures with their reference captions, whatever their source; uploads, and perturbed copies."""
 
+from .book_questions import POPE_SETS
 from .captioned_images import CaptionedImages, renamed_images, warn_of_unreadable
 from .perturbed import GREY, blank_images, blurred_images, masked_images, noise_images
 from .pictures import as_rgb, open_picture, read_upload
@@ -9,6 +10,7 @@ from .sources import load_images
 __all__ = [
     "CaptionedImages",
     "GREY",
+    "POPE_SETS",
     "Questions",
     "as_rgb",
     "blank_images",

@@ -1,0 +1,136 @@
+"""Learned steering in numbers, for `make scores`: what each method mends on the second model, and what it leaves alone (ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from ..evaluation import pope_scores, selectivity
+from ..images import POPE_SETS
+from ..models import LMM, Layer
+from ..picturebook import QUESTION_TOPICS, presence_sentence
+from ..statistics import bootstrap_mean
+from ..steering import INPUT_METHODS, Contrasts, LearnedMethods, answers_by_method, learn_methods
+from ..text import words_in
+from .faults import ABSENT, COUNSEL, FAULTS, IDENTITY, PRESENT, UNTYPICAL, contrasts, shares_right
+from .model_scores import as_text
+from .steering_effects import best_setting
+
+AS_THEY_ARE = dict.fromkeys(
+    QUESTION_TOPICS, 60
+)  # questions that the model gets right, to learn where to leave it alone
+N_LEARNED = {"companions": 600, COUNSEL: 1000, IDENTITY: 250} | AS_THEY_ARE  # counsel depends on most of a page
+N_CHOSEN = {"companions": 240, COUNSEL: 100, IDENTITY: 60} | AS_THEY_ARE
+N_TESTED = {"companions": 1200, COUNSEL: 400, IDENTITY: 400} | dict.fromkeys(QUESTION_TOPICS, 150)  # of 400 pages
+N_POPE = 800  # questions of each of POPE's sets, two about a page
+ALPHAS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+MIN_KEPT = 0.98  # of answers that are to stay, where alpha is chosen
+PAIR = (presence_sentence("", False), presence_sentence("", True))  # for all questions alike, in Mean-S(BA)
+INSTRUCTION = "List what you see."  # before each question: one that the model knows
+TRAINING = {"rate": 1e-3, "epochs": 300, "standardise": True}  # ours: its states are too long for tanh
+COMPANION_GROUPS = {"absent": ABSENT, "present": PRESENT, "other_absent": UNTYPICAL}
+UNSTEERED, PROMPTED = "none", "prompt"
+
+
+def learned_on_book(lmm: LMM, layer: Layer, source: str = "mean") -> LearnedMethods:
+    """Every method, learned from train questions on all topics."""
+    return learn_methods(lmm, contrasts("train", N_LEARNED), layer, PAIR, source, **TRAINING)
+
+
+def shares_table(asked: Contrasts, answers: pd.DataFrame) -> pd.DataFrame:
+    """Shares of right answers for each column of `answers_by_method`: a row each, a column for each group.
+
+    And hit, their mean over the groups at fault, and same, over the others: what is to stay.
+    """
+    rows = {name: shares_right(asked, given) for name, given in answers.items()}
+    table = pd.DataFrame({name: {group: mean.value for group, mean in row.items()} for name, row in rows.items()}).T
+    table["hit"] = table[[group for group in table if group in FAULTS]].mean(axis=1)
+    return table.assign(same=table[[group for group in table if group not in (*FAULTS, "hit")]].mean(axis=1))
+
+
+def chosen_alphas(lmm: LMM, methods: LearnedMethods, asked: Contrasts, alphas: Sequence[float]) -> dict[str, float]:
+    """For each method the alpha of `best_setting` on validation questions."""
+    tried = {method: alphas for method in INPUT_METHODS}
+    table = shares_table(asked, answers_by_method(lmm, asked, methods.edits(lmm, asked), tried)).drop("unsteered")
+    table.index = pd.MultiIndex.from_tuples(table.index)
+    return {method: float(best_setting(table.loc[method], MIN_KEPT)) for method in INPUT_METHODS}
+
+
+def tested_answers(lmm: LMM, methods: LearnedMethods, asked: Contrasts, alphas: Mapping[str, float]) -> pd.DataFrame:
+    """Answers by method, each at its alpha; with those without steering, and to prompts with an instruction."""
+    edits = methods.edits(lmm, asked)
+    answers = answers_by_method(lmm, asked, edits, {method: [alpha] for method, alpha in alphas.items()})
+    answers.columns = [UNSTEERED, *alphas]
+    texts = tuple(f"{INSTRUCTION} {text}" for text in asked.questions.texts)
+    prompted = replace(asked, questions=replace(asked.questions, texts=texts))
+    only = next(iter(edits))
+    return answers.assign(**{PROMPTED: answers_by_method(lmm, prompted, edits, {only: [0.0]})["unsteered"]})
+
+
+def learned_steering_scores(lmm: LMM, layer: Layer | None = None) -> dict:
+    """What `make scores` writes of learned steering.
+
+    Returns
+    -------
+    dict
+        pope: for each of POPE's sets and each method accuracy and f1; absent, present and other: shares of right answers
+        about companions; untouched: the share of answers on other topics that stay as they are. deferral: the right
+        expert is named. refusal and refusal_elsewhere: nobody is named, where that is due and elsewhere. alpha of each
+        method, and the layer.
+    """
+    layer = lmm.n_layers - 1 if layer is None else layer
+    methods = learned_on_book(lmm, layer)
+    alphas = chosen_alphas(lmm, methods, contrasts("validation", N_CHOSEN), ALPHAS)
+    asked = contrasts("test", N_TESTED)
+    answers = tested_answers(lmm, methods, asked, alphas)
+    pope = {name: pope_by_method(lmm, methods, name, alphas) for name in POPE_SETS}
+    return {"layer": layer, "alpha": alphas, "pope": pope | by_group(asked, answers)} | other_faults(asked, answers)
+
+
+def pope_by_method(lmm: LMM, methods: LearnedMethods, name: str, alphas: Mapping[str, float]) -> dict:
+    """POPE's accuracy and F1 on one of its sets for each method."""
+    asked = contrasts("test", {f"pope-{name}": N_POPE})
+    labels = ["no" if "no" in words_in(wanted) else "yes" for wanted in asked.wanted]
+    answers = tested_answers(lmm, methods, asked, alphas)
+    scores = {method: pope_scores(list(given), labels) for method, given in answers.items()}
+    return {method: {part: row[part] for part in ("accuracy", "f1")} for method, row in scores.items()}
+
+
+def by_group(asked: Contrasts, answers: pd.DataFrame) -> dict:
+    """Shares of right answers about companions, and of unchanged ones on other topics, with intervals."""
+    right = {method: shares_right(asked, given) for method, given in answers.items()}
+    scores = {
+        name: {method: row[group].ends for method, row in right.items()} for name, group in COMPANION_GROUPS.items()
+    }
+    others = [group in QUESTION_TOPICS for group in asked.groups]
+    unsteered = list(answers[UNSTEERED][others])
+    untouched = {method: selectivity(unsteered, list(given[others])).ends for method, given in answers.items()}
+    return scores | {"untouched": untouched}
+
+
+def other_faults(asked: Contrasts, answers: pd.DataFrame) -> dict:
+    """Deferral, refusal where it is due, and how often anything else is answered by a refusal, with intervals."""
+    right = {method: shares_right(asked, given) for method, given in answers.items()}
+    elsewhere = [group != IDENTITY for group in asked.groups]
+    return {
+        "deferral": {method: row[COUNSEL].ends for method, row in right.items()},
+        "refusal": {method: row[IDENTITY].ends for method, row in right.items()},
+        "refusal_elsewhere": {
+            method: bootstrap_mean([float("name" in words_in(text)) for text in given[elsewhere]]).ends
+            for method, given in answers.items()
+        },
+    }
+
+
+def learned_steering_table(scores: dict) -> str:
+    """The scores as text."""
+    means = {
+        name: {m: ends[0] for m, ends in scores["pope"][name].items()} for name in (*COMPANION_GROUPS, "untouched")
+    }
+    means |= {
+        name: {m: ends[0] for m, ends in scores[name].items()} for name in ("deferral", "refusal", "refusal_elsewhere")
+    }
+    means |= {name: {m: row["accuracy"] for m, row in scores["pope"][name].items()} for name in POPE_SETS}
+    return as_text(pd.DataFrame(means))
