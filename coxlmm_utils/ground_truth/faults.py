@@ -12,7 +12,6 @@ from ..picturebook import (
     NAMES,
     OWN_COUNSEL,
     PARENTS,
-    QUESTION_TOPICS,
     Factors,
     factors_of,
     identity_sentence,

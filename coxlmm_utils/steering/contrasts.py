@@ -68,9 +68,7 @@ class Contrasts:
     def vectors(self, lmm: LMM, layer: Layer, source: str, pair: tuple[str, str] | None = None) -> InputVectors:
         """P2S of each question; with one pair of completions for all, those of Mean-S(BA)."""
         wanted, unwanted = ([text] * len(self) for text in pair) if pair else (self.wanted, self.unwanted)
-        return prompt_to_steer(
-            lmm, self.questions.images, self.questions.texts, wanted, unwanted, layer, source
-        ).equalised(self.questions.kinds)
+        return prompt_to_steer(lmm, self.questions.images, self.questions.texts, wanted, unwanted, layer, source)
 
     def states(self, lmm: LMM, layers: Sequence[Layer]) -> States:
         """At the last input token."""
@@ -122,10 +120,12 @@ class LearnedMethods:
     mean_of_pair: Direction
     layer: Layer
     source: str
+    factors: dict[str, float]
 
     def edits(self, lmm: LMM, asked: Contrasts, seed: int = 0) -> dict[str, Steering]:
         """For each of `INPUT_METHODS` what steers these questions; P2S alone reads their answers."""
         states, oracle = asked.states(lmm, [self.layer]), asked.vectors(lmm, self.layer, self.source)
+        oracle = oracle.scaled([self.factors.get(kind, 1.0) for kind in asked.questions.kinds])
         learned = self.net.predict(states)
         own = {"l2s": learned, "probe_gate": self.gate.predict(states), "p2s": oracle, "norm_rnd": learned.random(seed)}
         own |= {"mean_s": self.mean, "mean_s_ba": self.mean_of_pair}
@@ -136,6 +136,9 @@ def learn_methods(
     lmm: LMM, learned: Contrasts, layer: Layer, pair: tuple[str, str], source: str = "mean", **training
 ) -> LearnedMethods:
     """Learn from contrasts to steer at a layer, by each method of arXiv 2508.12815 and by a probe (ours).
+
+    Each kind of question's vectors are scaled to the mean length of the first kind's, as the released code has it for
+    safety; there, test inputs are in the mean as well, here they are not.
 
     Parameters
     ----------
@@ -155,11 +158,13 @@ def learn_methods(
     -------
     LearnedMethods
     """
-    states, vectors = learned.states(lmm, [layer]), learned.vectors(lmm, layer, source)
+    kinds, states, vectors = learned.questions.kinds, learned.states(lmm, [layer]), learned.vectors(lmm, layer, source)
+    factors = vectors.equalising_factors(kinds)
+    vectors = vectors.scaled([factors[kind] for kind in kinds])
     net = learn_to_steer(states, vectors, **training)
     gate = learn_probe_gate(states, vectors, learned.targets())
     mean_of_pair = learned.vectors(lmm, layer, source, pair).mean()
-    return LearnedMethods(net, gate, vectors.mean(), mean_of_pair, layer, source)
+    return LearnedMethods(net, gate, vectors.mean(), mean_of_pair, layer, source, factors)
 
 
 def answers_by_method(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -71,17 +72,20 @@ class InputVectors:
                 f"({lmm.fingerprint}): make them anew with this model's states"
             )
 
-    def equalised(self, groups: Sequence[str]) -> InputVectors:
-        """Each group's vectors scaled, so that their mean length is that of the first (as in the released code)."""
-        lengths, groups = self.vectors.norm(dim=1), list(groups)
-        first, vectors = None, self.vectors.clone()
-        for group in dict.fromkeys(groups):
-            own = torch.tensor([other == group for other in groups])
-            length = float(lengths[own].mean())
-            if length > SHORTEST * float(lengths.max()):
-                first = first or length
-                vectors[own] *= first / length
-        return replace(self, vectors=vectors)
+    def scaled(self, factors: Sequence[float]) -> InputVectors:
+        """Each vector times a number of its own."""
+        return replace(self, vectors=self.vectors * torch.tensor(list(factors)).to(self.vectors)[:, None])
+
+    def equalising_factors(self, groups: Sequence[str]) -> dict[str, float]:
+        """What to scale each group's vectors by, so that their mean length is the first's (as in the released code).
+
+        A group of vectors that are zero, but for rounding, has the factor 1.
+        """
+        lengths = pd.Series(self.vectors.norm(dim=1).tolist()).groupby(list(groups), sort=False).mean()
+        shortest = SHORTEST * lengths.max()
+        return {
+            group: float(lengths.iloc[0] / length) if length > shortest else 1.0 for group, length in lengths.items()
+        }
 
     def mean(self) -> Direction:
         """The mean of all: one direction for every input (the baseline Mean-S)."""

@@ -69,14 +69,17 @@ def test_where_both_answers_are_the_same_the_oracle_adds_nothing(edits, asked):
     assert lengths[same].max() < 1e-4 * lengths[~same].min()
 
 
-def test_kinds_have_vectors_of_the_same_mean_length(lmm, learned):
-    lengths = learned.vectors(lmm, LAYER, "mean").vectors.norm(dim=1)
+def test_kinds_have_vectors_of_the_same_mean_length(methods, lmm, learned):
+    vectors = learned.vectors(lmm, LAYER, "mean")
+    assert methods.factors["a"] == methods.factors["as it is"] == 1 != pytest.approx(methods.factors["b"])
+    lengths = vectors.scaled([methods.factors[kind] for kind in learned.groups]).vectors.norm(dim=1)
     a, b = (lengths[torch.tensor([kind == wanted for kind in learned.groups])].mean() for wanted in "ab")
     assert a == pytest.approx(b.item(), rel=1e-5)
 
 
 def test_the_probe_adds_the_mean_of_the_answer_that_it_tells(methods, edits, lmm, learned, asked):
-    vectors, states = learned.vectors(lmm, LAYER, "mean").vectors, learned.states(lmm, [LAYER])
+    scales = [methods.factors[kind] for kind in learned.groups]
+    vectors, states = learned.vectors(lmm, LAYER, "mean").scaled(scales).vectors, learned.states(lmm, [LAYER])
     means = {target: vectors[[t == target for t in learned.targets()]].mean(dim=0) for target in learned.targets()}
     told = methods.gate.probe.predict(states.Z.numpy())
     assert set(told) <= set(means) == {"grey dog", "cat sits", ""}
