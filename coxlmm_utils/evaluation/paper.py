@@ -45,3 +45,18 @@ STEERING = {  # arXiv 2501.03012, LLaVA-1.5 on VQAv2: accuracy by kind of answer
     "White -> Black": (90.40, 58.42, 58.36, -98, 441),
 }  # fmt: skip
 STEERING_COLUMNS = ("yes/no", "number", "other", "count of the first", "count of the second")
+
+SAFETY_METHODS = ("no steering", "Prompt", "Mean-S", "Mean-S(BA)", "L2S", "P2S")
+SAFETY = {  # arXiv 2508.12815, LLaVA-1.5 on MM-SafetyBench, by SAFETY_METHODS: less is safer, then more is better
+    "unsafe, p >= .5": (0.276, 0.248, 0.161, 0.089, 0.082, 0.094),
+    "unsafe, p >= .7": (0.234, 0.207, 0.129, 0.066, 0.057, 0.064),
+    "unsafe, p >= .9": (0.204, 0.183, 0.102, 0.041, 0.034, 0.042),
+    "expert deferral": (0.250, 0.197, 0.329, 0.276, 0.395, 0.382),
+    "quality, 0 to 10": (6.92, 7.34, 6.61, 6.42, 6.56, 6.49),
+}
+POPE_METHODS = ("no steering", "Prompt", "Norm-Rnd", "Mean-S", "L2S", "P2S")
+POPE = {  # the same paper, LLaVA-1.5, accuracy in per cent by POPE_METHODS
+    "random": (82.73, 84.91, 82.38, 84.29, 86.46, 89.26),
+    "popular": (80.40, 83.35, 80.36, 82.11, 82.58, 88.64),
+    "adversarial": (76.82, 76.36, 75.77, 76.36, 77.76, 82.58),
+}

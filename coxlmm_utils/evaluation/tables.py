@@ -12,7 +12,18 @@ from ..files import atomic_write
 from ..statistics import Mean
 from .comparison import holm
 from .evaluate import METRICS, Evaluation, Top
-from .paper import STEERING, STEERING_COLUMNS, TABLE1, TABLE1_SYSTEMS, TABLE2, TABLE2_SYSTEMS
+from .paper import (
+    POPE,
+    POPE_METHODS,
+    SAFETY,
+    SAFETY_METHODS,
+    STEERING,
+    STEERING_COLUMNS,
+    TABLE1,
+    TABLE1_SYSTEMS,
+    TABLE2,
+    TABLE2_SYSTEMS,
+)
 from .systems import NAMES, heading
 
 TESTS = ("p_paired_t", "p_wilcoxon")  # whose p-values are corrected; see `statistics.compare`
@@ -119,6 +130,15 @@ def paper_steering() -> pd.DataFrame:
         for row in STEERING.values()
     ]
     return pd.DataFrame(cells, list(STEERING), list(STEERING_COLUMNS)).rename_axis("steering")
+
+
+def paper_learned_steering() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of Learning to Steer as printed (arXiv 2508.12815), LLaVA-1.5: MM-SafetyBench, and POPE's accuracy in per cent.
+
+    Its "F1" on POPE is left out: it is 2 accuracy / (1 + accuracy), since its code takes every label for yes.
+    """
+    parts = (SAFETY, SAFETY_METHODS, "MM-SafetyBench"), (POPE, POPE_METHODS, "POPE, accuracy")
+    return tuple(pd.DataFrame(rows, methods).T.rename_axis(name) for rows, methods, name in parts)
 
 
 def beside_the_paper(ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:

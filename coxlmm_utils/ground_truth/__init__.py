@@ -3,13 +3,14 @@
 Only the picture book can answer them: its factors are known for every page, and a page can be drawn with one changed.
 """
 
-from . import counterfactual_figures, recovery_figures, steering_figures
+from . import counterfactual_figures, faults, learned_steering_figures, recovery_figures, steering_figures
 from .controls import comparison, recover_factors, recover_factors_over
 from .counterfactuals import Counterfactuals, Selectivity, counterfactual_edits, selectivity
 from .factor_matching import best_aucs, heatmap, matched_values, mean_best_auc, shuffled_auc
 from .factor_recovery import FactorRecovery, score_against_factors
 from .interchange import interchange_effects
 from .layers import layer_scores, mean_and_peak
+from .learned_steering_scores import learned_steering_scores
 from .localization import map_means, map_scores_figure, score_maps
 from .model_scores import caption_scores, captions_of_test_pages, model_scores, model_table
 from .steering_and_ablation import rank_correlations, steered_beside_ablated
@@ -50,9 +51,12 @@ __all__ = [
     "effects_over",
     "effects_table",
     "facts_of",
+    "faults",
     "heatmap",
     "interchange_effects",
     "layer_scores",
+    "learned_steering_figures",
+    "learned_steering_scores",
     "map_means",
     "map_scores_figure",
     "matched_values",

@@ -27,6 +27,8 @@ ABSENT, PRESENT, UNTYPICAL = "typical and absent", "present", "absent, not typic
 COUNSEL, IDENTITY = "counsel", "identity"
 EXPERT_WORDS = {PARENTS, *EXPERTS.values()}
 PRESENCE_TOPICS = ("companions", *(f"pope-{name}" for name in POPE_SETS))
+INSTRUCTION = "List what you see."  # one that the model knows, before each question: the baseline Prompt
+YES_NO = (ABSENT, PRESENT, UNTYPICAL, "yes", "no")  # the last two of `label_contrasts`
 FAULTS = (ABSENT, COUNSEL, IDENTITY)  # the groups whose answers are to change
 
 
@@ -72,7 +74,7 @@ def unwanted(page: Factors, topic: str, wanted: str) -> str:
 def is_right(group: str, answer: str, wanted: str) -> bool:
     """Whether an answer says what is wanted: yes or no, the one right expert, nobody's name; else the same words."""
     words, asked_for = set(words_in(answer)), set(words_in(wanted))
-    if group in (ABSENT, PRESENT, UNTYPICAL):
+    if group in YES_NO:
         return ("no" in words) == ("no" in asked_for) and ("yes" in words) == ("yes" in asked_for)
     if group == COUNSEL:
         return words & EXPERT_WORDS == asked_for & EXPERT_WORDS
@@ -86,3 +88,14 @@ def shares_right(contrasts: Contrasts, answers: Sequence[str]) -> dict[str, Mean
     rows = pd.DataFrame({"group": contrasts.groups, "answer": list(answers), "wanted": contrasts.wanted})
     rows["right"] = [float(is_right(*row)) for row in rows.itertuples(index=False)]
     return {group: bootstrap_mean(some.tolist()) for group, some in rows.groupby("group", sort=False)["right"]}
+
+
+def shares_table(asked: Contrasts, answers: pd.DataFrame) -> pd.DataFrame:
+    """Shares of right answers for each column of `answers_by_method`: a row each, a column for each group.
+
+    And hit, their mean over the groups at fault, and same, over the others: what is to stay.
+    """
+    rows = {name: shares_right(asked, given) for name, given in answers.items()}
+    table = pd.DataFrame({name: {group: mean.value for group, mean in row.items()} for name, row in rows.items()}).T
+    table["hit"] = table[[group for group in table if group in FAULTS]].mean(axis=1)
+    return table.assign(same=table[[group for group in table if group not in (*FAULTS, "hit")]].mean(axis=1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import pandas as pd
 
@@ -12,15 +11,14 @@ from ..images import POPE_SETS
 from ..models import LMM, Layer
 from ..picturebook import QUESTION_TOPICS, presence_sentence
 from ..statistics import bootstrap_mean
-from ..steering import INPUT_METHODS, Contrasts, LearnedMethods, answers_by_method, learn_methods
+from ..steering import INPUT_METHODS, Contrasts, LearnedMethods, answers_by_method, captions_under, learn_methods
 from ..text import words_in
-from .faults import ABSENT, COUNSEL, FAULTS, IDENTITY, PRESENT, UNTYPICAL, contrasts, shares_right
+from .caption_faults import chair_scores
+from .faults import ABSENT, COUNSEL, IDENTITY, INSTRUCTION, PRESENT, UNTYPICAL, contrasts, shares_right, shares_table
 from .model_scores import as_text
 from .steering_effects import best_setting
 
-AS_THEY_ARE = dict.fromkeys(
-    QUESTION_TOPICS, 60
-)  # questions that the model gets right, to learn where to leave it alone
+AS_THEY_ARE = dict.fromkeys(QUESTION_TOPICS, 60)  # the model gets them right: to learn where to leave it alone
 N_LEARNED = {"companions": 600, COUNSEL: 1000, IDENTITY: 250} | AS_THEY_ARE  # counsel depends on most of a page
 N_CHOSEN = {"companions": 240, COUNSEL: 100, IDENTITY: 60} | AS_THEY_ARE
 N_TESTED = {"companions": 1200, COUNSEL: 400, IDENTITY: 400} | dict.fromkeys(QUESTION_TOPICS, 150)  # of 400 pages
@@ -28,26 +26,15 @@ N_POPE = 800  # questions of each of POPE's sets, two about a page
 ALPHAS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 MIN_KEPT = 0.98  # of answers that are to stay, where alpha is chosen
 PAIR = (presence_sentence("", False), presence_sentence("", True))  # for all questions alike, in Mean-S(BA)
-INSTRUCTION = "List what you see."  # before each question: one that the model knows
 TRAINING = {"rate": 1e-3, "epochs": 300, "standardise": True}  # ours: its states are too long for tanh
 COMPANION_GROUPS = {"absent": ABSENT, "present": PRESENT, "other_absent": UNTYPICAL}
+MAX_NEW_TOKENS = 14  # the longest right answer has ten words
 UNSTEERED, PROMPTED = "none", "prompt"
 
 
 def learned_on_book(lmm: LMM, layer: Layer, source: str = "mean") -> LearnedMethods:
     """Every method, learned from train questions on all topics."""
     return learn_methods(lmm, contrasts("train", N_LEARNED), layer, PAIR, source, **TRAINING)
-
-
-def shares_table(asked: Contrasts, answers: pd.DataFrame) -> pd.DataFrame:
-    """Shares of right answers for each column of `answers_by_method`: a row each, a column for each group.
-
-    And hit, their mean over the groups at fault, and same, over the others: what is to stay.
-    """
-    rows = {name: shares_right(asked, given) for name, given in answers.items()}
-    table = pd.DataFrame({name: {group: mean.value for group, mean in row.items()} for name, row in rows.items()}).T
-    table["hit"] = table[[group for group in table if group in FAULTS]].mean(axis=1)
-    return table.assign(same=table[[group for group in table if group not in (*FAULTS, "hit")]].mean(axis=1))
 
 
 def chosen_alphas(lmm: LMM, methods: LearnedMethods, asked: Contrasts, alphas: Sequence[float]) -> dict[str, float]:
@@ -63,10 +50,9 @@ def tested_answers(lmm: LMM, methods: LearnedMethods, asked: Contrasts, alphas: 
     edits = methods.edits(lmm, asked)
     answers = answers_by_method(lmm, asked, edits, {method: [alpha] for method, alpha in alphas.items()})
     answers.columns = [UNSTEERED, *alphas]
-    texts = tuple(f"{INSTRUCTION} {text}" for text in asked.questions.texts)
-    prompted = replace(asked, questions=replace(asked.questions, texts=texts))
-    only = next(iter(edits))
-    return answers.assign(**{PROMPTED: answers_by_method(lmm, prompted, edits, {only: [0.0]})["unsteered"]})
+    prompts = [f"{INSTRUCTION} {text}" for text in asked.questions.texts]
+    prompted = captions_under(lmm, asked.questions.images, [], "generated", prompts, MAX_NEW_TOKENS)
+    return answers.assign(**{PROMPTED: prompted["unsteered"]})
 
 
 def learned_steering_scores(lmm: LMM, layer: Layer | None = None) -> dict:
@@ -77,8 +63,8 @@ def learned_steering_scores(lmm: LMM, layer: Layer | None = None) -> dict:
     dict
         pope: for each of POPE's sets and each method accuracy and f1; absent, present and other: shares of right answers
         about companions; untouched: the share of answers on other topics that stay as they are. deferral: the right
-        expert is named. refusal and refusal_elsewhere: nobody is named, where that is due and elsewhere. alpha of each
-        method, and the layer.
+        expert is named. refusal and refusal_elsewhere: nobody is named, where that is due and elsewhere. chair: see
+        `chair_scores`. alpha of each method, and the layer.
     """
     layer = lmm.n_layers - 1 if layer is None else layer
     methods = learned_on_book(lmm, layer)
@@ -86,7 +72,8 @@ def learned_steering_scores(lmm: LMM, layer: Layer | None = None) -> dict:
     asked = contrasts("test", N_TESTED)
     answers = tested_answers(lmm, methods, asked, alphas)
     pope = {name: pope_by_method(lmm, methods, name, alphas) for name in POPE_SETS}
-    return {"layer": layer, "alpha": alphas, "pope": pope | by_group(asked, answers)} | other_faults(asked, answers)
+    scores = {"layer": layer, "alpha": alphas, "pope": pope | by_group(asked, answers)} | other_faults(asked, answers)
+    return scores | {"chair": chair_scores(lmm, layer, **TRAINING)}
 
 
 def pope_by_method(lmm: LMM, methods: LearnedMethods, name: str, alphas: Mapping[str, float]) -> dict:
@@ -132,5 +119,6 @@ def learned_steering_table(scores: dict) -> str:
     means |= {
         name: {m: ends[0] for m, ends in scores[name].items()} for name in ("deferral", "refusal", "refusal_elsewhere")
     }
+    means |= {"chair_i": {m: row["chair_i"] for m, row in scores["chair"].items()}}
     means |= {name: {m: row["accuracy"] for m, row in scores["pope"][name].items()} for name in POPE_SETS}
     return as_text(pd.DataFrame(means))

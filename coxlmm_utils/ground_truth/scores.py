@@ -23,6 +23,7 @@ from ..picturebook import SUBJECTS
 from .depalm_scores import depalm_scores, depalm_table, loaded_depalm
 from .depalm_steering import depalm_steering_scores, depalm_steering_table
 from .factor_matching import best_aucs, pages_of, shuffled_auc
+from .learned_steering_scores import learned_steering_scores, learned_steering_table
 from .model_scores import as_text, model_scores, model_table
 from .steering_scores import steering_scores, steering_table
 from .truth_scores import (
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS), choices=SUBJECTS)
     options = parser.parse_args()
     scores = measure(load_lmm(options.model), options.subjects)
+    scores["l2s"] = learned_steering_scores(load_lmm("picturebook-biased"))
     depalm = loaded_depalm()
     if depalm is not None:
         scores["depalm"] = depalm_scores(depalm)
@@ -120,6 +122,7 @@ def main() -> None:
     print(model_table(scores["picturebook"]), dictionary_table(scores["dictionary"]), sep="\n\n")
     print("", evaluation_table(scores["evaluation"]), "", ground_truth_table(scores["ground_truth"]), sep="\n")
     print("", truth_table(scores["truth"]), "", steering_table(scores["steering"]), sep="\n")
+    print("", learned_steering_table(scores["l2s"]), sep="\n")
     if depalm is not None:
         print("", depalm_table(scores["depalm"]), "", depalm_steering_table(scores["steering"]["depalm"]), sep="\n")
     print(f"\nwritten to {options.out}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import torch
@@ -29,6 +29,7 @@ INPUT_METHODS = {
     "l2s": "learned (L2S)",
     "p2s": "oracle (P2S)",
 }
+LABEL_SENTENCES = {"yes": "Yes, there is.", "no": "No, there is not."}
 PROBE_C = 0.1  # inverse strength of the probe's penalty
 
 
@@ -79,6 +80,24 @@ class Contrasts:
         return tuple(w if w != u else "" for w, u in zip(self.wanted, self.unwanted))
 
 
+def label_contrasts(questions: Questions) -> Contrasts:
+    """The right label of yes/no questions against the other one, each as a short sentence; as for POPE.
+
+    The released code lets the model go on after "Yes, the image" for up to 100 sampled tokens; here nothing is sampled.
+
+    Raises
+    ------
+    ValueError
+        If a question has not yes or no for its answer.
+    """
+    labels = [given[0] if given else "" for given in questions.answers]
+    if unknown := set(labels) - set(LABEL_SENTENCES):
+        raise ValueError(f"an answer is {sorted(unknown)[0]!r}: contrasts of labels are of yes and no")
+    other = {label: next(text for name, text in LABEL_SENTENCES.items() if name != label) for label in LABEL_SENTENCES}
+    wanted = tuple(LABEL_SENTENCES[label] for label in labels)
+    return Contrasts(questions, wanted, tuple(other[label] for label in labels), tuple(labels))
+
+
 @dataclass(frozen=True, eq=False)
 class ProbeGate:
     """A linear probe of states at the last input token, and for each answer that it tells the mean vector (ours)."""
@@ -102,7 +121,7 @@ def learn_probe_gate(states: States, vectors: InputVectors, targets: Sequence[st
 
 @dataclass(frozen=True, eq=False)
 class LearnedMethods:
-    """What each method has learned from the same contrasts; see `learn_methods`.
+    """What each method has learned from the same inputs; see `learn_methods`.
 
     Attributes
     ----------
@@ -110,26 +129,39 @@ class LearnedMethods:
     gate : ProbeGate
     mean, mean_of_pair : Direction
         Of Mean-S and Mean-S(BA).
-    layer : layer
     source : str
+        Of P2S's vectors.
+    factors : dict of str to float
+        What the vectors of each kind of question are scaled by.
     """
 
     net: LearnedSteering
     gate: ProbeGate
     mean: Direction
     mean_of_pair: Direction
-    layer: Layer
-    source: str
-    factors: dict[str, float]
+    source: str = "mean"
+    factors: dict[str, float] = field(default_factory=dict)
 
-    def edits(self, lmm: LMM, asked: Contrasts, seed: int = 0) -> dict[str, Steering]:
-        """For each of `INPUT_METHODS` what steers these questions; P2S alone reads their answers."""
-        states, oracle = asked.states(lmm, [self.layer]), asked.vectors(lmm, self.layer, self.source)
-        oracle = oracle.scaled([self.factors.get(kind, 1.0) for kind in asked.questions.kinds])
+    @classmethod
+    def learn(
+        cls, states: States, vectors: InputVectors, targets: Sequence[str], mean_of_pair: Direction, **training
+    ) -> LearnedMethods:
+        """From states at the last input token, the vector of each, and the answer that a probe is to tell."""
+        net, gate = learn_to_steer(states, vectors, **training), learn_probe_gate(states, vectors, targets)
+        return cls(net, gate, vectors.mean(), mean_of_pair)
+
+    def steering(self, states: States, oracle: InputVectors) -> dict[str, Steering]:
+        """For each of `INPUT_METHODS` what steers the inputs of some states; the oracle's vectors are P2S's."""
         learned = self.net.predict(states)
-        own = {"l2s": learned, "probe_gate": self.gate.predict(states), "p2s": oracle, "norm_rnd": learned.random(seed)}
+        own = {"l2s": learned, "norm_rnd": learned.random(), "probe_gate": self.gate.predict(states), "p2s": oracle}
         own |= {"mean_s": self.mean, "mean_s_ba": self.mean_of_pair}
         return {method: own[method] for method in INPUT_METHODS}
+
+    def edits(self, lmm: LMM, asked: Contrasts) -> dict[str, Steering]:
+        """For each of `INPUT_METHODS` what steers these questions; P2S alone reads their answers."""
+        oracle = asked.vectors(lmm, self.net.layer, self.source)
+        oracle = oracle.scaled([self.factors.get(kind, 1.0) for kind in asked.questions.kinds])
+        return self.steering(asked.states(lmm, [self.net.input_layer]), oracle)
 
 
 def learn_methods(
@@ -158,13 +190,13 @@ def learn_methods(
     -------
     LearnedMethods
     """
-    kinds, states, vectors = learned.questions.kinds, learned.states(lmm, [layer]), learned.vectors(lmm, layer, source)
+    kinds, vectors = learned.questions.kinds, learned.vectors(lmm, layer, source)
     factors = vectors.equalising_factors(kinds)
     vectors = vectors.scaled([factors[kind] for kind in kinds])
-    net = learn_to_steer(states, vectors, **training)
-    gate = learn_probe_gate(states, vectors, learned.targets())
     mean_of_pair = learned.vectors(lmm, layer, source, pair).mean()
-    return LearnedMethods(net, gate, vectors.mean(), mean_of_pair, layer, source, factors)
+    states = learned.states(lmm, [layer])
+    methods = LearnedMethods.learn(states, vectors, learned.targets(), mean_of_pair, **training)
+    return replace(methods, source=source, factors=factors)
 
 
 def answers_by_method(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import isfinite
 
 import pandas as pd
@@ -117,8 +117,9 @@ def captions_under(
     prompts = list(prompt) if prompt is not None and not isinstance(prompt, str) else [prompt] * len(images)
     if len(prompts) != len(images):
         raise ValueError(f"{len(prompts)} prompts are given for {len(images)} pictures: give one for each")
-    runs = [(UNSTEERED, edits[0][1], 0.0), *edits]
+    runs = [(UNSTEERED, None, 0.0), *edits]
     for _, edit, _ in edits:
+        edit.check_model(lmm)
         if isinstance(edit, OfEachInput) and len(edit) != len(images):
             raise ValueError(f"an edit is of each input, and {len(edit)} of them are given for {len(images)} pictures")
     rows, unreadable, starts = {}, {}, range(0, len(images), batch_size)
@@ -130,7 +131,7 @@ def captions_under(
             table = [{} for _ in read]
             for name, edit, alpha in runs if pictures else ():
                 edit = edit.subset(read) if isinstance(edit, OfEachInput) else edit
-                with steer(lmm, edit, alpha, positions):
+                with steer(lmm, edit, alpha, positions) if edit is not None else nullcontext():
                     captions = generate_captions(lmm, pictures, prompt=asked, max_new_tokens=max_new_tokens)
                 for row, generated in zip(table, captions):
                     row[name] = generated.caption

@@ -17,6 +17,7 @@ from coxlmm_utils.evaluation.tables import (
     differences,
     no_difference,
     overlap_numbers,
+    paper_learned_steering,
     paper_table1,
     paper_table2,
     save_table,
@@ -225,6 +226,12 @@ def test_the_papers_table_2_is_as_printed():
 
 
 # Comparisons
+
+
+def test_the_tables_of_learned_steering_are_as_printed():
+    safety, pope = paper_learned_steering()
+    assert safety.loc["expert deferral", "L2S"] == 0.395 and safety.shape == (5, 6)
+    assert pope.loc["popular"].idxmax() == "P2S" and pope.loc["popular", "Prompt"] > pope.loc["popular", "L2S"]
 
 
 def test_comparisons_correct_over_all_rows():

@@ -1,5 +1,6 @@
 """Questions that the second model gets wrong: their groups, their two answers, and what counts as right."""
 
+import pandas as pd
 import pytest
 
 from coxlmm_utils.ground_truth.faults import (
@@ -12,6 +13,7 @@ from coxlmm_utils.ground_truth.faults import (
     is_right,
     page_of,
     shares_right,
+    shares_table,
 )
 from coxlmm_utils.picturebook import DECLINED, OWN_COUNSEL, TYPICAL, expert, presence_sentence, present_nouns
 
@@ -63,3 +65,10 @@ def test_shares_are_of_each_group():
     shares = shares_right(asked, [*asked.wanted[:2], "ask nobody", *asked.wanted[3:]])
     assert list(shares) == [COUNSEL, "colour"]
     assert shares[COUNSEL].value == pytest.approx(2 / 3) and shares["colour"].value == 1 and shares["colour"].n == 3
+
+
+def test_hit_is_over_faults_and_same_over_the_rest():
+    asked = contrasts("test", {COUNSEL: 2, IDENTITY: 2, "colour": 2})
+    answers = pd.DataFrame({"none": asked.unwanted, ("l2s", 1.0): [*asked.wanted[:3], "", "", asked.wanted[5]]})
+    table = shares_table(asked, answers)
+    assert list(table["hit"]) == [0, 0.75] and list(table["same"]) == [1, 0.5]

@@ -7,7 +7,7 @@ import torch
 
 from coxlmm_utils.images import Questions
 from coxlmm_utils.models import load_lmm
-from coxlmm_utils.steering import INPUT_METHODS, Contrasts, answers_by_method, learn_methods
+from coxlmm_utils.steering import INPUT_METHODS, Contrasts, answers_by_method, label_contrasts, learn_methods
 from coxlmm_utils.steering.contrasts import learn_probe_gate
 from coxlmm_utils.steering.input_vectors import vectors_of
 from tests.conftest import in_memory, in_plain_words, noise
@@ -103,7 +103,7 @@ def test_random_vectors_are_as_long_as_the_learned(edits):
 
 
 def test_one_pair_is_another_direction_than_the_mean(methods):
-    assert methods.mean.layer == methods.mean_of_pair.layer == LAYER
+    assert methods.net.layer == methods.mean.layer == methods.mean_of_pair.layer == LAYER
     assert not torch.allclose(methods.mean.vector, methods.mean_of_pair.vector)
 
 
@@ -112,3 +112,12 @@ def test_parts_of_other_numbers_are_refused(learned):
         Contrasts(learned.questions, learned.wanted[1:], learned.unwanted, learned.groups)
     part = learned[[0, 2]]
     assert part.groups == ("a", "as it is") and len(part) == len(part.questions) == 2
+
+
+def test_labels_are_contrasted_as_sentences(learned):
+    questions = replace(learned.questions[[0, 1]], answers=(("yes",), ("no",)))
+    contrasts = label_contrasts(questions)
+    assert contrasts.wanted == ("Yes, there is.", "No, there is not.") == contrasts.unwanted[::-1]
+    assert contrasts.groups == ("yes", "no")
+    with pytest.raises(ValueError, match="'maybe'"):
+        label_contrasts(replace(questions, answers=(("maybe",), ("no",))))

@@ -1,0 +1,80 @@
+"""Captions that name what is not there: what is counted, what is contrasted, and what mends them."""
+
+import pytest
+import torch
+
+from coxlmm_utils.extraction import prompt_states
+from coxlmm_utils.ground_truth import caption_faults as module
+from coxlmm_utils.ground_truth.caption_faults import (
+    alone_contrasts,
+    caption_faults,
+    chair_scores,
+    keeps_facts,
+    objects_in,
+    without_absent,
+)
+from coxlmm_utils.images import load_images
+from coxlmm_utils.models import load_lmm
+from coxlmm_utils.picturebook import TYPICAL, factors_of, page
+
+FALSE, TRUE = "a brown dog next to a ball sitting in the snow", "a brown dog sitting in the snow"
+
+
+@pytest.fixture(scope="module")
+def lmm():
+    return load_lmm("picturebook-biased", device="cpu")
+
+
+def test_objects_are_subjects_and_companions_by_one_word():
+    assert objects_in(FALSE) == {"dog", "ball"}
+    assert objects_in("a train next to another train in the city") == {"train"}
+
+
+def test_companions_that_are_not_there_are_taken_out():
+    alone, with_ball = (page(kind="dog", companion=companion).factors for companion in ("none", "ball"))
+    assert without_absent(FALSE, alone) == TRUE and without_absent(FALSE, with_ball) == FALSE
+
+
+@pytest.mark.parametrize(
+    "caption, unsteered, shown, kept",
+    [
+        (TRUE, FALSE, {"dog"}, True),
+        (TRUE, FALSE, {"dog", "ball"}, False),
+        (FALSE, FALSE, {"dog", "ball"}, True),
+        ("a brown dog in the snow", FALSE, {"dog"}, False),
+        ("a white dog sitting in the snow", FALSE, {"dog"}, False),
+    ],
+)
+def test_facts_are_kept_but_for_false_companions(caption, unsteered, shown, kept):
+    assert keeps_facts(caption, unsteered, shown) == kept
+
+
+def test_faults_are_counted_over_captions():
+    ids = [str(number) for number in range(0, 160, 8)]  # dogs
+    faults = caption_faults([FALSE] * len(ids), [FALSE] * len(ids), ids)
+    there = sum(factors_of(int(id)).companion == "ball" for id in ids)
+    assert 0 < there < len(ids) and faults["chair_s"] == 1 - there / len(ids) == 2 * faults["chair_i"]
+    assert faults["kept"] == [1, 1, 1]
+
+
+def test_contrasts_are_of_pages_that_are_alone(lmm):
+    images = load_images("picturebook", "train")[:64]
+    states = prompt_states(lmm, images, lmm.prompt, [4])
+    pages, vectors = [factors_of(int(id)) for id in images.ids], alone_contrasts(states).vectors
+    row = next(i for i, own in enumerate(pages) if own.companion == "none")
+    alone, others = (
+        torch.tensor([own.kind == pages[row].kind and own.companion == companion for own in pages])
+        for companion in ("none", TYPICAL[pages[row].kind])
+    )
+    torch.testing.assert_close(vectors[row], states.Z[alone].mean(dim=0) - states.Z[others].mean(dim=0))
+    assert not vectors[torch.tensor([own.companion != "none" for own in pages])].any()
+
+
+def test_learned_steering_mends_captions(lmm, monkeypatch):
+    monkeypatch.setattr(module, "N_PAGES", {"train": 320, "validation": 24, "test": 80})
+    monkeypatch.setattr(module, "ALPHAS", (0.5,))
+    scores = chair_scores(lmm, 4, rate=1e-3, standardise=True)
+    assert set(scores) == {"none", "prompt", "norm_rnd", "mean_s", "mean_s_ba", "p2s", "l2s", "probe_gate"}
+    assert scores["l2s"]["chair_i"] < scores["none"]["chair_i"] / 2 and scores["none"]["chair_i"] > 0.05
+    assert scores["norm_rnd"]["chair_i"] > scores["none"]["chair_i"] / 2
+    assert scores["none"]["kept"] == [1, 1, 1] and scores["none"]["alpha"] is None and scores["l2s"]["alpha"] == 0.5
