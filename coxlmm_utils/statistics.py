@@ -248,3 +248,24 @@ def wilson_interval(k: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarra
     centre = (k + Z_95**2 / 2) / weight
     half = Z_95 * np.sqrt(k * (n - k) / np.maximum(n, 1) + Z_95**2 / 4) / weight
     return (centre - half).clip(0), (centre + half).clip(max=1)
+
+
+def aucs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """One-against-rest ROC AUC of scores, (samples, scores), for labels, (samples, labels): (scores, labels)."""
+    # The Mann-Whitney U by ranks; ties get their mean rank, which counts a tie as half a win.
+    ranks = stats.rankdata(scores, axis=0)  # (samples, scores)
+    n_with = labels.sum(0)  # (labels,)
+    n_without = len(labels) - n_with
+    return (ranks.T @ labels - n_with * (n_with + 1) / 2) / (n_with * n_without)
+
+
+def weighted_aucs(scores: np.ndarray, has: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The AUC of scores for one label, (samples,) each, with samples counted as resamples drew them: (resamples,).
+
+    `weights` is (resamples, samples); NaN where no sample with the label is drawn, or none without.
+    """
+    above, below = scores[has, None], scores[None, ~has]
+    wins = (above > below) + 0.5 * (above == below)  # (samples with, samples without)
+    drawn, others = weights[:, has], weights[:, ~has]
+    pairs = drawn.sum(1) * others.sum(1)  # (resamples,)
+    return np.divide(((drawn @ wins) * others).sum(1), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)

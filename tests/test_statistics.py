@@ -6,8 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
-from coxlmm_utils.statistics import Mean, bootstrap_mean, nested_bootstrap, share_of, share_over_seeds
+from coxlmm_utils.statistics import (
+    Mean,
+    aucs,
+    bootstrap_mean,
+    nested_bootstrap,
+    share_of,
+    share_over_seeds,
+    weighted_aucs,
+)
 
 
 def test_a_mean_as_text():
@@ -177,3 +186,20 @@ def test_missing_values_of_seeds():
 def test_what_has_no_interval_over_seeds(values, crossed, message):
     with pytest.raises(ValueError, match=message):
         nested_bootstrap(values, crossed)
+
+
+def test_aucs_are_those_of_scikit_learn_with_ties():
+    rng = np.random.default_rng(0)
+    activations = rng.integers(0, 4, (60, 3)).astype(float)  # many ties
+    labels = rng.random((60, 5)) < 0.4
+    expected = [[roc_auc_score(labels[:, value], activations[:, k]) for value in range(5)] for k in range(3)]
+    np.testing.assert_allclose(aucs(activations, labels), expected, atol=1e-12)
+
+
+def test_an_auc_of_a_resample_is_that_of_the_samples_it_drew():
+    scores, has = np.array([3.0, 1.0, 2.0, 2.0]), np.array([True, True, False, False])
+    weights = np.array([[1, 1, 1, 1], [2, 0, 1, 1], [0, 2, 1, 1], [2, 2, 0, 0]])
+    np.testing.assert_allclose(weighted_aucs(scores, has, weights), [0.5, 1, 0, np.nan])
+    drawn = np.repeat(np.arange(4), [1, 3, 2, 1])
+    expected = roc_auc_score(has[drawn], scores[drawn])
+    np.testing.assert_allclose(weighted_aucs(scores, has, np.array([[1, 3, 2, 1]])), expected)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
 
 from ..picturebook import Factors, allowed_values, factors_of
 from ..plots import QUIET, new_figure
+from ..statistics import aucs
 
 MIN_SAMPLES = 5  # pages that show a factor value, and pages that do not, for an AUC
 
@@ -33,15 +33,6 @@ def factor_labels(pages: Sequence[Factors]) -> dict[tuple[str, str], np.ndarray]
             if 0 < shown.sum() < len(shown):
                 labels[factor, value] = shown
     return labels
-
-
-def aucs(activations: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """One-against-rest ROC AUC, (concepts, values), of activations, (pages, concepts), for labels, (pages, values)."""
-    # The Mann-Whitney U by ranks; tied activations get their mean rank, which counts a tie as half a win.
-    ranks = rankdata(activations, axis=0)  # (pages, concepts)
-    n_with = labels.sum(0)  # (values,)
-    n_without = len(labels) - n_with
-    return (ranks.T @ labels - n_with * (n_with + 1) / 2) / (n_with * n_without)
 
 
 def best_aucs(activations: np.ndarray, pages: Sequence[Factors]) -> list[tuple[float, str, str]]:

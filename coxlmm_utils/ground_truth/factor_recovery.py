@@ -14,8 +14,8 @@ import pandas as pd
 
 from ..faithfulness import MIN_AUC, Answers, bank_key, by_concept
 from ..picturebook import Factors
-from ..statistics import Mean
-from .factor_matching import Matching, Value, aucs, checked_rows, match_values, scorable_labels
+from ..statistics import Mean, aucs, weighted_aucs
+from .factor_matching import Matching, Value, checked_rows, match_values, scorable_labels
 
 N_PICTURES = 5  # per concept, for its purity: as many as a bank shows
 N_RESAMPLES = 2_000
@@ -211,17 +211,8 @@ def _draws(
     draws = np.full((len(weights), len(matching.partners)), np.nan)
     for k, v in enumerate(matching.partners):
         if v >= 0 and matching.names[v] in labels:
-            draws[:, k] = _weighted_aucs(matching.sides[k, v] * held_out[:, k], labels[matching.names[v]], weights)
+            draws[:, k] = weighted_aucs(matching.sides[k, v] * held_out[:, k], labels[matching.names[v]], weights)
     return draws
-
-
-def _weighted_aucs(active: np.ndarray, has: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUC with pages counted as often as they are drawn: (resamples,); NaN where none with the value is, or without."""
-    above, below = active[has, None], active[None, ~has]
-    wins = (above > below) + 0.5 * (above == below)  # (pages with, pages without)
-    drawn, others = weights[:, has], weights[:, ~has]
-    pairs = drawn.sum(1) * others.sum(1)  # (resamples,)
-    return np.divide(((drawn @ wins) * others).sum(1), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
 def _n_recovered(scores: np.ndarray) -> np.ndarray:

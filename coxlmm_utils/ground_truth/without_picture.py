@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from ..faithfulness import ORIGINAL, VisualDependence, knockout_name
 from ..picturebook import Factors, facts_in
 from ..plots import INK, PALE, PALETTE, QUIET, new_figure
-from .factor_matching import MIN_SAMPLES, Value, aucs, factor_labels
+from ..statistics import aucs
+from .factor_matching import MIN_SAMPLES, Value, factor_labels
 
 FACTOR_COLOURS = dict(zip(("colour", "place", "action", "companion", "time", "size"), PALETTE))
 LINES = (dict(linewidth=1, alpha=0.75), dict(linewidth=2.4, marker="o", markersize=5))  # of each concept, of the mean

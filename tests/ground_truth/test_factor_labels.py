@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from coxlmm_utils.ground_truth.factor_matching import aucs, best_aucs, factor_labels, shuffled_auc
+from coxlmm_utils.ground_truth.factor_matching import best_aucs, factor_labels, shuffled_auc
 from coxlmm_utils.picturebook.factors import factors_of
 
 DOGS = [factors_of(number) for number in range(0, 3200, 8)]
@@ -20,14 +19,6 @@ def test_labels_are_the_values_that_some_pages_have_and_some_have_not():
 def test_pages_of_two_subjects_are_refused():
     with pytest.raises(ValueError, match="'cat', 'dog'"):
         factor_labels([factors_of(0), factors_of(1)])
-
-
-def test_aucs_are_those_of_scikit_learn_with_ties():
-    rng = np.random.default_rng(0)
-    activations = rng.integers(0, 4, (60, 3)).astype(float)  # many ties
-    labels = rng.random((60, 5)) < 0.4
-    expected = [[roc_auc_score(labels[:, value], activations[:, k]) for value in range(5)] for k in range(3)]
-    np.testing.assert_allclose(aucs(activations, labels), expected, atol=1e-12)
 
 
 def test_a_concept_that_is_a_factor_value_is_told_perfectly():
