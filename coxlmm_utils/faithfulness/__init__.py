@@ -5,6 +5,7 @@ from .ablation import add_concepts, curves, remove_concepts
 from .ablation_summary import ablation_over, ablation_summary, areas
 from .agreement import agreement, agreement_over
 from .answers import Answers, bank_key, by_concept
+from .errors import ErrorDetection, auroc, error_detection, linear_probe
 from .trust_card import MIN_AUC, TrustCard, trust_card
 from .visual_dependence import (
     ORIGINAL,
@@ -20,6 +21,7 @@ from .word_scorers import ClipWords, ReferenceWords, candidate_words
 __all__ = [
     "Answers",
     "ClipWords",
+    "ErrorDetection",
     "MIN_AUC",
     "ORIGINAL",
     "ReferenceWords",
@@ -33,11 +35,14 @@ __all__ = [
     "agreement_figures",
     "agreement_over",
     "areas",
+    "auroc",
     "bank_key",
     "by_concept",
     "candidate_words",
     "curves",
+    "error_detection",
     "knockout_name",
+    "linear_probe",
     "means_by_condition",
     "remove_concepts",
     "trust_card",

@@ -13,13 +13,11 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ..concepts import ground_words
 from ..dictionaries import PCA, Dictionary, KMeans, RandomDictionary, SemiNMF, Simple, largest_useful_lam
 from ..extraction import States, extract_many, require_same, reread
+from ..faithfulness import linear_probe
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer, randomly_initialised
 from ..picturebook import Factors
@@ -40,7 +38,6 @@ SYSTEMS = {  # in the order of tables and figures
     "random_init": "Semi-NMF, randomly initialised LMM",
     "shuffled": "Semi-NMF, shuffled",
 }
-PROBE_C = 1.0  # inverse weight of the probes' L2 penalty, on standardised states
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,7 @@ class _Scorer:
         Z, held_out = np.asarray(self.states.Z), np.asarray(self.held_out.Z)
         logits = []
         for shown in scorable_labels(self.pages).values():
-            probe = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_C, max_iter=1000)).fit(Z, shown)
+            probe = linear_probe(Z, shown)
             logits.append((probe.decision_function(Z), probe.decision_function(held_out)))
         both = [np.column_stack(columns) for columns in zip(*logits)]  # (pages, values) each
         return SystemRecovery(*both, self.recovery(*both), None)
