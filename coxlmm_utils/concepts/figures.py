@@ -58,7 +58,7 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     n_pictures = bank.top.shape[1]
     n_columns = min(2, len(cards))
     n_rows = -(-len(cards) // n_columns)
-    width, height = _card_size(n_pictures, SIDE)
+    width, height = card_size(n_pictures, SIDE)
     figure = new_figure(n_columns * (width + MARGIN) + MARGIN, n_rows * (height + MARGIN) + 2 * LINE + MARGIN)
     top = figure.get_figheight() - MARGIN
     share = f"{len(concepts)} of {len(bank)}" if len(concepts) < len(bank) else f"{len(bank)}"
@@ -68,10 +68,10 @@ def gallery(bank, concepts: Sequence[int] | None = None, n_words: int = 5) -> Fi
     put_line(figure, MARGIN, top - LINE / 2, [title], inside, size=13, weight="bold")
     samples = f"{bank.where}  ·  {len(bank.ids):,} samples" + SIGNED * bank.dictionary.signed
     put_line(figure, MARGIN, top - LINE * 1.4, [samples], inside, color=QUIET)
-    for index, card in enumerate(cards):
+    for index, of in enumerate(cards):
         row, column = divmod(index, n_columns)
         bottom = top - 2 * LINE - (row + 1) * (height + MARGIN) + MARGIN
-        _card(figure, MARGIN + column * (width + MARGIN), bottom, bank, card, n_words, n_pictures, SIDE)
+        card(figure, MARGIN + column * (width + MARGIN), bottom, bank, of, n_words, n_pictures, SIDE)
     return figure
 
 
@@ -79,11 +79,11 @@ def concept(bank, number: int, n_words: int = 5) -> Figure:
     """One concept, large, with a card for each of its sides: the paper's Fig 2."""
     _check(bank, [number])
     n_pictures = bank.top.shape[1]
-    width, height = _card_size(n_pictures, CONCEPT_SIDE)
+    width, height = card_size(n_pictures, CONCEPT_SIDE)
     step = height + MARGIN
     figure = new_figure(width + 2 * MARGIN, len(bank.sides) * step + MARGIN)
     for row, sign in enumerate(reversed(bank.sides)):
-        _card(figure, MARGIN, MARGIN + row * step, bank, (number, sign), n_words, n_pictures, CONCEPT_SIDE)
+        card(figure, MARGIN, MARGIN + row * step, bank, (number, sign), n_words, n_pictures, CONCEPT_SIDE)
     return figure
 
 
@@ -91,7 +91,7 @@ def explanation(explained, n: int = 3) -> Figure:
     """One picture, its top concepts as bars, and each concept's words and pictures: the paper's Fig 5."""
     bank, top, n_pictures = explained.bank, explained.top(n), min(4, explained.bank.top.shape[1])
     lines = wrap(_marked(explained), 38)
-    width, height = _card_size(n_pictures, EXPLAINING_SIDE)
+    width, height = card_size(n_pictures, EXPLAINING_SIDE)
     step = height + MARGIN
     shown = EXPLAINED_SIDE * min(1, explained.picture.height / explained.picture.width)  # height of the picture
     room = BARS + MARGIN + width  # of the bars and cards
@@ -109,7 +109,7 @@ def explanation(explained, n: int = 3) -> Figure:
     for row, number in enumerate(top):
         bottom, relative = head - LINE - (row + 1) * step + MARGIN, float(explained.relative[number])
         _bar(figure, bars_left, bottom + height / 2, bank, number, relative)
-        _card(figure, cards_left, bottom, bank, (number, relative), 5, n_pictures, EXPLAINING_SIDE)
+        card(figure, cards_left, bottom, bank, (number, relative), 5, n_pictures, EXPLAINING_SIDE)
     if top:
         below = head - LINE - len(top) * step + MARGIN / 2
         put_text(figure, bars_left, below, "\n".join(key), color=QUIET, fontsize=9, va="top")
@@ -136,12 +136,12 @@ def _check(bank, concepts: list[int]) -> None:
         raise ValueError(f"concepts {concepts} cannot be shown: give some of 0 to {len(bank) - 1}")
 
 
-def _card_size(n_pictures: int, side: float) -> tuple[float, float]:
+def card_size(n_pictures: int, side: float) -> tuple[float, float]:
     """Width and height of a concept's card."""
     return n_pictures * (side + GAP) - GAP + 2 * MARGIN, side + LINE + 1.5 * MARGIN
 
 
-def _card(
+def card(
     figure: Figure,
     left: float,
     bottom: float,
@@ -152,7 +152,7 @@ def _card(
     side: float,
 ) -> None:
     """The number and words above a strip of pictures, of a concept and of the side that an activation is on."""
-    (number, activation), (width, height) = of, _card_size(n_pictures, side)
+    (number, activation), (width, height) = of, card_size(n_pictures, side)
     mark = "" if not bank.dictionary.signed else "−" if activation < 0 else "+"
     put_box(figure, left, bottom, width, height, PANEL)
     left, middle = left + MARGIN, bottom + height - MARGIN / 2 - LINE / 2

@@ -1,6 +1,6 @@
 """Can a bank be trusted, whatever the model: is it visual, is it causal, do word and picture agree; the trust card."""
 
-from . import ablation_figures, agreement_figures, visual_dependence_figures
+from . import ablation_figures, agreement_figures, error_figures, visual_dependence_figures
 from .ablation import add_concepts, curves, remove_concepts
 from .ablation_summary import ablation_over, ablation_summary, areas
 from .agreement import agreement, agreement_over
@@ -41,6 +41,7 @@ __all__ = [
     "candidate_words",
     "curves",
     "error_detection",
+    "error_figures",
     "knockout_name",
     "linear_probe",
     "means_by_condition",

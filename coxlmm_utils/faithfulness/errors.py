@@ -24,8 +24,8 @@ PROBE_C = 1.0  # inverse weight of a probe's L2 penalty, on standardised states
 N_RESAMPLES = 1000  # of held-out inputs, for the intervals
 READINGS = {  # of a state, each a score of how likely its input was answered wrong
     "concept": "best concept",
-    "random": "best random one",
-    "direction": "best concept's direction",
+    "random": "best random concept",
+    "direction": "best concept as a direction",
     "random_direction": "best random direction",
     "probe": "linear probe",
 }

@@ -6,6 +6,8 @@ Only the picture book can answer them: its factors are known for every page, and
 from . import counterfactual_figures, faults, learned_steering_figures, recovery_figures, steering_figures
 from .controls import comparison, recover_factors, recover_factors_over
 from .counterfactuals import Counterfactuals, Selectivity, counterfactual_edits, selectivity
+from .error_inputs import AnsweredInputs, answered_questions, captioned_pages
+from .error_scores import caption_error_scores, error_scores, error_table
 from .factor_matching import best_aucs, heatmap, matched_values, mean_best_auc, shuffled_auc
 from .factor_recovery import FactorRecovery, score_against_factors
 from .interchange import interchange_effects
@@ -31,6 +33,7 @@ from .truth_scores import GALLERY_LAYER, PAGES_PER_SUBJECT
 from .without_picture import best_values, recovery_falls, recovery_without_picture
 
 __all__ = [
+    "AnsweredInputs",
     "Counterfactuals",
     "FactorRecovery",
     "GALLERY_LAYER",
@@ -39,10 +42,13 @@ __all__ = [
     "STEERED_FACTORS",
     "STEERING_METHODS",
     "Selectivity",
+    "answered_questions",
     "best_aucs",
     "best_setting",
     "best_values",
+    "caption_error_scores",
     "caption_scores",
+    "captioned_pages",
     "captions_of_test_pages",
     "comparison",
     "counterfactual_edits",
@@ -50,6 +56,8 @@ __all__ = [
     "effect_means",
     "effects_over",
     "effects_table",
+    "error_scores",
+    "error_table",
     "facts_of",
     "faults",
     "heatmap",
