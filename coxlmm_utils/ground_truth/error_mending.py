@@ -9,14 +9,15 @@ import numpy as np
 from ..concepts import ConceptBank
 from ..extraction import States
 from ..faithfulness import ErrorDetection
-from ..models import LMM, Layer
+from ..models import LMM, Layer, decode, encode, generate_batch
 from ..statistics import share_of
-from ..steering import Steering, concept_direction, mean_difference, random_direction, set_concepts, steered
+from ..steering import Steering, concept_direction, mean_difference, random_direction, set_concepts, steer
 from .error_inputs import AnsweredInputs
+from .model_scores import BATCH_SIZE
 
-ALPHAS = (0.5, 1.0, 2.0, 3.0)  # of a concept, by its mean activation, towards it and away
-MEAN_ALPHAS = (0.5, 1.0, 2.0)  # from the mean state of errors to that of right answers
-N_EDITED = {"validation": 30, "test": 80}  # inputs answered wrong, right claims, and other right answers, at most
+ALPHAS = (1.0, 2.0, 3.0, 4.0, 6.0)  # of a concept, by its mean activation, towards it and away
+MEAN_ALPHAS = (0.5, 1.0, 1.5, 2.0)  # from the mean state of errors to that of right answers
+N_EDITED = {"validation": 40, "test": 100}  # inputs answered wrong, right claims, and other right answers, at most
 WAYS = {
     "removed": "the telling concept removed",
     "steered": "along the telling concept, or against it",
@@ -94,14 +95,31 @@ def edited_shares(
     lmm: LMM, inputs: AnsweredInputs, rows: Mapping[str, np.ndarray], edit: Steering, alphas: Sequence[float]
 ) -> dict[float, dict[str, np.ndarray]]:
     """By strength whether each answer of the edited model is right: bool (rows,) for each group of rows."""
-    chosen, shares = np.concatenate(list(rows.values())), {}
-    options = {"prompt": [inputs.prompts[row] for row in chosen], "max_new_tokens": inputs.max_new_tokens}
-    table = steered(lmm, inputs.images[chosen.tolist()], edit, alphas, **options)
+    chosen, shares = np.concatenate(list(rows.values())).tolist(), {}
+    edited = edited_answers(lmm, inputs, chosen, edit, alphas)
     ends = np.cumsum([len(some) for some in rows.values()])[:-1]
     for alpha in alphas:
-        right = np.array([inputs.is_right(row, answer) for row, answer in zip(chosen, table[alpha])], dtype=bool)
+        right = np.array([inputs.is_right(row, answer) for row, answer in zip(chosen, edited[alpha])], dtype=bool)
         shares[alpha] = dict(zip(rows, np.split(right, ends)))
     return shares
+
+
+def edited_answers(
+    lmm: LMM, inputs: AnsweredInputs, rows: Sequence[int], edit: Steering, alphas: Sequence[float]
+) -> dict[float, list[str]]:
+    """By strength the answers of a model that is edited in one state: the one from which the answer is decided.
+
+    Edits of every state that predicts a word break the sentence: "no yes yes yes there is a tree".
+    """
+    beginning, answers = encode(lmm, inputs.beginning) if inputs.beginning else [], {alpha: [] for alpha in alphas}
+    for start in range(0, len(rows), BATCH_SIZE):
+        batch = rows[start : start + BATCH_SIZE]
+        pictures, prompts = [inputs.images.picture(row) for row in batch], [inputs.prompts[row] for row in batch]
+        for alpha in alphas:
+            with steer(lmm, edit, alpha, "last_prompt"):
+                made = generate_batch(lmm, pictures, (), prompts, inputs.max_new_tokens, beginning=beginning)
+            answers[alpha] += [decode(lmm, [*beginning, *ids]).strip() for ids in made.ids]
+    return answers
 
 
 def subset_of(states: States, chosen: np.ndarray) -> States:

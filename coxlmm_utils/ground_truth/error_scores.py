@@ -59,15 +59,15 @@ def error_scores(lmm: LMM) -> dict:
     return scores | mending_scores(lmm, found, parts, states["train"])
 
 
-def caption_error_scores(lmm: LMM, average: bool = True) -> dict:
+def caption_error_scores(lmm: LMM, average: bool = False) -> dict:
     """Captions that name a wrong kind: which concepts tell them, and what mends them.
 
     Parameters
     ----------
     lmm : LMM
         Any that captions the book's pages and errs at times, such as "picturebook-depalm".
-    average : bool, default True
-        States averaged over the caption; else where it is begun.
+    average : bool, default False
+        States averaged over the caption, in place of the one from which the kind is decided.
 
     Returns
     -------

@@ -80,6 +80,7 @@ def generate_batch(
     prompt: str | Sequence[str] | None = None,
     max_new_tokens: int = 40,
     stop: Callable[[int, list[int]], bool] | None = None,
+    beginning: Sequence[int] = (),
 ) -> GeneratedBatch:
     """Generate a caption for each picture, greedily, and keep the last position's state at every step.
 
@@ -94,13 +95,15 @@ def generate_batch(
         One for all, or one per picture. Default: the LMM's own.
     max_new_tokens : int, default 40
     stop : callable, optional
+    beginning : sequence of int, default none
+        Tokens that are put after each prompt; what is generated goes on from there, without them.
 
     Returns
     -------
     GeneratedBatch
     """
     check_counts(max_new_tokens=max_new_tokens)
-    batch = lmm.inputs(pictures, prompt)
+    batch = lmm.inputs(pictures, prompt, continuations=[list(beginning)] * len(pictures) if beginning else None)
     prompt_width = batch["input_ids"].shape[1]
     condition = _StopCondition(stop, prompt_width)
     with capture(lmm, layers) as captured:

@@ -36,6 +36,12 @@ def test_captions_do_not_end_at_a_word_that_is_the_padding_as_well(llava, pictur
     assert stopped.ids == [ids[:stop] for ids, stop in zip(want, stops)]
 
 
+def test_what_is_generated_goes_on_from_a_beginning(lmm, pictures):
+    [caption] = generate(lmm, pictures[:1], [])
+    rest = generate_batch(lmm, pictures[:1], beginning=caption.ids[:2], max_new_tokens=MAX_NEW_TOKENS - 2)
+    assert rest.ids == [caption.ids[2:]] and len(caption.ids) > 2
+
+
 def test_captions_differ_and_have_one_state_more_than_tokens(lmm, pictures):
     generated = generate(lmm, pictures)
     assert len({caption.caption for caption in generated}) > 10
