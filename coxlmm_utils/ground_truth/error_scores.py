@@ -50,13 +50,13 @@ def error_scores(lmm: LMM) -> dict:
     """
     parts = {split: answered_questions(lmm, split, n) for split, n in N_QUESTIONS.items()}
     layers = list(range(1, lmm.n_layers + 1))
-    states = {split: parts[split].states(lmm, layers) for split in ("train", "test")}
+    states = {split: part.states(lmm, layers) for split, part in parts.items()}
     found = found_at(lmm, parts, states, layers)
     scores = detection_scores(found, parts)
     typical = {split: part.claims & part.typical for split, part in parts.items()}
     bank, _ = found[scores["layer"]]
     scores["typical"] = _scores(detected(bank, parts, states, typical)) | _asked(parts, typical)
-    return scores | mending_scores(lmm, found, parts, states["train"])
+    return scores | mending_scores(lmm, found, parts, states)
 
 
 def caption_error_scores(lmm: LMM, average: bool = False) -> dict:
@@ -77,10 +77,10 @@ def caption_error_scores(lmm: LMM, average: bool = False) -> dict:
     """
     parts = {split: captioned_pages(lmm, split, CONFUSED, n) for split, n in N_PAGES.items()}
     layers = sorted({max(1, round(share * lmm.n_layers)) for share in CAPTION_LAYERS} | {lmm.n_layers - 1})
-    states = {split: parts[split].states(lmm, layers, average) for split in ("train", "test")}
+    states = {split: part.states(lmm, layers, average) for split, part in parts.items()}
     found = found_at(lmm, parts, states, layers)
     scores = detection_scores(found, parts)
-    return scores | mending_scores(lmm, {scores["layer"]: found[scores["layer"]]}, parts, states["train"])
+    return scores | mending_scores(lmm, {scores["layer"]: found[scores["layer"]]}, parts, states)
 
 
 def found_at(

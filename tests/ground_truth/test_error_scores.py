@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from coxlmm_utils.ground_truth.error_inputs import answered_questions
-from coxlmm_utils.ground_truth.error_mending import GROUPS, edited_shares, few
+from coxlmm_utils.ground_truth.error_mending import GROUPS, Edited, few, flagged
 from coxlmm_utils.ground_truth.error_scores import error_table
 from coxlmm_utils.models import load_lmm
 from coxlmm_utils.picturebook import factors_of
@@ -57,7 +59,12 @@ def test_all_that_is_promised_is_there(scores, lmm):
     assert [row["layer"] for row in scores["layers"]] == list(range(1, lmm.n_layers + 1))
     best = max(scores["layers"], key=lambda row: row["auroc_train"])
     assert (scores["layer"], scores["auroc"]) == (best["layer"], best["auroc"])
-    assert {"steered", "random", "means"} <= set(scores["mended"]) == set(scores["kept"]) == set(scores["settings"])
+    assert (
+        {"steered", "random", "means", "gated"}
+        <= set(scores["mended"])
+        == set(scores["kept"])
+        == set(scores["settings"])
+    )
     assert json.loads(json.dumps(scores)) == scores
 
 
@@ -74,9 +81,25 @@ def test_shares_are_of_each_group_and_tell_an_edit_that_turns_every_answer(lmm):
         and all(inputs.claims[rows["kept"]])
         and not any(inputs.claims[rows["others"]])
     )
-    found = edited_shares(lmm, inputs, rows, _yes_to_no(lmm, inputs), [0.0, 4.0])
-    assert {name: share.mean() for name, share in found[0.0].items()} == {"mended": 0, "kept": 1, "others": 1}
-    assert found[4.0]["mended"].mean() > 0.5 > found[4.0]["kept"].mean() and list(found[4.0]) == list(GROUPS)
+    edited = Edited(inputs, rows, np.zeros(len(inputs), bool))
+    same = edited.shares(lmm, "steered", _yes_to_no(lmm, inputs), 0.0)["steered"]
+    assert {name: share.mean() for name, share in same.items()} == {"mended": 0, "kept": 1, "others": 1}
+    turned = edited.shares(lmm, "means", _yes_to_no(lmm, inputs), 4.0)
+    assert turned["means"]["mended"].mean() > 0.5 > turned["means"]["kept"].mean() and list(same) == list(GROUPS)
+    assert turned["gated"]["mended"].mean() == 0 and turned["gated"]["kept"].all()  # nothing is flagged
+
+
+def test_what_the_telling_concept_takes_for_errors_is_flagged():
+    V = np.array([[0, 1], [0, 2], [0, 8], [0, 9], [9, 3]], dtype=np.float32)
+    part = SimpleNamespace(at=lambda layer: SimpleNamespace(Z=V))
+    bank = SimpleNamespace(layer=2, project=lambda Z: Z)
+    telling = SimpleNamespace(best=1, table=pd.DataFrame({"side": [1, 1], "auroc_train": [0.5, 1.0]}))
+    inputs = SimpleNamespace(claims=np.array([1, 1, 1, 1, 0], bool), wrong=np.array([0, 0, 1, 1, 0], bool))
+    states = dict.fromkeys(("train", "validation", "test"), part)
+    for side, expected in ((1, [0, 0, 1, 1, 0]), (-1, [1, 1, 0, 0, 0])):
+        telling.table["side"] = side
+        inputs.wrong[:4] = [side < 0, side < 0, side > 0, side > 0]
+        assert [flags.tolist() for flags in flagged({2: (bank, telling)}, inputs, states)] == [expected] * 2
 
 
 def _yes_to_no(lmm, inputs):
