@@ -51,7 +51,7 @@ def mending_scores(
     -------
     dict
         mended, the share of errors that are right when edited; kept, of right claims that stay right; others, of right
-        answers that claim nothing (NaN where there are none): [mean, low, high] each, by way (`WAYS`). settings, by
+        answers that claim nothing (left out where there are none): [mean, low, high] each, by way (`WAYS`). settings, by
         way: layer, alpha, and n, how many answers of each of the three.
     """
     tried, tested = (Edited(parts[split], few(parts[split], n)) for split, n in N_EDITED.items())
@@ -69,7 +69,7 @@ def mending_scores(
         shares = tested.shares(lmm, way, edit, alpha)[way]
         scores["settings"][way] = {"layer": edit.layer, "alpha": alpha, "n": [len(share) for share in shares.values()]}
         for name, share in shares.items():
-            scores[name][way] = share_of(share).ends if len(share) else [float("nan")] * 3
+            scores[name] |= {way: share_of(share).ends} if len(share) else {}
     return scores
 
 

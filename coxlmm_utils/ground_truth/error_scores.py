@@ -18,7 +18,7 @@ from ..extraction import States
 from ..faithfulness import ErrorDetection, auroc, error_detection
 from ..models import LMM, Layer
 from .error_inputs import AnsweredInputs, answered_questions, captioned_pages
-from .error_mending import mending_scores, subset_of
+from .error_mending import GROUPS, mending_scores, subset_of
 from .model_scores import as_text
 
 N_QUESTIONS = {"train": 600, "validation": 300, "test": 600}
@@ -149,7 +149,7 @@ def error_table(scores: dict) -> str:
     names = ("auroc", "random", "direction", "random_direction", "probe", "asked")
     sets = {"all": scores} | ({"typical": scores["typical"]} if "typical" in scores else {})
     tables = [pd.DataFrame({name: {key: part[key][0] for key in names} for name, part in sets.items()}).T]
-    ways = {way: {name: scores[name][way][0] for name in ("mended", "kept", "others")} for way in scores["mended"]}
+    ways = {way: {name: scores[name][way][0] for name in GROUPS if way in scores[name]} for way in scores["mended"]}
     settings = {way: scores["settings"][way] for way in ways}
     tables.append(pd.DataFrame.from_dict({way: ways[way] | settings[way] for way in ways}, orient="index"))
     return "\n\n".join(map(as_text, tables))
