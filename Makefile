@@ -56,6 +56,7 @@ scores: $(READY)  ## measure the bundled models and their dictionaries, into bui
 	$(BIN)/python docs/results.py depalm build/scores.json
 	$(BIN)/python docs/results.py steering build/scores.json
 	$(BIN)/python docs/results.py l2s build/scores.json
+	$(BIN)/python docs/results.py errors build/scores.json
 
 bench: $(READY)  ## time the solver and the extraction, into build/bench.json and docs/results.md (some 12 minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt -c requirements.txt || \

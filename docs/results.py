@@ -120,6 +120,15 @@ def page(results: dict) -> str:
             parts |= {"depalm_steering_layers": tables.depalm_steering_layers(steered["depalm"])}
     if l2s:
         parts |= {"l2s": l2s, "l2s_methods": tables.l2s_methods(l2s), "l2s_pope": tables.l2s_pope(l2s)}
+    if errors:
+        sets = {"all questions answered with yes": errors, "of these, about the typical noun": errors["typical"]}
+        sets |= {"DePALM: captions of dogs, cats and horses": errors["depalm"]} if "depalm" in errors else {}
+        parts |= {
+            "errors": errors,
+            "error_aucs": tables.error_aucs(sets),
+            "errors_mended": tables.errors_mended(errors),
+        }
+        parts |= {"depalm_mended": tables.errors_mended(errors["depalm"]) if "depalm" in errors else ""}
     if bench:
         parts |= {"solver": tables.solver(bench["semi_nmf"]), "precision": tables.precision(bench["semi_nmf"])}
         parts |= {"others": tables.others(bench)}

@@ -95,6 +95,22 @@ def l2s_methods(scores: dict) -> str:
     return table(["", *LABELS["l2s"]], rows)
 
 
+def error_aucs(sets: dict[str, dict]) -> str:
+    """How well concepts tell wrong answers from right ones, for each set of answers."""
+    rows = [[name, *(number(scores.get(key)) for key in LABELS["errors"])] for name, scores in sets.items()]
+    return table(["", *LABELS["errors"].values()], rows)
+
+
+def errors_mended(scores: dict) -> str:
+    """What edits do to wrong and to right answers."""
+    rows = [
+        [text, *(number(scores[group].get(way)) for group in ("mended", "kept", "others"))]
+        for way, text in LABELS["error_edits"].items()
+        if way in scores["mended"]
+    ]
+    return table(["", *LABELS["error_groups"]], rows)
+
+
 def l2s_pope(scores: dict) -> str:
     """POPE's accuracy and F1 by method and set."""
     sets = [scores["pope"][name] for name in LABELS["pope_sets"]]

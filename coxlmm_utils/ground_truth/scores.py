@@ -22,6 +22,7 @@ from ..models import LMM, load_lmm
 from ..picturebook import SUBJECTS
 from .depalm_scores import depalm_scores, depalm_table, loaded_depalm
 from .depalm_steering import depalm_steering_scores, depalm_steering_table
+from .error_scores import caption_error_scores, error_scores, error_table
 from .factor_matching import best_aucs, pages_of, shuffled_auc
 from .learned_steering_scores import learned_steering_scores, learned_steering_table
 from .model_scores import as_text, model_scores, model_table
@@ -111,18 +112,20 @@ def main() -> None:
     parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS), choices=SUBJECTS)
     options = parser.parse_args()
     scores = measure(load_lmm(options.model), options.subjects)
-    scores["l2s"] = learned_steering_scores(load_lmm("picturebook-biased"))
+    biased = load_lmm("picturebook-biased")
+    scores |= {"l2s": learned_steering_scores(biased), "errors": error_scores(biased)}
     depalm = loaded_depalm()
     if depalm is not None:
         scores["depalm"] = depalm_scores(depalm)
         scores["steering"]["depalm"] = depalm_steering_scores(depalm)
+        scores["errors"]["depalm"] = caption_error_scores(depalm)
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     known.pop("depalm", None)  # of an earlier run: else it would be taken for measured now
     atomic_write(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
     print(model_table(scores["picturebook"]), dictionary_table(scores["dictionary"]), sep="\n\n")
     print("", evaluation_table(scores["evaluation"]), "", ground_truth_table(scores["ground_truth"]), sep="\n")
     print("", truth_table(scores["truth"]), "", steering_table(scores["steering"]), sep="\n")
-    print("", learned_steering_table(scores["l2s"]), sep="\n")
+    print("", learned_steering_table(scores["l2s"]), "", error_table(scores["errors"]), sep="\n")
     if depalm is not None:
         print("", depalm_table(scores["depalm"]), "", depalm_steering_table(scores["steering"]["depalm"]), sep="\n")
     print(f"\nwritten to {options.out}")
