@@ -36,7 +36,7 @@ PAIR = ("a dog", "a dog next to a ball")  # for all pages alike, in Mean-S(BA)
 MIN_KEPT = 0.97  # of captions whose other facts stay, where alpha is chosen
 N_PAGES = {"train": 1600, "validation": 240, "test": 400}
 MAX_NEW_TOKENS = 40
-ALPHAS = (0.25, 0.35, 0.5, 0.7, 1.0, 2.0)
+ALPHAS = (0.35, 0.5, 0.7, 1.0, 1.4)
 
 
 def objects_in(caption: str) -> set[str]:
@@ -81,17 +81,19 @@ def caption_edits(lmm: LMM, methods: LearnedMethods, images: CaptionedImages) ->
 
 def caption_faults(captions: Sequence[str], unsteered: Sequence[str], ids: Sequence[str]) -> dict:
     """CHAIR of captions, and the share of them that keep every fact of the unsteered one but false companions."""
-    shown = [set(present_nouns(page)) for page in pages_of(ids)]
-    kept = [float(keeps_facts(*row)) for row in zip(captions, unsteered, shown)]
+    pages = pages_of(ids)
+    kept = [float(keeps_facts(*row)) for row in zip(captions, unsteered, pages)]
+    shown = [set(present_nouns(page)) for page in pages]
     return chair([objects_in(caption) for caption in captions], shown) | {"kept": bootstrap_mean(kept).ends}
 
 
-def keeps_facts(caption: str, unsteered: str, shown: set[str]) -> bool:
-    """Whether a caption says all that the unsteered one says, companions only where they are there."""
+def keeps_facts(caption: str, unsteered: str, page: Factors) -> bool:
+    """Whether a caption says all that the unsteered one says, companions only where they are the page's."""
     before, after = facts_of(unsteered), facts_of(caption)
-    companions = [name for name in before.pop("companion", ()) if name in shown or name not in COMPANION_NOUNS]
-    same = all(after.get(factor) == values for factor, values in before.items())
-    return same and set(companions) <= set(after.get("companion", ()))
+    companions = {page.companion} & set(before.pop("companion", ()))
+    return all(after.get(factor) == values for factor, values in before.items()) and companions <= set(
+        after.get("companion", ())
+    )
 
 
 def captions_by_method(
@@ -115,25 +117,35 @@ def faults_table(captions: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"hit": float, "same": float})
 
 
-def chair_scores(lmm: LMM, layer: Layer, **training) -> dict:
-    """What captions name that is not there, by method, each at the alpha of `best_setting` on validation pages.
+def chair_scores(lmm: LMM, layers: Sequence[Layer], **training) -> dict:
+    """What captions name that is not there, by method, each at what `best_setting` chooses on validation pages.
 
     Returns
     -------
     dict
         For each method, "none" and "prompt": chair_s, chair_i and recall of `chair` on test pages; kept, the share of
-        captions that keep every fact of the unsteered one but false companions, with its interval; and alpha.
+        captions that keep every fact of the unsteered one but false companions, with its interval; layer and alpha.
     """
     pages = {split: load_images("picturebook", split)[:n] for split, n in N_PAGES.items()}
-    methods = learn_from_captions(lmm, pages["train"], layer, **training)
-    tried = captions_by_method(lmm, methods, pages["validation"], {method: ALPHAS for method in INPUT_METHODS})
-    table = faults_table(tried).drop("unsteered")
+    methods = {layer: learn_from_captions(lmm, pages["train"], layer, **training) for layer in layers}
+    grids = {layer: validation_table(lmm, learned, pages["validation"]) for layer, learned in methods.items()}
+    grid = pd.concat(grids, names=["layer", "method", "alpha"]).swaplevel("layer", "method")
+    chosen = {method: best_setting(grid.loc[method], MIN_KEPT) for method in INPUT_METHODS}
+    captions = {}
+    for method, (layer, alpha) in chosen.items():
+        tested = captions_by_method(lmm, methods[layer], pages["test"], {method: [alpha]})
+        captions |= {"none": tested["unsteered"], method: tested[method, alpha]}
+    instructed = f"{INSTRUCTION} {lmm.prompt}"
+    prompted = captions_under(lmm, pages["test"], [], "generated", instructed, MAX_NEW_TOKENS)
+    captions["prompt"] = prompted["unsteered"]
+    settings = {method: {"layer": int(layer), "alpha": float(alpha)} for method, (layer, alpha) in chosen.items()}
+    none, ids = list(captions["none"]), captions["none"].index
+    return {name: caption_faults(list(given), none, ids) | settings.get(name, {}) for name, given in captions.items()}
+
+
+def validation_table(lmm: LMM, methods: LearnedMethods, images: CaptionedImages) -> pd.DataFrame:
+    """`faults_table` of every method and alpha."""
+    table = faults_table(captions_by_method(lmm, methods, images, {method: ALPHAS for method in INPUT_METHODS}))
+    table = table.drop("unsteered")
     table.index = pd.MultiIndex.from_tuples(table.index)
-    alphas = {method: float(best_setting(table.loc[method], MIN_KEPT)) for method in INPUT_METHODS}
-    tested = captions_by_method(lmm, methods, pages["test"], {method: [alpha] for method, alpha in alphas.items()})
-    tested.columns = ["none", *alphas]
-    tested["prompt"] = captions_under(
-        lmm, pages["test"], [], "generated", f"{INSTRUCTION} {lmm.prompt}", MAX_NEW_TOKENS
-    )["unsteered"]
-    rows = {name: caption_faults(list(given), list(tested["none"]), tested.index) for name, given in tested.items()}
-    return {name: row | {"alpha": alphas.get(name)} for name, row in rows.items()}
+    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import pandas as pd
 
@@ -11,7 +12,15 @@ from ..images import POPE_SETS
 from ..models import LMM, Layer
 from ..picturebook import QUESTION_TOPICS, presence_sentence
 from ..statistics import bootstrap_mean
-from ..steering import INPUT_METHODS, Contrasts, LearnedMethods, answers_by_method, captions_under, learn_methods
+from ..steering import (
+    CONTRAST_SOURCES,
+    INPUT_METHODS,
+    Contrasts,
+    LearnedMethods,
+    answers_by_method,
+    captions_under,
+    learn_methods,
+)
 from ..text import words_in
 from .caption_faults import chair_scores
 from .faults import ABSENT, COUNSEL, IDENTITY, INSTRUCTION, PRESENT, UNTYPICAL, contrasts, shares_right, shares_table
@@ -19,11 +28,16 @@ from .model_scores import as_text
 from .steering_effects import best_setting
 
 AS_THEY_ARE = dict.fromkeys(QUESTION_TOPICS, 60)  # the model gets them right: to learn where to leave it alone
-N_LEARNED = {"companions": 600, COUNSEL: 1000, IDENTITY: 250} | AS_THEY_ARE  # counsel depends on most of a page
-N_CHOSEN = {"companions": 240, COUNSEL: 100, IDENTITY: 60} | AS_THEY_ARE
+N_LEARNED = {
+    "companions": 600,
+    "pope-random": 300,
+    COUNSEL: 1000,
+    IDENTITY: 250,
+} | AS_THEY_ARE  # counsel depends on most of a page
+N_CHOSEN = {"companions": 240, "pope-random": 60, COUNSEL: 100, IDENTITY: 60} | AS_THEY_ARE
 N_TESTED = {"companions": 1200, COUNSEL: 400, IDENTITY: 400} | dict.fromkeys(QUESTION_TOPICS, 150)  # of 400 pages
 N_POPE = 800  # questions of each of POPE's sets, two about a page
-ALPHAS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+ALPHAS = (1.0, 2.0, 3.0, 4.0, 6.0)
 MIN_KEPT = 0.98  # of answers that are to stay, where alpha is chosen
 PAIR = (presence_sentence("", False), presence_sentence("", True))  # for all questions alike, in Mean-S(BA)
 TRAINING = {"rate": 1e-3, "epochs": 300, "standardise": True}  # ours: its states are too long for tanh
@@ -35,6 +49,21 @@ UNSTEERED, PROMPTED = "none", "prompt"
 def learned_on_book(lmm: LMM, layer: Layer, source: str = "mean") -> LearnedMethods:
     """Every method, learned from train questions on all topics."""
     return learn_methods(lmm, contrasts("train", N_LEARNED), layer, PAIR, source, **TRAINING)
+
+
+def source_scores(lmm: LMM, layer: Layer) -> dict:
+    """What P2S and L2S mend by where their vectors come from: shares on validation questions, at the best alpha there."""
+    asked, scores = contrasts("validation", N_CHOSEN), {}
+    for source in CONTRAST_SOURCES:
+        methods = learned_on_book(lmm, layer, source)
+        edits = methods.edits(lmm, asked)
+        for method, positions in product(("p2s", "l2s"), ("generated", "last_prompt")):
+            answers = answers_by_method(lmm, asked, edits, {method: ALPHAS}, positions)
+            table = shares_table(asked, answers.drop(columns="unsteered"))
+            best = best_setting(table, MIN_KEPT)
+            row = table.loc[[best]].iloc[0].to_dict()
+            scores[f"{source} {method} {positions}"] = row | {"alpha": float(best[1])}
+    return scores
 
 
 def chosen_alphas(lmm: LMM, methods: LearnedMethods, asked: Contrasts, alphas: Sequence[float]) -> dict[str, float]:
@@ -64,7 +93,7 @@ def learned_steering_scores(lmm: LMM, layer: Layer | None = None) -> dict:
         pope: for each of POPE's sets and each method accuracy and f1; absent, present and other: shares of right answers
         about companions; untouched: the share of answers on other topics that stay as they are. deferral: the right
         expert is named. refusal and refusal_elsewhere: nobody is named, where that is due and elsewhere. chair: see
-        `chair_scores`. alpha of each method, and the layer.
+        `chair_scores`. sources: see `source_scores`. alpha of each method, and the layer.
     """
     layer = lmm.n_layers - 1 if layer is None else layer
     methods = learned_on_book(lmm, layer)
@@ -73,7 +102,7 @@ def learned_steering_scores(lmm: LMM, layer: Layer | None = None) -> dict:
     answers = tested_answers(lmm, methods, asked, alphas)
     pope = {name: pope_by_method(lmm, methods, name, alphas) for name in POPE_SETS}
     scores = {"layer": layer, "alpha": alphas, "pope": pope | by_group(asked, answers)} | other_faults(asked, answers)
-    return scores | {"chair": chair_scores(lmm, layer, **TRAINING)}
+    return scores | {"chair": chair_scores(lmm, [layer - 1, layer], **TRAINING), "sources": source_scores(lmm, layer)}
 
 
 def pope_by_method(lmm: LMM, methods: LearnedMethods, name: str, alphas: Mapping[str, float]) -> dict:

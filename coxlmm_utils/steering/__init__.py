@@ -1,7 +1,15 @@
 """Turn what a model writes along directions of its residual stream, and measure what else that changes."""
 
 from .answers import answer_directions, answer_effects
-from .contrasts import INPUT_METHODS, Contrasts, LearnedMethods, answers_by_method, label_contrasts, learn_methods
+from .contrasts import (
+    CONTRAST_SOURCES,
+    INPUT_METHODS,
+    Contrasts,
+    LearnedMethods,
+    answers_by_method,
+    label_contrasts,
+    learn_methods,
+)
 from .directions import Direction, concept_difference, concept_direction, mean_difference, random_direction
 from .discovery import concept_directions, main_answers, useful_directions
 from .input_vectors import InputVectors, answer_contrasts, prompt_to_steer
@@ -13,6 +21,7 @@ from .set_concepts import ConceptEdit, set_concepts
 from .steer import captions_under, steer, steered
 
 __all__ = [
+    "CONTRAST_SOURCES",
     "ConceptEdit",
     "Contrasts",
     "Direction",

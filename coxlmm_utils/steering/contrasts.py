@@ -16,7 +16,7 @@ from ..extraction import States, prompt_states
 from ..images import Questions
 from ..models import LMM, Layer
 from .directions import Direction
-from .input_vectors import InputVectors, prompt_to_steer, vectors_of
+from .input_vectors import InputVectors, answer_contrasts, prompt_to_steer, vectors_of
 from .joined import Steering
 from .learned import LearnedSteering, learn_to_steer
 from .steer import captions_under
@@ -30,6 +30,11 @@ INPUT_METHODS = {
     "p2s": "oracle (P2S)",
 }
 LABEL_SENTENCES = {"yes": "Yes, there is.", "no": "No, there is not."}
+CONTRAST_SOURCES = (
+    "last",
+    "mean",
+    "last_input",
+)  # of completions (paper, released code), or of inputs asked alike (ours)
 PROBE_C = 0.1  # inverse strength of the probe's penalty
 
 
@@ -67,8 +72,12 @@ class Contrasts:
         return Contrasts(self.questions[list(rows)], *parts)
 
     def vectors(self, lmm: LMM, layer: Layer, source: str, pair: tuple[str, str] | None = None) -> InputVectors:
-        """P2S of each question; with one pair of completions for all, those of Mean-S(BA)."""
+        """P2S of each question, from a source of `CONTRAST_SOURCES`; with one pair of completions for all, of Mean-S(BA)."""
+        if source == "last_input" and pair is None:
+            contrasts = answer_contrasts(self.states(lmm, [layer]), self.questions.texts, self.wanted)
+            return contrasts.scaled([float(target != "") for target in self.targets()])
         wanted, unwanted = ([text] * len(self) for text in pair) if pair else (self.wanted, self.unwanted)
+        source = "mean" if source == "last_input" else source
         return prompt_to_steer(lmm, self.questions.images, self.questions.texts, wanted, unwanted, layer, source)
 
     def states(self, lmm: LMM, layers: Sequence[Layer]) -> States:
@@ -181,8 +190,8 @@ def learn_methods(
         Where states are read and steered.
     pair : (str, str)
         A wanted and an unwanted completion for all questions alike, for Mean-S(BA).
-    source : {"mean", "last"}, default "mean"
-        See `prompt_to_steer`.
+    source : {"mean", "last", "last_input"}, default "mean"
+        See `prompt_to_steer`; "last_input" (ours): `answer_contrasts` of questions in the same words.
     **training
         For `learn_to_steer`.
 

@@ -74,6 +74,14 @@ class LearnedSteering:
     def __repr__(self) -> str:
         return f"LearnedSteering(layer {self.input_layer} to {self.layer} of {self.model}: {self.made})"
 
+    def check_model(self, lmm: LMM) -> None:
+        """Refuse (ValueError) another model than the one that it was learned on."""
+        if self.fingerprint != lmm.fingerprint:
+            raise ValueError(
+                f"the network is of {self.model} (weights {self.fingerprint}), not of {lmm.name} ({lmm.fingerprint}): "
+                "learn one for this model"
+            )
+
     @torch.inference_mode()
     def predict(self, states: States) -> InputVectors:
         """The vectors of inputs, from their states at the input layer.

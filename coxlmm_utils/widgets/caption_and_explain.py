@@ -10,7 +10,9 @@ from PIL import Image
 
 from ..concepts import ConceptBank
 from ..explanation import Explanation, explanation_of
+from ..images import CaptionedImages, load_images
 from ..models import LMM, Layer, generate_captions
+from ..text import whole_word
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,18 @@ def _runs(banks: Sequence[ConceptBank]) -> dict[tuple[str, int], list[Layer]]:
     for bank in banks:
         runs.setdefault(_run(bank), []).append(bank.layer)
     return runs
+
+
+def test_pictures(banks: Sequence[ConceptBank]) -> tuple[CaptionedImages | None, str]:
+    """Test pictures from where the first bank's came from, or why there are none."""
+    source = banks[0].provenance["data"]["source"]
+    if not source:
+        return None, ""
+    try:
+        images = load_images(source, split="test")
+    except (ValueError, OSError) as error:
+        return None, f"the test pictures cannot be shown: {error}"
+    if not any(images.references):
+        return images, ""
+    mentioned = images.rows_with(whole_word(*(spelling for bank in banks for spelling in bank.spellings)))
+    return (images[mentioned] if mentioned else images), ""

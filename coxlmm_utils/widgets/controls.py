@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from uuid import uuid4
 
@@ -99,3 +100,8 @@ def _dropdown(name: str) -> widgets.Dropdown:
 def in_words(value: str, kind: str) -> str:
     """A factor's value in plain words."""
     return {"none": "alone", "friend": f"another {kind}"}.get(value, value)
+
+
+def in_a_row(controls: Sequence[widgets.Widget]) -> widgets.HBox:
+    """Controls in a row that wraps, with a layout of its own: hiding one row leaves the others."""
+    return widgets.HBox(controls, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))

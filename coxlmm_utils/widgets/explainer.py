@@ -11,18 +11,19 @@ from PIL import Image
 
 from ..concepts import ConceptBank
 from ..explanation import Explanation, PatchMap, next_words, patch_map
-from ..images import CaptionedImages, load_images, read_upload
+from ..images import CaptionedImages, read_upload
 from ..models import LMM
 from ..picturebook import Page, page
-from ..text import whole_word
-from .caption_and_explain import PictureExplanation, explain_picture, explained_words
+from ..steering import LearnedSteering, Steering
+from .caption_and_explain import PictureExplanation, explain_picture, explained_words, test_pictures
 from .cell_view import CellView
-from .controls import PageSwitches, PictureChoice
+from .controls import PageSwitches, PictureChoice, in_a_row
 from .explainer_html import answer_page, notice, shown_concepts, unexplained_page
 from .handles import Handles, caption_with
 from .html import Thumbnails, style
 from .static_page import view_to_html
 from .steered_html import rewritten_html
+from .steering_switch import SteeringSwitch
 
 UPLOAD_NOTE = "Up to about 10 MB in plain JupyterLab; make lab raises the limit."
 NATURAL = {"description_width": "initial"}
@@ -34,7 +35,13 @@ TOOLTIPS = (
 )
 
 
-def ask(lmm: LMM, banks: ConceptBank | Sequence[ConceptBank], images: CaptionedImages | None = None) -> Explainer:
+def ask(
+    lmm: LMM,
+    banks: ConceptBank | Sequence[ConceptBank],
+    images: CaptionedImages | None = None,
+    steering: Steering | LearnedSteering | None = None,
+    alpha: float = 1.0,
+) -> Explainer:
     """Choose or upload a picture, and see the concepts behind what the model writes about it (ours).
 
     Parameters
@@ -46,6 +53,10 @@ def ask(lmm: LMM, banks: ConceptBank | Sequence[ConceptBank], images: CaptionedI
     images : CaptionedImages, optional
         Pictures to choose from. Default: the test split of where the first bank's pictures came from, those whose
         references mention a word that the banks explain; none if they were in memory.
+    steering : Direction, edit or LearnedSteering, optional
+        With it there is a switch between what the model says by itself and what it says when it is steered.
+    alpha : float, default 1.0
+        How strongly.
 
     Returns
     -------
@@ -55,17 +66,19 @@ def ask(lmm: LMM, banks: ConceptBank | Sequence[ConceptBank], images: CaptionedI
     Raises
     ------
     ValueError
-        If there is no bank, or the model is not the banks' (names both).
+        If there is no bank, or the model is not that of the banks or of the steering (names both).
     """
     banks = [banks] if isinstance(banks, ConceptBank) else list(banks)
     if not banks:
         raise ValueError("there is no concept bank to explain with; give at least one")
     for bank in banks:
         bank.check_model(lmm)
+    if steering is not None:
+        steering.check_model(lmm)
     problem = ""
     if images is None:
-        images, problem = _test_pictures(banks)
-    return Explainer(lmm, banks, images, problem)
+        images, problem = test_pictures(banks)
+    return Explainer(lmm, banks, images, problem, SteeringSwitch(steering, alpha))
 
 
 class Explainer(CellView):
@@ -74,8 +87,15 @@ class Explainer(CellView):
     Each change runs the model once; a patch map and the next words take further runs, only when they are asked for.
     """
 
-    def __init__(self, lmm: LMM, banks: Sequence[ConceptBank], images: CaptionedImages | None, problem: str) -> None:
-        self.lmm, self.banks = lmm, banks
+    def __init__(
+        self,
+        lmm: LMM,
+        banks: Sequence[ConceptBank],
+        images: CaptionedImages | None,
+        problem: str,
+        steering: SteeringSwitch,
+    ) -> None:
+        self.lmm, self.banks, self.steering = lmm, banks, steering
         self.current: PictureExplanation | None = None
         self._before: PictureExplanation | None = None  # what was shown before a switch was moved
         self._row: int | None = None
@@ -107,18 +127,18 @@ class Explainer(CellView):
         """All controls, from top to bottom."""
         note = widgets.HTML(f'<span class="cox-note">{UPLOAD_NOTE}</span>')
         hidden = widgets.HTML(str(style()), layout=widgets.Layout(display="none"))
-        self._extra_controls = _row([self.concept, self.way, self.following])
+        self._extra_controls = in_a_row([self.concept, self.way, self.following])
         self._extra_controls.add_class("cox-ask-closer")
-        choosing = _row([self.pictures.more, self.upload, note])
+        choosing = in_a_row([self.pictures.more, self.upload, note])
         shown = [self.status, self.answer, self.handles, self.rewritten]
-        return [hidden, self.pictures, choosing, self.switches, self.bank, self._extra_controls, *shown]
+        return [hidden, self.pictures, choosing, self.switches, self.steering, self.bank, self._extra_controls, *shown]
 
     def _listen(self) -> None:
         """Connect the controls with their actions."""
         acts = {self.pictures.buttons: self._choose, self.upload: self._receive, self.bank: self._look}
         acts |= {dropdown: self._redraw for dropdown in self.switches.dropdowns.values()}
         acts |= {control: self._show for control in (self.way, self.following)}
-        acts[self.concept] = self._locate
+        acts |= {self.concept: self._locate, self.steering: self._again}
         for control, act in acts.items():
             control.observe(self._handler(act), "value")
         self.pictures.more.on_click(self._handler(self.pictures.show_more))
@@ -174,6 +194,11 @@ class Explainer(CellView):
         changed = self.switches.changed()
         self._explain(changed.picture, self._row, changed, before=self.current)
 
+    def _again(self) -> None:
+        """Explain the same picture steered, or no longer steered, beside what was shown before."""
+        if self.current:
+            self._explain(self.current.picture, self._row, self.switches.page, before=self.current)
+
     def _explain(
         self,
         picture: Image.Image,
@@ -182,7 +207,8 @@ class Explainer(CellView):
         before: PictureExplanation | None = None,
     ) -> None:
         """Run the model once and show what comes of it."""
-        self.current, self._before = explain_picture(self.lmm, self.banks, picture), before
+        with self.steering.applied(self.lmm, picture, self.banks[0].prompt):
+            self.current, self._before = explain_picture(self.lmm, self.banks, picture), before
         self._row, self._extras = row, {}
         if row is not None:  # the button counts what it holds: a file, as long as its picture is shown
             self.upload.value = ()
@@ -197,12 +223,13 @@ class Explainer(CellView):
         """Offer the chosen bank's concepts and show its explanation."""
         explained = self._explained(self.current)
         self.bank.layout.display = None if len(self.bank.options) > 1 else "none"
-        self._extra_controls.layout.display = None if explained else "none"
+        alone = explained if not self.steering.on else None  # maps and sliders are of the model by itself
+        self._extra_controls.layout.display = None if alone else "none"
         concepts = shown_concepts(explained, self._explained(self._before)) if explained else []
         chosen = self.concept.value
         self.concept.options = [(f"{k}: {explained.title(k)}", k) for k in concepts]
         self.concept.value = chosen if chosen in concepts else next(iter(concepts), None)
-        self.handles.show(explained, concepts)
+        self.handles.show(alone, concepts)
         self.rewritten.value = ""
         self._show()
 
@@ -270,23 +297,3 @@ class Explainer(CellView):
         """A bank in the list of banks."""
         bank = self.banks[number]
         return f"{number + 1}: {bank.token}, {len(bank)} concepts, {bank.method}, {bank.where}"
-
-
-def _row(controls: Sequence[widgets.Widget]) -> widgets.HBox:
-    """Controls in a row that wraps, with a layout of its own: hiding one row leaves the others."""
-    return widgets.HBox(controls, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
-
-
-def _test_pictures(banks: Sequence[ConceptBank]) -> tuple[CaptionedImages | None, str]:
-    """Test pictures from where the first bank's came from, or why there are none."""
-    source = banks[0].provenance["data"]["source"]
-    if not source:
-        return None, ""
-    try:
-        images = load_images(source, split="test")
-    except (ValueError, OSError) as error:
-        return None, f"the test pictures cannot be shown: {error}"
-    if not any(images.references):
-        return images, ""
-    mentioned = images.rows_with(whole_word(*(spelling for bank in banks for spelling in bank.spellings)))
-    return (images[mentioned] if mentioned else images), ""

@@ -36,17 +36,19 @@ def test_companions_that_are_not_there_are_taken_out():
 
 
 @pytest.mark.parametrize(
-    "caption, unsteered, shown, kept",
+    "caption, unsteered, companion, kept",
     [
-        (TRUE, FALSE, {"dog"}, True),
-        (TRUE, FALSE, {"dog", "ball"}, False),
-        (FALSE, FALSE, {"dog", "ball"}, True),
-        ("a brown dog in the snow", FALSE, {"dog"}, False),
-        ("a white dog sitting in the snow", FALSE, {"dog"}, False),
+        (TRUE, FALSE, "none", True),
+        (TRUE, FALSE, "ball", False),
+        (FALSE, FALSE, "ball", True),
+        ("a brown dog in the snow", FALSE, "none", False),
+        ("a white dog sitting in the snow", FALSE, "none", False),
+        (TRUE, "a brown dog next to another dog sitting in the snow", "none", True),
+        (TRUE, "a brown dog next to another dog sitting in the snow", "friend", False),
     ],
 )
-def test_facts_are_kept_but_for_false_companions(caption, unsteered, shown, kept):
-    assert keeps_facts(caption, unsteered, shown) == kept
+def test_facts_are_kept_but_for_false_companions(caption, unsteered, companion, kept):
+    assert keeps_facts(caption, unsteered, page(kind="dog", companion=companion).factors) == kept
 
 
 def test_faults_are_counted_over_captions():
@@ -73,8 +75,8 @@ def test_contrasts_are_of_pages_that_are_alone(lmm):
 def test_learned_steering_mends_captions(lmm, monkeypatch):
     monkeypatch.setattr(module, "N_PAGES", {"train": 320, "validation": 24, "test": 80})
     monkeypatch.setattr(module, "ALPHAS", (0.5,))
-    scores = chair_scores(lmm, 4, rate=1e-3, standardise=True)
+    scores = chair_scores(lmm, [4], rate=1e-3, standardise=True)
     assert set(scores) == {"none", "prompt", "norm_rnd", "mean_s", "mean_s_ba", "p2s", "l2s", "probe_gate"}
     assert scores["l2s"]["chair_i"] < scores["none"]["chair_i"] / 2 and scores["none"]["chair_i"] > 0.05
     assert scores["norm_rnd"]["chair_i"] > scores["none"]["chair_i"] / 2
-    assert scores["none"]["kept"] == [1, 1, 1] and scores["none"]["alpha"] is None and scores["l2s"]["alpha"] == 0.5
+    assert scores["none"]["kept"] == [1, 1, 1] and scores["l2s"]["layer"] == 4 and scores["l2s"]["alpha"] == 0.5

@@ -121,3 +121,16 @@ def test_labels_are_contrasted_as_sentences(learned):
     assert contrasts.groups == ("yes", "no")
     with pytest.raises(ValueError, match="'maybe'"):
         label_contrasts(replace(questions, answers=(("maybe",), ("no",))))
+
+
+def test_contrasts_of_inputs_are_of_questions_in_the_same_words(lmm, learned):
+    asked = replace(learned, wanted=tuple("no" if row % 2 else target for row, target in enumerate(learned.wanted)))
+    vectors, Z = asked.vectors(lmm, LAYER, "last_input").vectors, asked.states(lmm, [LAYER]).Z
+    first = [row for row, group in enumerate(asked.groups) if group == "a"]  # the same question, "grey dog" or "no"
+    wanted = [asked.wanted[row] == asked.wanted[first[0]] for row in first]
+    own, other = (
+        Z[[row for row, is_own in zip(first, wanted) if is_own == kind]].mean(dim=0) for kind in (True, False)
+    )
+    torch.testing.assert_close(vectors[first[0]], own - other)
+    same = [row for row, target in enumerate(asked.targets()) if not target]
+    assert same and not vectors[same].any()

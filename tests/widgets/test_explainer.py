@@ -10,17 +10,20 @@ from io import BytesIO
 import ipywidgets as widgets
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.explanation.explain import explain, next_words
+from coxlmm_utils.extraction import prompt_states
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.images.captioned_images import CaptionedImages
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.picturebook.factors import allowed_values
 from coxlmm_utils.picturebook.page import page
+from coxlmm_utils.steering import Direction, learn_to_steer, prompt_to_steer, steered
 from coxlmm_utils.widgets import explainer as asking
 from coxlmm_utils.widgets.explainer import ask
 from tests.conftest import in_memory, noise
@@ -405,6 +408,41 @@ def test_two_of_them_have_nothing_in_common(llava, bank, images):
     assert other.answer.value == answer and other.pictures.buttons.value == 0
     scopes = [set(explainer.pictures._dom_classes) for explainer in (widget, other)]
     assert len(scopes[0] & scopes[1]) == 1 and len(scopes[0] | scopes[1]) == 3
+
+
+def test_without_anything_to_steer_by_there_is_no_switch(explainer):
+    assert not is_shown(explainer.steering) and not explainer.steering.on
+
+
+@pytest.fixture(params=["direction", "network"])
+def steering(request, llava, bank, images):
+    """Something that changes what the model says."""
+    if request.param == "direction":
+        return Direction(torch.ones(llava.width), bank.layer, "ones", llava.name, llava.fingerprint)
+    vectors = prompt_to_steer(llava, images, bank.prompt, ["grey dog"] * 4, ["cat"] * 4, bank.layer)
+    return learn_to_steer(prompt_states(llava, images, bank.prompt, [bank.layer]), vectors, epochs=50, rate=1e-2)
+
+
+def test_a_switch_says_it_steered_and_back(llava, bank, images, steering):
+    explainer = ask(llava, bank, images, steering, alpha=30.0)
+    unsteered = explainer.answer.value
+    assert is_shown(explainer.steering) and is_shown(explainer.handles)
+    explainer.steering.value = "steered"
+    edit = steering if isinstance(steering, Direction) else steering.vectors(llava, images[:1], bank.prompt)
+    length = bank.provenance["max_new_tokens"]
+    expected = steered(llava, images[:1], edit, 30.0, prompt=bank.prompt, max_new_tokens=length)
+    assert explainer.current.captions == (expected[30.0].item(),) != (expected["unsteered"].item(),)
+    assert not is_shown(explainer.handles) and explainer.status.value == ""
+    explainer.steering.value = "unsteered"
+    assert explainer.current.captions == (expected["unsteered"].item(),) and is_shown(explainer.handles)
+    explainer.pictures.buttons.value = 1
+    explainer.pictures.buttons.value = 0
+    assert explainer.answer.value == unsteered
+
+
+def test_steering_of_another_model_is_refused(llava, bank, images, steering):
+    with pytest.raises(ValueError, match="not of"):
+        ask(llava, bank, images, replace(steering, fingerprint="another"))
 
 
 def test_a_banks_model_must_be_given(qwen, llava, bank):
