@@ -151,6 +151,8 @@ def readme_lines(results: dict) -> str:
         numbers |= {"depalm": depalm, "wordless": wordless_until(depalm["layers"])}
     if steered := results.get("steering", {}).get("values"):
         numbers |= {"steered": _over_factors(steered), "questions": steered["questions"]}
+    if l2s := results.get("l2s", {}).get("values"):
+        numbers |= {"l2s": l2s}
     return PAGES.get_template("readme.md").render(numbers, pushed=pushed)
 
 

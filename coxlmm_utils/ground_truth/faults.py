@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from ..images import POPE_SETS, join_questions, load_questions
+from ..images import POPE_SETS, blurred_images, join_questions, load_questions
 from ..picturebook import (
     EXPERTS,
     NAMES,
@@ -99,3 +100,11 @@ def shares_table(asked: Contrasts, answers: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame({name: {group: mean.value for group, mean in row.items()} for name, row in rows.items()}).T
     table["hit"] = table[[group for group in table if group in FAULTS]].mean(axis=1)
     return table.assign(same=table[[group for group in table if group not in (*FAULTS, "hit")]].mean(axis=1))
+
+
+def blurred(asked: Contrasts, sigma: float) -> Contrasts:
+    """The same questions about blurred pictures, where the truth itself becomes uncertain; see `blurred_images`."""
+    if sigma == 0:
+        return asked
+    images = blurred_images(asked.questions.images, sigma)
+    return replace(asked, questions=replace(asked.questions, images=images))

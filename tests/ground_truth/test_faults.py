@@ -9,6 +9,7 @@ from coxlmm_utils.ground_truth.faults import (
     IDENTITY,
     PRESENT,
     UNTYPICAL,
+    blurred,
     contrasts,
     is_right,
     page_of,
@@ -72,3 +73,12 @@ def test_hit_is_over_faults_and_same_over_the_rest():
     answers = pd.DataFrame({"none": asked.unwanted, ("l2s", 1.0): [*asked.wanted[:3], "", "", asked.wanted[5]]})
     table = shares_table(asked, answers)
     assert list(table["hit"]) == [0, 0.75] and list(table["same"]) == [1, 0.5]
+
+
+def test_blurred_pictures_have_the_same_questions():
+    asked = contrasts("test", {"colour": 1})
+    unsharp = blurred(asked, 0.05)
+    assert unsharp.questions.texts == asked.questions.texts and unsharp.wanted == asked.wanted
+    before, after = (part.questions.images.picture(0) for part in (asked, unsharp))
+    assert before.size == after.size and before.tobytes() != after.tobytes()
+    assert blurred(asked, 0) is asked
