@@ -120,6 +120,8 @@ def page(results: dict) -> str:
             parts |= {"depalm_steering_layers": tables.depalm_steering_layers(steered["depalm"])}
     if l2s:
         parts |= {"l2s": l2s, "l2s_methods": tables.l2s_methods(l2s), "l2s_pope": tables.l2s_pope(l2s)}
+        parts |= {"l2s_sources": tables.l2s_sources(l2s)}
+        parts |= {"depalm_p2s": tables.depalm_p2s(l2s["depalm"]) if "depalm" in l2s else ""}
     if errors:
         sets = {"all questions answered with yes": errors, "of these, about the typical noun": errors["typical"]}
         sets |= {"DePALM: captions of dogs, cats and horses": errors["depalm"]} if "depalm" in errors else {}

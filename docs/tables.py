@@ -95,6 +95,22 @@ def l2s_methods(scores: dict) -> str:
     return table(["", *LABELS["l2s"]], rows)
 
 
+def l2s_sources(scores: dict) -> str:
+    """What P2S and L2S mend by the source of their vectors, and where these are added."""
+    columns = LABELS["l2s_sources"]
+    rows = [[name, *(number(row.get(key)) for key in columns)] for name, row in scores["sources"].items()]
+    return table(["source, method, positions", *columns.values()], rows)
+
+
+def depalm_p2s(scores: dict) -> str:
+    """What P2S mends of the DePALM's wrong nouns."""
+    rows = [
+        [source, str(row["layer"]), f"{row['alpha']:g}", number(row["mended"]), number(row["same"])]
+        for source, row in scores.items()
+    ]
+    return table(["source", "layer", "alpha", "right noun", "the wanted caption, word for word"], rows)
+
+
 def error_aucs(sets: dict[str, dict]) -> str:
     """How well concepts tell wrong answers from right ones, for each set of answers."""
     rows = [[name, *(number(scores.get(key)) for key in LABELS["errors"])] for name, scores in sets.items()]

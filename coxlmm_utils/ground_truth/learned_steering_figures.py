@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from ..plots import INK, PALETTE, QUIET, new_figure, style_axes
 from ..steering import InputVectors
 
-PANEL = (2.9, 2.7)  # inches
-MAP = (5.2, 4.2)
+PANEL = (3.1, 2.5)  # inches
+N_COLUMNS = 3
+MAP = (8.6, 4.2)
 MARKERS = "o^sD"  # where there are more answers than colours
 KEPT = "--"  # the line of what is right without steering
 
@@ -32,8 +33,10 @@ def alpha_curves(tables: Mapping[str, pd.DataFrame], faults: Sequence[str]) -> F
     -------
     matplotlib.figure.Figure
     """
-    figure = new_figure(PANEL[0] * len(tables), PANEL[1] + 0.8, layout="constrained")
-    panels = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
+    n_columns = min(N_COLUMNS, len(tables))
+    n_rows = -(-len(tables) // n_columns)
+    figure = new_figure(PANEL[0] * n_columns, PANEL[1] * n_rows + 0.8, layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True).flat
     groups = list(next(iter(tables.values())))
     looks = {
         group: {"color": colour, "linestyle": "-" if group in faults else KEPT, "label": group}
@@ -44,7 +47,10 @@ def alpha_curves(tables: Mapping[str, pd.DataFrame], faults: Sequence[str]) -> F
             axes.plot(table.index, table[group], marker="o", markersize=3, linewidth=1.8, **look)
         style_axes(axes, method, "alpha")
         axes.set_ylim(-0.03, 1.03)
-    panels[0].set_ylabel("right answers", fontsize=9, color=QUIET)
+    for axes in panels[len(tables) :]:
+        axes.set_axis_off()
+    for axes in panels[::n_columns]:
+        axes.set_ylabel("right answers", fontsize=9, color=QUIET)
     handles = [Line2D([], [], linewidth=1.8, **look) for look in looks.values()]
     figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
     return figure

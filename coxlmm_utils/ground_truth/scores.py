@@ -20,6 +20,7 @@ from ..files import atomic_write
 from ..images import load_images
 from ..models import LMM, load_lmm
 from ..picturebook import SUBJECTS
+from .depalm_learned_steering import depalm_p2s_scores, depalm_p2s_table
 from .depalm_scores import depalm_scores, depalm_table, loaded_depalm
 from .depalm_steering import depalm_steering_scores, depalm_steering_table
 from .error_scores import caption_error_scores, error_scores, error_table
@@ -119,6 +120,7 @@ def main() -> None:
         scores["depalm"] = depalm_scores(depalm)
         scores["steering"]["depalm"] = depalm_steering_scores(depalm)
         scores["errors"]["depalm"] = caption_error_scores(depalm)
+        scores["l2s"]["depalm"] = depalm_p2s_scores(depalm)
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     known.pop("depalm", None)  # of an earlier run: else it would be taken for measured now
     atomic_write(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))
@@ -128,6 +130,7 @@ def main() -> None:
     print("", learned_steering_table(scores["l2s"]), "", error_table(scores["errors"]), sep="\n")
     if depalm is not None:
         print("", depalm_table(scores["depalm"]), "", depalm_steering_table(scores["steering"]["depalm"]), sep="\n")
+        print("", depalm_p2s_table(scores["l2s"]["depalm"]), sep="\n")
     print(f"\nwritten to {options.out}")
 
 
