@@ -1,5 +1,7 @@
 """Every notebook but 07, which asks what only the book can answer, on other people's data: by its parameters alone.
 
+11 asks questions: it is run on a miniature of POPE's file.
+
 The book itself is in `test_run`. Here are a folder of 60 pictures with captions and one without, of which nothing but
 `DATA` is told (and smaller numbers of what is repeated), and a tiny LLaVA and a tiny Qwen2.5-VL with pictures laid out
 as COCO's.
@@ -8,6 +10,7 @@ as COCO's.
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +22,13 @@ import pytest
 from coxlmm_utils.files import folder_name
 from coxlmm_utils.picturebook import page, page_numbers, references
 from notebooks.run import NOTEBOOKS, execute, parameters_of
+from tests.conftest import noise
 from tests.evaluation.test_bertscore import PLACES, tiny_bert
 from tests.evaluation.test_clipscore import tiny_clip
 from tests.notebooks.coco import as_coco, favourite, noises, plain_lmm
 from tests.tiny_lmms import tiny_llava, tiny_qwen
 
-ASKED = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not path.name.startswith("07")]
+ASKED = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.name[:2] not in ("07", "11")]
 SPLITS = ["train"] * 40 + ["test"] * 20
 QUICK = {
     "SEEDS": (0, 1),
@@ -108,6 +112,28 @@ def test_runs_on_other_data(path, settings, tmp_path, monkeypatch, session_cache
             _check_evaluation(folder)
         else:
             _check_faithfulness(folder, enough="N_CONCEPTS" in settings)
+
+
+@pytest.mark.notebooks
+def test_learning_to_steer_on_popes_file(tmp_path, monkeypatch, session_cache):
+    monkeypatch.setenv("COXLMM_CACHE", str(session_cache))
+    plain_lmm(tmp_path / "model", tiny_llava)
+    (tmp_path / "val2014").mkdir()
+    lines = []
+    for number in range(24):
+        noise(number).save(tmp_path / "val2014" / f"{number}.jpg")
+        text, label = f"Is there a {('dog', 'cat')[number % 2]}?", ("yes", "no")[number // 2 % 2]
+        lines.append({"question_id": number, "image": f"{number}.jpg", "text": text, "label": label})
+    (tmp_path / "coco_pope_random.json").write_text("\n".join(map(json.dumps, lines)))
+    notebook = tmp_path / "notebooks" / "11_learning_to_steer.ipynb"
+    notebook.parent.mkdir()
+    shutil.copy(NOTEBOOKS / notebook.name, notebook)
+    few = {"N_LEARNED": 12, "N_CHOSEN": 6, "N_TESTED": 6, "ALPHAS": (1.0, 8.0)}
+    execute(notebook, {"MODEL": str(tmp_path / "model"), "QUESTIONS": f"pope:{tmp_path}"} | few)
+    [methods] = tmp_path.glob("build/*/learned_steering/methods.csv")
+    table = pd.read_csv(methods, index_col=0)
+    assert len(table) == 7 and table[["yes", "no"]].stack().between(0, 1).all()
+    assert (methods.parent / "network").is_dir() and (methods.parent / "alphas.png").exists()
 
 
 def _check_evaluation(folder: Path) -> None:
