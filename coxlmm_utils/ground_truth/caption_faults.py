@@ -132,9 +132,10 @@ def chair_scores(lmm: LMM, layers: Sequence[Layer], **training) -> dict:
     grid = pd.concat(grids, names=["layer", "method", "alpha"]).swaplevel("layer", "method")
     chosen = {method: best_setting(grid.loc[method], MIN_KEPT) for method in INPUT_METHODS}
     captions = {}
-    for method, (layer, alpha) in chosen.items():
-        tested = captions_by_method(lmm, methods[layer], pages["test"], {method: [alpha]})
-        captions |= {"none": tested["unsteered"], method: tested[method, alpha]}
+    for layer in dict.fromkeys(layer for layer, _ in chosen.values()):
+        here = {method: [alpha] for method, (at, alpha) in chosen.items() if at == layer}
+        tested = captions_by_method(lmm, methods[layer], pages["test"], here)
+        captions |= {"none": tested["unsteered"]} | {name: tested[name, alpha] for name, [alpha] in here.items()}
     instructed = f"{INSTRUCTION} {lmm.prompt}"
     prompted = captions_under(lmm, pages["test"], [], "generated", instructed, MAX_NEW_TOKENS)
     captions["prompt"] = prompted["unsteered"]
