@@ -81,7 +81,8 @@ def test_the_pins_are_the_needs_of_package_notebooks_and_tests():
 def _not_among(needs, paths):
     """Third-party imports of files that no need brings."""
     names = {name for path in paths for name in _imported(path)}
-    third_party = names - set(sys.stdlib_module_names) - {"coxlmm_utils", "data", "notebooks", "tests"}
+    ours = {"coxlmm_utils", "data", "notebooks", "tests", *(path.stem for path in (ROOT / "docs").glob("*.py"))}
+    third_party = names - set(sys.stdlib_module_names) - ours
     distributions = packages_distributions()
     return [
         name
