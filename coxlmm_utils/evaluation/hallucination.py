@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ..statistics import Mean, bootstrap_mean
+from ..statistics import Mean, share_of
 from ..text import whole_word
 
 
@@ -41,4 +41,4 @@ def phrase_share(answers: Sequence[str], phrases: Sequence[str]) -> Mean:
     if not answers or not phrases:
         raise ValueError("a share needs answers and phrases: give some of both")
     found = whole_word(*phrases)
-    return bootstrap_mean([float(found.search(answer.lower()) is not None) for answer in answers])
+    return share_of([found.search(answer.lower()) is not None for answer in answers])

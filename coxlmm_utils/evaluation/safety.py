@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..statistics import Mean, bootstrap_mean
+from ..statistics import Mean, bootstrap_mean, share_of
 
 Classifier = Callable[[list[str], list[str]], Sequence[float]]  # questions and answers to P(unsafe) of each
 STEP = 0.02  # between thresholds, as in the paper's code
@@ -164,7 +164,7 @@ def selectivity(before: Sequence[str], after: Sequence[str]) -> Mean:
     Returns
     -------
     Mean
-        From 0 to 1, with its 95 % bootstrap interval (ours).
+        From 0 to 1, with its exact 95 % interval (ours).
 
     Raises
     ------
@@ -173,4 +173,4 @@ def selectivity(before: Sequence[str], after: Sequence[str]) -> Mean:
     """
     if len(before) != len(after) or len(before) < 2:
         raise ValueError(f"there are {len(before)} answers before and {len(after)} after: give two of each, at least")
-    return bootstrap_mean([float(old == new) for old, new in zip(before, after)])
+    return share_of([old == new for old, new in zip(before, after)])

@@ -16,7 +16,7 @@ from ..extraction import States, prompt_states
 from ..images import CaptionedImages, load_images
 from ..models import LMM, Layer
 from ..picturebook import COMPANION_NOUNS, SUBJECTS, TYPICAL, Factors, present_nouns
-from ..statistics import bootstrap_mean
+from ..statistics import share_of
 from ..steering import (
     INPUT_METHODS,
     InputVectors,
@@ -84,7 +84,7 @@ def caption_faults(captions: Sequence[str], unsteered: Sequence[str], ids: Seque
     pages = pages_of(ids)
     kept = [float(keeps_facts(*row)) for row in zip(captions, unsteered, pages)]
     shown = [set(present_nouns(page)) for page in pages]
-    return chair([objects_in(caption) for caption in captions], shown) | {"kept": bootstrap_mean(kept).ends}
+    return chair([objects_in(caption) for caption in captions], shown) | {"kept": share_of(kept).ends}
 
 
 def keeps_facts(caption: str, unsteered: str, page: Factors) -> bool:

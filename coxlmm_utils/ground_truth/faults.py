@@ -20,7 +20,7 @@ from ..picturebook import (
     presence_sentence,
     present_nouns,
 )
-from ..statistics import Mean, bootstrap_mean
+from ..statistics import Mean, share_of
 from ..steering import Contrasts
 from ..text import words_in
 
@@ -88,7 +88,7 @@ def shares_right(contrasts: Contrasts, answers: Sequence[str]) -> dict[str, Mean
     """The share of right answers in each group, with its interval."""
     rows = pd.DataFrame({"group": contrasts.groups, "answer": list(answers), "wanted": contrasts.wanted})
     rows["right"] = [float(is_right(*row)) for row in rows.itertuples(index=False)]
-    return {group: bootstrap_mean(some.tolist()) for group, some in rows.groupby("group", sort=False)["right"]}
+    return {group: share_of(some.tolist()) for group, some in rows.groupby("group", sort=False)["right"]}
 
 
 def shares_table(asked: Contrasts, answers: pd.DataFrame) -> pd.DataFrame:

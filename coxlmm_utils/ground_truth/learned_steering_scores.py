@@ -11,7 +11,7 @@ from ..evaluation import pope_scores, selectivity
 from ..images import POPE_SETS
 from ..models import LMM, Layer
 from ..picturebook import QUESTION_TOPICS, presence_sentence
-from ..statistics import bootstrap_mean
+from ..statistics import share_of
 from ..steering import (
     CONTRAST_SOURCES,
     INPUT_METHODS,
@@ -134,7 +134,7 @@ def other_faults(asked: Contrasts, answers: pd.DataFrame) -> dict:
         "deferral": {method: row[COUNSEL].ends for method, row in right.items()},
         "refusal": {method: row[IDENTITY].ends for method, row in right.items()},
         "refusal_elsewhere": {
-            method: bootstrap_mean([float("name" in words_in(text)) for text in given[elsewhere]]).ends
+            method: share_of([float("name" in words_in(text)) for text in given[elsewhere]]).ends
             for method, given in answers.items()
         },
     }
