@@ -59,7 +59,8 @@ def load_lmm(
     ----------
     name : str or Path
         "picturebook" (the bundled model), "picturebook-biased" (the same with three planted faults, see data/README),
-        "picturebook-depalm" (the bundled DePALM, on SmolLM2-135M-Instruct; joined at first use), a hub id such as "llava-hf/llava-1.5-7b-hf", or a folder written by `save_pretrained`.
+        "picturebook-depalm" (the bundled DePALM, on SmolLM2-135M-Instruct; joined at first use), a hub id such as
+        "llava-hf/llava-1.5-7b-hf", or a folder written by `save_pretrained`.
     device : str or torch.device, optional
         By default the first available of cuda, mps and cpu. Not with `device_map`.
     dtype : str or torch.dtype, optional

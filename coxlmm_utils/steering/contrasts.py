@@ -138,6 +138,8 @@ class LearnedMethods:
     gate : ProbeGate
     mean, mean_of_pair : Direction
         Of Mean-S and Mean-S(BA).
+    vectors : InputVectors
+        What all but the last learned from.
     source : str
         Of P2S's vectors.
     factors : dict of str to float
@@ -148,6 +150,7 @@ class LearnedMethods:
     gate: ProbeGate
     mean: Direction
     mean_of_pair: Direction
+    vectors: InputVectors
     source: str = "mean"
     factors: dict[str, float] = field(default_factory=dict)
 
@@ -157,7 +160,7 @@ class LearnedMethods:
     ) -> LearnedMethods:
         """From states at the last input token, the vector of each, and the answer that a probe is to tell."""
         net, gate = learn_to_steer(states, vectors, **training), learn_probe_gate(states, vectors, targets)
-        return cls(net, gate, vectors.mean(), mean_of_pair)
+        return cls(net, gate, vectors.mean(), mean_of_pair, vectors)
 
     def steering(self, states: States, oracle: InputVectors) -> dict[str, Steering]:
         """For each of `INPUT_METHODS` what steers the inputs of some states; the oracle's vectors are P2S's."""

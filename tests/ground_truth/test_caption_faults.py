@@ -56,7 +56,7 @@ def test_faults_are_counted_over_captions():
     faults = caption_faults([FALSE] * len(ids), [FALSE] * len(ids), ids)
     there = sum(factors_of(int(id)).companion == "ball" for id in ids)
     assert 0 < there < len(ids) and faults["chair_s"] == 1 - there / len(ids) == 2 * faults["chair_i"]
-    assert faults["kept"] == [1, 1, 1]
+    assert faults["kept"][0] == 1 > faults["kept"][1]
 
 
 def test_contrasts_are_of_pages_that_are_alone(lmm):
@@ -78,5 +78,5 @@ def test_learned_steering_mends_captions(lmm, monkeypatch):
     scores = chair_scores(lmm, [3], rate=1e-3, epochs=200, standardise=True)
     assert set(scores) == {"none", "prompt", "norm_rnd", "mean_s", "mean_s_ba", "p2s", "l2s", "probe_gate"}
     assert scores["l2s"]["chair_i"] < scores["none"]["chair_i"] and scores["none"]["chair_i"] > 0.05
-    assert scores["none"]["kept"] == [1, 1, 1] and "alpha" not in scores["none"]
+    assert scores["none"]["kept"][0] == 1 and "alpha" not in scores["none"]
     assert scores["l2s"]["layer"] == 3 and scores["l2s"]["alpha"] == 1

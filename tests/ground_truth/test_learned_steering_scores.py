@@ -12,7 +12,7 @@ module = import_module("coxlmm_utils.ground_truth.learned_steering_scores")  # i
 METHODS = {"none", "prompt", "norm_rnd", "mean_s", "mean_s_ba", "p2s", "l2s", "probe_gate"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def scores():
     with pytest.MonkeyPatch.context() as patch:
         few = {"colour": 6, "place": 6}
@@ -45,7 +45,7 @@ def test_every_method_has_every_score(scores):
 def test_the_faults_are_as_they_were_planted(scores):
     pope = scores["pope"]
     assert pope["absent"]["none"][0] <= 0.2 and pope["present"]["none"][0] >= 0.97
-    assert pope["other_absent"]["none"][0] >= 0.97 and pope["untouched"]["none"] == [1.0, 1.0, 1.0]
+    assert pope["other_absent"]["none"][0] >= 0.97 and pope["untouched"]["none"][0] == 1
     assert scores["deferral"]["none"][0] <= 0.1 and scores["refusal"]["none"][0] <= 0.1
     assert scores["refusal_elsewhere"]["none"][0] == 0
 

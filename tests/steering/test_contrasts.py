@@ -84,6 +84,7 @@ def test_the_probe_adds_the_mean_of_the_answer_that_it_tells(methods, edits, lmm
     told = methods.gate.probe.predict(states.Z.numpy())
     assert set(told) <= set(means) == {"grey dog", "cat sits", ""}
     torch.testing.assert_close(methods.gate.predict(states).vectors, torch.stack([means[target] for target in told]))
+    torch.testing.assert_close(methods.vectors.vectors, vectors)
     torch.testing.assert_close(edits["probe_gate"].vectors, methods.gate.predict(asked.states(lmm, [LAYER])).vectors)
 
 
