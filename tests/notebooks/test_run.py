@@ -14,6 +14,8 @@ from notebooks.run import NOTEBOOKS, code_digest, contents, execute, machine_pat
 COMMITTED = sorted(NOTEBOOKS.glob("*.ipynb"))
 # The whole of these takes as long as all others together: `make notebooks` runs that, and their claims.
 FEWER = {
+    "05_evaluation": {"TOKENS": ["dog"], "SEEDS": (0, 1)},
+    "06_choosing_k_and_layer": {"TOKENS": ["dog"], "SEEDS": (0, 1)},
     "09_depalm": {"TOKENS": ["dog"], "SEEDS": (0,), "N_PICTURES": 100, "N_TESTED": 40, "N_CHECKED": 16, "N_EDITED": 2},
     "11_learning_to_steer": {"N_LEARNED": 60, "N_CHOSEN": 24, "N_TESTED": 90, "N_CAPTIONED": 80, "ALPHAS": (4.0,)},
     "10_steering": {"N_CHOSEN": 3, "N_QUESTIONS": 40, "ALPHAS": (1.0, 1.5)},
