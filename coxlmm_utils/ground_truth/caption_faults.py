@@ -27,7 +27,7 @@ from ..steering import (
     prompt_to_steer,
 )
 from .factor_matching import pages_of
-from .faults import INSTRUCTION
+from .faults import INSTRUCTION, by_method_and_alpha
 from .model_scores import captions_of
 from .steering_effects import best_setting, facts_of
 
@@ -146,7 +146,5 @@ def chair_scores(lmm: LMM, layers: Sequence[Layer], **training) -> dict:
 
 def validation_table(lmm: LMM, methods: LearnedMethods, images: CaptionedImages) -> pd.DataFrame:
     """`faults_table` of every method and alpha."""
-    table = faults_table(captions_by_method(lmm, methods, images, {method: ALPHAS for method in INPUT_METHODS}))
-    table = table.drop("unsteered")
-    table.index = pd.MultiIndex.from_tuples(table.index)
-    return table
+    captions = captions_by_method(lmm, methods, images, {method: ALPHAS for method in INPUT_METHODS})
+    return by_method_and_alpha(faults_table(captions))

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..extraction import States, prompt_states
 from ..images import CaptionedImages, load_images, load_questions
-from ..models import LMM, Layer, generate_captions
+from ..models import LMM, Layer
 from ..picturebook import TYPICAL, factors_of
+from ..steering import captions_under
 from .model_scores import BATCH_SIZE
 from .steering_effects import facts_of
 
@@ -159,11 +160,4 @@ def _named(caption: str) -> tuple[str, ...]:
 
 def _answers(lmm: LMM, images: CaptionedImages, prompts: Sequence[str]) -> tuple[str, ...]:
     """What a model says to each prompt about its picture, greedy decoding."""
-    answers = []
-    for start in range(0, len(images), BATCH_SIZE):
-        rows = range(start, min(start + BATCH_SIZE, len(images)))
-        pictures, asked = [images.picture(row) for row in rows], [prompts[row] for row in rows]
-        answers += [
-            given.caption for given in generate_captions(lmm, pictures, prompt=asked, max_new_tokens=MAX_NEW_TOKENS)
-        ]
-    return tuple(answers)
+    return tuple(captions_under(lmm, images, [], "generated", prompts, MAX_NEW_TOKENS, BATCH_SIZE)["unsteered"])

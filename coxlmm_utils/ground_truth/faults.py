@@ -102,6 +102,12 @@ def shares_table(asked: Contrasts, answers: pd.DataFrame) -> pd.DataFrame:
     return table.assign(same=table[[group for group in table if group not in (*FAULTS, "hit")]].mean(axis=1))
 
 
+def by_method_and_alpha(table: pd.DataFrame) -> pd.DataFrame:
+    """Its rows of a (method, alpha) each, without the unsteered one."""
+    table = table.drop("unsteered")
+    return table.set_axis(pd.MultiIndex.from_tuples(table.index))
+
+
 def blurred(asked: Contrasts, sigma: float) -> Contrasts:
     """The same questions about blurred pictures, where the truth itself becomes uncertain; see `blurred_images`."""
     if sigma == 0:

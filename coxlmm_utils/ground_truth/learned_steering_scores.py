@@ -11,7 +11,7 @@ from ..evaluation import pope_scores, selectivity
 from ..images import POPE_SETS
 from ..models import LMM, Layer
 from ..picturebook import QUESTION_TOPICS, presence_sentence
-from ..statistics import share_of
+from ..statistics import Mean, share_of
 from ..steering import (
     CONTRAST_SOURCES,
     INPUT_METHODS,
@@ -23,7 +23,18 @@ from ..steering import (
 )
 from ..text import words_in
 from .caption_faults import chair_scores
-from .faults import ABSENT, COUNSEL, IDENTITY, INSTRUCTION, PRESENT, UNTYPICAL, contrasts, shares_right, shares_table
+from .faults import (
+    ABSENT,
+    COUNSEL,
+    IDENTITY,
+    INSTRUCTION,
+    PRESENT,
+    UNTYPICAL,
+    by_method_and_alpha,
+    contrasts,
+    shares_right,
+    shares_table,
+)
 from .model_scores import as_text
 from .steering_effects import best_setting
 
@@ -69,8 +80,8 @@ def source_scores(lmm: LMM, layer: Layer) -> dict:
 def chosen_alphas(lmm: LMM, methods: LearnedMethods, asked: Contrasts, alphas: Sequence[float]) -> dict[str, float]:
     """For each method the alpha of `best_setting` on validation questions."""
     tried = {method: alphas for method in INPUT_METHODS}
-    table = shares_table(asked, answers_by_method(lmm, asked, methods.edits(lmm, asked), tried)).drop("unsteered")
-    table.index = pd.MultiIndex.from_tuples(table.index)
+    answers = answers_by_method(lmm, asked, methods.edits(lmm, asked), tried)
+    table = by_method_and_alpha(shares_table(asked, answers))
     return {method: float(best_setting(table.loc[method], MIN_KEPT)) for method in INPUT_METHODS}
 
 
@@ -101,7 +112,8 @@ def learned_steering_scores(lmm: LMM, layer: Layer | None = None) -> dict:
     asked = contrasts("test", N_TESTED)
     answers = tested_answers(lmm, methods, asked, alphas)
     pope = {name: pope_by_method(lmm, methods, name, alphas) for name in POPE_SETS}
-    scores = {"layer": layer, "alpha": alphas, "pope": pope | by_group(asked, answers)} | other_faults(asked, answers)
+    given = asked, answers, {method: shares_right(asked, texts) for method, texts in answers.items()}
+    scores = {"layer": layer, "alpha": alphas, "pope": pope | by_group(*given)} | other_faults(*given)
     return scores | {"chair": chair_scores(lmm, [layer - 1, layer], **TRAINING), "sources": source_scores(lmm, layer)}
 
 
@@ -114,9 +126,8 @@ def pope_by_method(lmm: LMM, methods: LearnedMethods, name: str, alphas: Mapping
     return {method: {part: row[part] for part in ("accuracy", "f1")} for method, row in scores.items()}
 
 
-def by_group(asked: Contrasts, answers: pd.DataFrame) -> dict:
+def by_group(asked: Contrasts, answers: pd.DataFrame, right: Mapping[str, Mapping[str, Mean]]) -> dict:
     """Shares of right answers about companions, and of unchanged ones on other topics, with intervals."""
-    right = {method: shares_right(asked, given) for method, given in answers.items()}
     scores = {
         name: {method: row[group].ends for method, row in right.items()} for name, group in COMPANION_GROUPS.items()
     }
@@ -126,9 +137,8 @@ def by_group(asked: Contrasts, answers: pd.DataFrame) -> dict:
     return scores | {"untouched": untouched}
 
 
-def other_faults(asked: Contrasts, answers: pd.DataFrame) -> dict:
+def other_faults(asked: Contrasts, answers: pd.DataFrame, right: Mapping[str, Mapping[str, Mean]]) -> dict:
     """Deferral, refusal where it is due, and how often anything else is answered by a refusal, with intervals."""
-    right = {method: shares_right(asked, given) for method, given in answers.items()}
     elsewhere = [group != IDENTITY for group in asked.groups]
     return {
         "deferral": {method: row[COUNSEL].ends for method, row in right.items()},
