@@ -70,9 +70,10 @@ def extract(
         are now. While hooks change the model, as in `add`, nothing is kept or taken.
     captions, stop_early, folder
         As in `extract_many`.
-    samples : {"said and there", "said but absent", "there but unsaid"}
-        Which pictures: those where generated caption and a reference have the token, the paper's; or the errors (ours),
-        where the caption says it but no reference does, and where a reference does but not the caption. A picture
+    samples : {"said and there", "said", "said but absent", "there but unsaid"}
+        Which pictures: those where generated caption and a reference have the token, the paper's; all where the caption
+        has it, true or not (ours); or the errors (ours), where the caption says it but no reference does, and where a
+        reference does but not the caption. A picture
         without references is no error. A caption that does not say the token has no position that predicts it: the
         state is that of the position from which it was most probable, there the model was closest to saying it; "own"
         is where the token said instead is fed back. `provenance["said_instead"]` counts the words there.

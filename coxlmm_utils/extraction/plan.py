@@ -17,7 +17,7 @@ from ..models import LMM, POSITIONS, Layer, caption_settings, digest_of_files, e
 from ..text import check_counts, common_words, quoted, whole_word
 from . import blocks
 from .blocks import BlockFolder, block_name
-from .provenance import SAID_AND_THERE, SAID_BUT_ABSENT, SAMPLES, THERE_BUT_UNSAID
+from .provenance import SAID, SAID_AND_THERE, SAID_BUT_ABSENT, SAMPLES, THERE_BUT_UNSAID
 
 REFERENCE_RULES = ("word", "substring")
 
@@ -275,6 +275,7 @@ def _eligible(images: CaptionedImages, spellings: Sequence[str], mentioned: set[
     bare = {id for id, captions in zip(images.ids, images.references) if not captions}
     eligible = {
         SAID_AND_THERE: mentioned | bare,
+        SAID: set(images.ids),
         SAID_BUT_ABSENT: set(images.ids) - mentioned - bare,
         THERE_BUT_UNSAID: mentioned,
     }[samples]

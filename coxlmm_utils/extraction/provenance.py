@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # In whose generated captions and in whose references the token is, or is not; the first is the paper's.
-SAMPLES = SAID_AND_THERE, SAID_BUT_ABSENT, THERE_BUT_UNSAID = "said and there", "said but absent", "there but unsaid"
+SAID_AND_THERE, SAID, SAID_BUT_ABSENT, THERE_BUT_UNSAID = (
+    "said and there",
+    "said",
+    "said but absent",
+    "there but unsaid",
+)
+SAMPLES = SAID_AND_THERE, SAID, SAID_BUT_ABSENT, THERE_BUT_UNSAID
 
 # What states must share, beside their token and layer, to be joined or tested with each other. Those of "processor" (with
 # the chat template) and "captions" (written or given) are not known of states of prompts and of older versions.

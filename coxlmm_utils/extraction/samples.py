@@ -10,7 +10,7 @@ from ..models import LMM, first_pieces, word_at
 from ..text import common_words, quoted, words_in
 from .blocks import Block, stacked
 from .plan import ExtractionPlan
-from .provenance import THERE_BUT_UNSAID
+from .provenance import SAID, THERE_BUT_UNSAID
 from .states import States
 
 
@@ -87,7 +87,8 @@ def _words(lmm: LMM, plan: ExtractionPlan, token: str, pictures: list) -> dict:
 
 def _warn(provenance: dict) -> None:
     """Warn of pictures without references, of those that could not be read, and of a token in pieces."""
-    if n_bare := provenance["counts"]["without_references"]:
+    n_bare = provenance["counts"]["without_references"]
+    if n_bare and provenance.get("samples") != SAID:  # there no references are asked
         warnings.warn(f"pictures without reference captions: {n_bare:,}; for them the generated caption decides alone")
     warn_of_unreadable(provenance["unreadable"])
     spellings = provenance["token"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
-from ..images import POPE_SETS, blurred_images, join_questions, load_questions
+from ..images import POPE_SETS, CaptionedImages, join_questions, load_questions
 from ..picturebook import (
     EXPERTS,
     NAMES,
@@ -108,9 +108,6 @@ def by_method_and_alpha(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(pd.MultiIndex.from_tuples(table.index))
 
 
-def blurred(asked: Contrasts, sigma: float) -> Contrasts:
-    """The same questions about blurred pictures, where the truth itself becomes uncertain; see `blurred_images`."""
-    if sigma == 0:
-        return asked
-    images = blurred_images(asked.questions.images, sigma)
-    return replace(asked, questions=replace(asked.questions, images=images))
+def perturbed(asked: Contrasts, perturb: Callable[[CaptionedImages], CaptionedImages]) -> Contrasts:
+    """The same questions about perturbed pictures, blurred or partly grey: the truth itself becomes uncertain."""
+    return replace(asked, questions=replace(asked.questions, images=perturb(asked.questions.images)))

@@ -1,4 +1,4 @@
-"""Figures of learned steering: what each method mends and breaks by strength, and where the vectors of inputs lie (ours)."""
+"""Figures of learned steering: what is answered right by strength, and where the vectors of inputs lie (ours)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ PANEL = (3.1, 2.5)  # inches
 N_COLUMNS = 3
 MAP = (8.6, 4.2)
 MARKERS = "o^sD"  # where there are more answers than colours
-KEPT = "--"  # the line of what is right without steering
+DASHED = "--"
 
 
-def alpha_curves(tables: Mapping[str, pd.DataFrame], faults: Sequence[str]) -> Figure:
-    """Shares of right answers against alpha: a panel for each method, a colour for each group of questions.
+def right_answer_curves(tables: Mapping[str, pd.DataFrame], solid: Sequence[str]) -> Figure:
+    """Shares of right answers against alpha, or how blurred a picture is: a panel for each table, a colour for each column.
 
     Parameters
     ----------
     tables : mapping of str to pandas.DataFrame
-        Of each method: a row for each alpha, 0 for no steering, and a column for each group.
-    faults : sequence of str
-        The groups that are wrong without steering, drawn solid; the others are to stay, and are dashed.
+        By title: a row for each strength, whose name is the index's, and a column for each group of questions.
+    solid : sequence of str
+        The columns drawn solid, such as groups that are wrong without steering; the others are dashed.
 
     Returns
     -------
@@ -36,16 +36,16 @@ def alpha_curves(tables: Mapping[str, pd.DataFrame], faults: Sequence[str]) -> F
     n_columns = min(N_COLUMNS, len(tables))
     n_rows = -(-len(tables) // n_columns)
     figure = new_figure(PANEL[0] * n_columns, PANEL[1] * n_rows + 0.8, layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True).flat
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).flat
     groups = list(next(iter(tables.values())))
     looks = {
-        group: {"color": colour, "linestyle": "-" if group in faults else KEPT, "label": group}
+        group: {"color": colour, "linestyle": "-" if group in solid else DASHED, "label": group}
         for group, colour in zip(groups, PALETTE)
     }
-    for axes, (method, table) in zip(panels, tables.items()):
+    for axes, (title, table) in zip(panels, tables.items()):
         for group, look in looks.items():
             axes.plot(table.index, table[group], marker="o", markersize=3, linewidth=1.8, **look)
-        style_axes(axes, method, "alpha")
+        style_axes(axes, title, table.index.name or "")
         axes.set_ylim(-0.03, 1.03)
     for axes in panels[len(tables) :]:
         axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""The three kinds of samples, and where a caption is closest to a word that it does not say."""
+"""The kinds of samples, and where a caption is closest to a word that it does not say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coxlmm_utils.models.captioning import generate_captions, teacher_forced_sta
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 from tests.extraction.test_extract import QUICK, counted, folder_of  # noqa: F401
 
-SAID, ABSENT, UNSAID = SAMPLES
+THERE, SAID, ABSENT, UNSAID = SAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +38,19 @@ def closest(lmm, caption, token) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:pictures without reference captions")  # of the first kind
-def test_the_three_kinds_share_out_the_pictures(llava, images, written, token):
+def test_which_pictures_each_kind_has(llava, images, written, token):
     says = {f"p{row}" for row, single in enumerate(written) if token in single.caption.split()}
     shows, bare = ({f"p{row}" for row in range(start, 24, 3)} for start in (0, 2))
     kinds = {kind: extract(llava, images, token, 1, samples=kind, **QUICK) for kind in SAMPLES}
-    assert set(kinds[SAID].images.ids) == says & (shows | bare)
+    assert set(kinds[THERE].images.ids) == says & (shows | bare)
+    assert set(kinds[SAID].images.ids) == says
     assert set(kinds[ABSENT].images.ids) == says - shows - bare
     assert set(kinds[UNSAID].images.ids) == shows - says
     for kind, states in kinds.items():
         assert states.samples == kind and states.provenance["counts"]["mentioned"] == 8
         assert states.provenance["counts"]["kept"] == len(states) > 0
-        assert (f", {kind}: " in repr(states)) == (kind != SAID)
-    assert "samples" not in kinds[SAID].provenance  # as it was when there were no others
+        assert (f", {kind}: " in repr(states)) == (kind != THERE)
+    assert "samples" not in kinds[THERE].provenance  # as it was when there were no others
 
 
 @pytest.mark.parametrize("position, offset", [("predicts", 0), ("own", 1)])
@@ -91,7 +92,7 @@ def test_kinds_are_not_confused_in_the_cache(llava, pictures, token, counted, tm
     assert torch.equal(again.Z, unsaid.Z) and again.provenance == unsaid.provenance and len(counted) == 2
     assert extract(llava, images, token, 1, max_new_tokens=6).images.ids == usual.images.ids and len(counted) == 2
     folders = [
-        make_plan(llava, images, [token], Settings([1], samples=kind)).folder(tmp_path) for kind in (SAID, UNSAID)
+        make_plan(llava, images, [token], Settings([1], samples=kind)).folder(tmp_path) for kind in (THERE, UNSAID)
     ]
     assert folders[0].captions_folder == folders[1].captions_folder and folders[0].folder != folders[1].folder
 
@@ -106,7 +107,7 @@ def test_a_bank_may_read_errors_but_they_are_not_joined_with_samples(llava, imag
     assert bank.project(errors.Z).shape == (len(errors), 3)
     of_errors = ConceptBank.learn(llava, errors, SemiNMF(2, random_state=0))
     assert of_errors.samples == UNSAID and f"{len(errors)} samples, there but unsaid)" in repr(of_errors)
-    assert bank.samples == SAID and repr(bank).endswith(" samples)")
+    assert bank.samples == THERE and repr(bank).endswith(" samples)")
     other = extract(llava, in_memory([images.picture(row) for row in range(24)], ("blue",)), "blue", 2, **QUICK)
     with pytest.raises(ValueError, match="differ in samples: 'said and there' and 'there but unsaid'"):
         join_states([other, errors])
@@ -123,7 +124,11 @@ def test_only_words_that_are_said_are_read_again(llava, images, token):
 @pytest.mark.parametrize(
     "references, kind, message",
     [
-        (("grey",), "errors", "no samples 'errors'; choose one of said and there, said but absent, there but unsaid"),
+        (
+            ("grey",),
+            "errors",
+            "no samples 'errors'; choose one of said and there, said, said but absent, there but unsaid",
+        ),
         (("grey",), ABSENT, "no reference caption of the 24 pictures is without 'grey'"),
         (("a zebra",), UNSAID, "no reference caption of the 24 pictures has 'grey'"),
         ((), UNSAID, "no reference caption of the 24 pictures has 'grey'"),

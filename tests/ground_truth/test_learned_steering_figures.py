@@ -4,14 +4,17 @@ import pandas as pd
 import pytest
 import torch
 
-from coxlmm_utils.ground_truth.learned_steering_figures import alpha_curves, vector_map
+from coxlmm_utils.ground_truth.learned_steering_figures import right_answer_curves, vector_map
 from coxlmm_utils.steering import InputVectors
 
 
 def test_a_panel_for_each_method_and_a_line_for_each_group():
-    table = pd.DataFrame({"wrong": [0.0, 0.5, 1.0], "right": [1.0, 1.0, 0.5]}, index=[0.0, 1.0, 2.0])
-    figure = alpha_curves({"Mean-S": table, "L2S": table / 2}, ["wrong"])
+    table = pd.DataFrame(
+        {"wrong": [0.0, 0.5, 1.0], "right": [1.0, 1.0, 0.5]}, index=pd.Index([0.0, 1.0, 2.0], name="alpha")
+    )
+    figure = right_answer_curves({"Mean-S": table, "L2S": table / 2}, ["wrong"])
     assert [axes.get_title("left") for axes in figure.axes] == ["Mean-S", "L2S"]
+    assert {axes.get_xlabel() for axes in figure.axes} == {"alpha"}
     wrong, right = figure.axes[1].lines
     assert wrong.get_linestyle() == "-" and right.get_linestyle() == "--"
     assert list(wrong.get_xdata()) == [0, 1, 2] and list(wrong.get_ydata()) == [0, 0.25, 0.5]
