@@ -118,13 +118,14 @@ def error_aucs(sets: dict[str, dict]) -> str:
 
 
 def errors_mended(scores: dict) -> str:
-    """What edits do to wrong and to right answers."""
+    """What edits do to wrong answers and to right ones, or to captions, which say no to nothing."""
+    labels = LABELS["error_groups" if scores["others"] else "error_caption_groups"]
     rows = [
-        [text, *(number(scores[group].get(way)) for group in ("mended", "kept", "others"))]
+        [text, *(number(scores[group].get(way)) for group in labels)]
         for way, text in LABELS["error_edits"].items()
         if way in scores["mended"]
     ]
-    return table(["", *LABELS["error_groups"]], rows)
+    return table(["", *labels.values()], rows)
 
 
 def l2s_pope(scores: dict) -> str:
