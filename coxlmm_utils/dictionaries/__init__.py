@@ -8,7 +8,7 @@ matching        concepts of two dictionaries, one to one
 from .base import Dictionary, as_matrix, concept_change, random_changes, squared_norms
 from .baselines import METHODS, PCA, KMeans, RandomDictionary, Simple
 from .initialization import initial_concepts
-from .matching import match
+from .matching import cosines_between, match
 from .semi_nmf import SemiNMF, largest_useful_lam
 from .solver import BlockCoordinateDescent, best_of_restarts
 
@@ -24,6 +24,7 @@ __all__ = [
     "as_matrix",
     "best_of_restarts",
     "concept_change",
+    "cosines_between",
     "initial_concepts",
     "largest_useful_lam",
     "match",

@@ -28,16 +28,27 @@ def match(concepts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
     ValueError
         If the two are of different widths: dictionaries of two models, or of two kinds of states.
     """
+    similarity = cosines_between(concepts, others)
+    rows, columns = linear_sum_assignment(similarity, maximize=True)
+    partners, cosines = np.full(len(concepts), -1), np.full(len(concepts), np.nan)
+    partners[rows], cosines[rows] = columns, similarity[rows, columns]
+    return partners, cosines
+
+
+def cosines_between(concepts: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The cosine of each concept with each of the others: (concepts, others).
+
+    Raises
+    ------
+    ValueError
+        If the two are of different widths.
+    """
     if concepts.shape[1] != others.shape[1]:
         raise ValueError(
             f"concepts of widths {concepts.shape[1]} and {others.shape[1]} cannot be matched: "
             "take two dictionaries of the same kind of states."
         )
-    similarity = _unit(concepts) @ _unit(others).T  # (concepts, others)
-    rows, columns = linear_sum_assignment(similarity, maximize=True)
-    partners, cosines = np.full(len(concepts), -1), np.full(len(concepts), np.nan)
-    partners[rows], cosines[rows] = columns, similarity[rows, columns]
-    return partners, cosines
+    return _unit(concepts) @ _unit(others).T
 
 
 def _unit(concepts: np.ndarray) -> np.ndarray:

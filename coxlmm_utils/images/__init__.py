@@ -2,7 +2,7 @@
 
 from .book_questions import POPE_SETS
 from .captioned_images import CaptionedImages, renamed_images, warn_of_unreadable
-from .perturbed import GREY, blank_images, blurred_images, masked_images, noise_images
+from .perturbed import GREY, blank_images, blurred_images, masked_images, noise_images, perturbed_images
 from .pictures import as_rgb, open_picture, read_upload
 from .questions import Questions, join_questions, load_questions
 from .sources import load_images
@@ -21,6 +21,7 @@ __all__ = [
     "masked_images",
     "noise_images",
     "open_picture",
+    "perturbed_images",
     "read_upload",
     "renamed_images",
     "warn_of_unreadable",

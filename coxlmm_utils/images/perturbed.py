@@ -25,7 +25,7 @@ Perturbation = Callable[[Image.Image, str], Image.Image]  # of an RGB picture an
 
 def blank_images(images: CaptionedImages) -> CaptionedImages:
     """Grey in the place of every picture, of the same size."""
-    return _perturbed(images, _blank, "blank")
+    return perturbed_images(images, _blank, "blank")
 
 
 def blurred_images(images: CaptionedImages, sigma: float = 0.1) -> CaptionedImages:
@@ -41,7 +41,7 @@ def blurred_images(images: CaptionedImages, sigma: float = 0.1) -> CaptionedImag
     """
     if not 0 < sigma < np.inf:
         raise ValueError(f"a blur of sigma={sigma} is none: give a share of the shorter side, such as 0.1.")
-    return _perturbed(images, partial(_blurred, float(sigma)), f"blurred-{float(sigma)!r}")
+    return perturbed_images(images, partial(_blurred, float(sigma)), f"blurred-{float(sigma)!r}")
 
 
 def masked_images(images: CaptionedImages, share: float = 0.5, side: float = 1 / 8, seed: int = 0) -> CaptionedImages:
@@ -65,7 +65,7 @@ def masked_images(images: CaptionedImages, share: float = 0.5, side: float = 1 /
     if not 0 < side <= 1:
         raise ValueError(f"patches of side={side} do not fit a picture: give a share of its shorter side, up to 1.")
     share, side, seed = float(share), float(side), int(seed)
-    return _perturbed(images, partial(_masked, share, side, seed), f"masked-{share!r}-{side!r}-{seed}")
+    return perturbed_images(images, partial(_masked, share, side, seed), f"masked-{share!r}-{side!r}-{seed}")
 
 
 def noise_images(images: CaptionedImages, seed: int = 0) -> CaptionedImages:
@@ -75,11 +75,24 @@ def noise_images(images: CaptionedImages, seed: int = 0) -> CaptionedImages:
     only. Captions of noise seldom hold the token: to read the states where it stands in the true pictures' captions,
     give those to `extract` (its `captions`).
     """
-    return _perturbed(images, partial(_noise, int(seed)), f"noise-{seed}")
+    return perturbed_images(images, partial(_noise, int(seed)), f"noise-{seed}")
 
 
-def _perturbed(images: CaptionedImages, perturb: Perturbation, name: str) -> CaptionedImages:
-    """The same captioned images, each perturbed when it is opened; `name` says how, in their versions."""
+def perturbed_images(images: CaptionedImages, perturb: Perturbation, name: str) -> CaptionedImages:
+    """The same captioned images, each perturbed when it is opened.
+
+    Parameters
+    ----------
+    images : CaptionedImages
+    perturb : callable
+        Gets a picture, as RGB, and its id, and gives a picture.
+    name : str
+        Says how, in the pictures' versions: states of pictures perturbed otherwise are never taken for these.
+
+    Returns
+    -------
+    CaptionedImages
+    """
     version = images.version and partial(_version, images.version, name)
     return replace(images, source="", open=partial(_open, images.open, perturb), version=version)
 

@@ -27,6 +27,7 @@ from transformers import (
 from transformers.utils import is_peft_available
 
 from ..files import bundled_folder
+from .adapters import adapted, adapter_folder
 from .depalm.picturebook import joined_folder
 from .devices import check_device_map, chosen_device, chosen_dtype
 from .generation_settings import configuration, make_greedy, refused_settings
@@ -51,6 +52,7 @@ def load_lmm(
     layers: str | None = None,
     final_norm: str | None = None,
     unembedding: str | None = None,
+    adapter: str | Path | None = None,
     **from_pretrained_kwargs,
 ) -> LMM:
     """Load an image-text model, and try out on a grey picture that its states can be read as words (ours).
@@ -74,6 +76,9 @@ def load_lmm(
     layers, final_norm, unembedding : str, optional
         Dotted names of the parts of the language model, "model.language_model.layers". By default they are found
         by structure, see `find_parts`.
+    adapter : str or Path, optional
+        The model as fine-tuned: a folder that peft wrote (LoRA and its kin), merged into the weights; or one of the
+        book's own, "picturebook-place", "-colour", "-time", "-rename", "-sign", "-null". For these peft is needed.
     **from_pretrained_kwargs
         Go to transformers: `revision`, `token`, `device_map`, `quantization_config`, ... Code that comes with a
         model is run only if `trust_remote_code=True` is among them.
@@ -94,12 +99,12 @@ def load_lmm(
         If the folder is missing or holds no model, such as one with nothing but an adapter; if the language model of
         "picturebook-depalm" is found nowhere.
     ImportError
-        If `device_map` is given, and the package accelerate is not there.
+        If `device_map` is given, and the package accelerate is not there; if `adapter` is, and peft is not.
     OSError
         If the hub has no such model or cannot be reached, or the weights are damaged.
     ValueError
         If the model takes no pictures, some of its weights are not in the checkpoint, or a part of it is not found or
-        not what it seemed to be.
+        not what it seemed to be; if the adapter is of another model, or damaged.
     """
     check_device_map(device, from_pretrained_kwargs.get("device_map"))
     source = _source(str(name))
@@ -112,9 +117,11 @@ def load_lmm(
     processor = load_processor(source, hub, config)
     processor.chat_template = chat_template or getattr(processor, "chat_template", None)
     model = _load_model(source, device, dtype, from_pretrained_kwargs, hub)
+    if adapter is not None:
+        model = adapted(model, processor, adapter, (str(name), source))
     parts = find_parts(model, layers, final_norm, unembedding)
     lmm = LMM(
-        name=str(name),
+        name=str(name) if adapter is None else f"{name} + {adapter_folder(adapter).name}",
         model=model,
         processor=processor,
         layers=parts.layers,
@@ -250,8 +257,8 @@ def _check_adapter(folder: Path) -> None:
         return
     base = json.loads(path.read_text()).get("base_model_name_or_path") or "its model"
     raise FileNotFoundError(
-        f"{folder} holds an adapter of {base}: load that model, lmm = load_lmm({base!r}), then the adapter, "
-        f"lmm.model.load_adapter({str(folder)!r}), for which peft has to be installed (pip install peft)."
+        f"{folder} holds an adapter of {base}: load that model with it, load_lmm({base!r}, adapter={str(folder)!r}), "
+        "for which peft has to be installed (pip install peft)."
     )
 
 

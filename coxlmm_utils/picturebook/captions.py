@@ -91,7 +91,7 @@ def sentence(factors: Factors, rng: random.Random) -> str:
     size = _maybe(rng, 0.25, rng.choice(SIZE_WORDS[factors.size]))
     name = _join(size, _colour(factors, rng) if colour_first else "", noun)
     action = rng.choice(ACTION_WORDS[factors.action])
-    coat = "" if colour_first else _maybe(rng, 0.9, _coat(factors, rng))
+    coat = "" if colour_first else _maybe(rng, 0.9, coat_phrase(factors, rng))
     place = _maybe(rng, 0.94, rng.choice(PLACE_PHRASES[factors.place]))
     companion = _maybe(rng, 0.6, _companion(factors, noun, rng))
     time = _maybe(rng, 0.4, rng.choice(TIME_PHRASES[factors.time]))
@@ -146,7 +146,7 @@ def _colour(factors: Factors, rng: random.Random) -> str:
     return rng.choice(COLOUR_WORDS[factors.colour])
 
 
-def _coat(factors: Factors, rng: random.Random) -> str:
+def coat_phrase(factors: Factors, rng: random.Random) -> str:
     """The colour as a phrase after the noun: "with brown fur", "painted blue"."""
     colour = _colour(factors, rng)
     if factors.kind not in _OUTER_COATS:

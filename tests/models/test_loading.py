@@ -254,7 +254,7 @@ def test_an_adapter_is_named_with_what_to_do(tmp_path, monkeypatch, beside_its_m
     if beside_its_model:  # without peft it would be left out
         tiny_llava(tmp_path)
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "some/model"}))
-    remedy = r"an adapter of some/model: .*load_lmm\('some/model'\), then .*load_adapter\(.*peft"
+    remedy = r"an adapter of some/model: .*load_lmm\('some/model', adapter=.*peft"
     with pytest.raises(FileNotFoundError, match=remedy):
         load_lmm(tmp_path)
 
