@@ -10,7 +10,14 @@ from .contrasts import (
     label_contrasts,
     learn_methods,
 )
-from .directions import Direction, concept_difference, concept_direction, mean_difference, random_direction
+from .directions import (
+    Direction,
+    concept_difference,
+    concept_direction,
+    mean_difference,
+    random_direction,
+    shift_direction,
+)
 from .discovery import concept_directions, main_answers, useful_directions
 from .input_vectors import InputVectors, answer_contrasts, prompt_to_steer
 from .joined import InTurn, PerPicture, Steering
@@ -52,6 +59,7 @@ __all__ = [
     "separation",
     "separation_figure",
     "set_concepts",
+    "shift_direction",
     "steer",
     "steered",
     "useful_directions",

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..concepts import ConceptBank
-from ..extraction import States, require_same
+from ..extraction import StatePair, States, require_same
 from ..files import is_trouble, write_folder
 from ..models import LMM, Layer
 
@@ -187,6 +187,26 @@ def mean_difference(away: States, towards: States, layer: Layer | None = None) -
     start = float(means[0] @ difference) / (float(difference.norm()) or 1.0)
     direction = _direction(difference.float(), parts[0], made, (len(away), len(towards)))
     return replace(direction, start=start)
+
+
+def shift_direction(pair: StatePair, undo: bool = False) -> Direction:
+    """What fine-tuning adds to states on average, as a direction of the model before (ours).
+
+    Parameters
+    ----------
+    pair : StatePair
+        States of the same samples before and after.
+    undo : bool, default False
+        The other way: a direction of the model after, away from what fine-tuning added.
+
+    Returns
+    -------
+    Direction
+    """
+    states, others = (pair.after, pair.before) if undo else (pair.before, pair.after)
+    made = f"mean move of {len(pair):,} states from {states.model_name} to {others.model_name}"
+    moves = others.Z.double() - states.Z.double()  # (samples, width)
+    return _direction(moves.mean(dim=0).float(), states, made, (len(pair),))
 
 
 def concept_difference(bank: ConceptBank, away: int, towards: int) -> Direction:

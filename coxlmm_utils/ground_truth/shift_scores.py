@@ -1,0 +1,176 @@
+"""What fine-tuning does to concepts, in numbers, where what it was tuned on is known: part `shift` of `make scores` (ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from ..images import CaptionedImages, load_images
+from ..models import LMM, Layer
+from ..shift import SHIFTED, UNSHIFTED, ConceptShift, Cuts, compare, correlation, gains
+from ..statistics import nested_bootstrap, share_over_seeds
+from ..steering import Direction, captions_under, random_direction, shift_direction
+from .factor_matching import pages_of
+from .fine_tuned import TOKEN, FineTuned, fine_tuned, kmeans, n_about
+from .model_scores import as_text
+from .planted_shifts import rename_found, sign_scores, signed_states
+from .steering_effects import facts_of
+from .truth_scores import GALLERY_LAYER
+
+SETS = ("colour", "place", "time")  # captions about one factor
+NULL, RENAME, SIGN = "null", "rename", "sign"
+FACTORS = ("colour", "place", "action", "time")
+N_CONCEPTS, SEEDS = 12, range(5)
+ALPHAS = (0.5, 1.0, 1.5, 2.0)
+N_STEERED = {"validation": 80, "test": 160}  # pages
+MAX_NEW_TOKENS = 40
+
+
+def adapter_of(kind: str) -> str:
+    """The name of the book's own adapter for a set of captions."""
+    return f"picturebook-{kind}"
+
+
+def shift_scores(lmm: LMM, layer: Layer = GALLERY_LAYER) -> dict:
+    """For each set `set_scores`, and of the planted changes `rename_found` and `sign_scores`.
+
+    Returns
+    -------
+    dict
+        colour, place, time and null (the old captions once more); rename; sign, of the model after, with before, the
+        same of the model before; cuts, from the null's banks of all seeds but one half of the samples.
+    """
+    null = fine_tuned(adapter_of(NULL), lmm, layer)
+    cuts = Cuts.of_null([compare(*null.banks(kmeans(seed, N_CONCEPTS))) for seed in SEEDS])
+    scores = {"cuts": {"cosine": cuts.cosine, "t_overlap": cuts.overlap}}
+    scores[NULL] = set_scores(swapped(null), cuts)  # other samples than the cuts are from
+    for kind in SETS:
+        tuned = fine_tuned(adapter_of(kind), lmm, layer)
+        scores[kind] = set_scores(tuned, cuts) | {"steering": steering_scores(tuned, kind)}
+    scores[RENAME] = rename_scores(fine_tuned(adapter_of(RENAME), lmm, layer))
+    sign = fine_tuned(adapter_of(SIGN), lmm, layer, n_pages=100).after
+    runs = {
+        name: sign_scores(one, signed_states(one, layer), kmeans(0, N_CONCEPTS))
+        for name, one in (("after", sign), ("before", lmm))
+    }
+    scores[SIGN] = runs["after"] | {"before": runs["before"]}
+    return scores
+
+
+def swapped(tuned: FineTuned) -> FineTuned:
+    """With its held-out samples to learn from."""
+    return FineTuned(tuned.before, tuned.after, tuned.held_out, tuned.learned)
+
+
+def set_scores(tuned: FineTuned, cuts: Cuts, n_concepts: int = N_CONCEPTS, seeds: Sequence[int] = SEEDS) -> dict:
+    """What became of the concepts of one set, over dictionaries of several seeds.
+
+    Returns
+    -------
+    dict
+        [mean, low, high] over seeds and concepts: cosine_before and cosine_after of unshifted and shifted concepts with those
+        after; cosine_permuted and cosine_random of the controls; words_before and words_after, their T-Overlaps;
+        nearer_share of shifted concepts; t_overlap of each concept with its nearest after; changed, the share of
+        concepts beyond the cuts; consistency. about, by factor: how many concepts are about one value, before and after, by
+        seed's mean. with_gain: Pearson's r of consistency and magnitude with the gain in cosine. forgotten: of each kind
+        of question the share answered right, before and after. n: samples.
+    """
+    banks = [tuned.banks(kmeans(seed, n_concepts)) for seed in seeds]
+    shifts = [compare(*pair, cuts) for pair in banks]
+    tables = [tuned.recovery(pair) for pair in banks]
+    moved = [tuned.vectors(before).table for before, _ in banks]
+    gained = [gains(table) for table in tables]
+    scores = {
+        name: over(table.loc[table["kind"] == kind, column] for table in tables) for name, kind, column in RECOVERED
+    }
+    scores |= {
+        "nearer_share": share_over_seeds([gain["nearer"].astype(float) for gain in gained]).ends,
+        "t_overlap": over(shift.before_table["t_overlap"] for shift in shifts),
+        "changed": share_over_seeds([changed(shift) for shift in shifts]).ends,
+        "consistency": over(table["consistency"] for table in moved),
+        "magnitude": over(table["magnitude"] for table in moved),
+    }
+    by_concept = pd.concat([pd.concat([moves, gain], axis=1) for moves, gain in zip(moved, gained)])
+    scores["with_gain"] = {
+        name: correlation(by_concept[name], by_concept["cosine_gain"]).ends for name in ("consistency", "magnitude")
+    }
+    scores["about"] = {factor: about(tuned, banks, factor) for factor in FACTORS}
+    counts = pd.DataFrame([shift.counts for shift in shifts]).mean()
+    return scores | {"counts": counts.to_dict(), "forgotten": tuned.forgotten, "n": len(tuned.learned)}
+
+
+RECOVERED = (
+    ("cosine_before", UNSHIFTED, "cosine"),
+    ("cosine_after", SHIFTED, "cosine"),
+    ("cosine_permuted", "permuted", "cosine"),
+    ("cosine_random", "random", "cosine"),
+    ("words_before", UNSHIFTED, "words"),
+    ("words_after", SHIFTED, "words"),
+)
+
+
+def over(columns) -> list[float]:
+    """The mean over seeds and concepts, with seeds as the outer level of its interval."""
+    return nested_bootstrap([column.to_numpy(float) for column in columns]).ends
+
+
+def changed(shift: ConceptShift) -> list[float]:
+    """Of each concept, before and after, whether it is beyond the cuts."""
+    tables = (shift.before_table, shift.after_table)
+    return [float(change != "unchanged") for table in tables for change in table["change"]]
+
+
+def about(tuned: FineTuned, banks, factor: str) -> list[float]:
+    """How many concepts are about one value of a factor, before and after: means over seeds, by held-out samples."""
+    sides = (tuned.held_out.before, tuned.held_out.after)
+    return [
+        sum(n_about(pair[side], states, factor) for pair in banks) / len(banks) for side, states in enumerate(sides)
+    ]
+
+
+def rename_scores(tuned: FineTuned) -> dict:
+    """`rename_found`, means over seeds."""
+    rows = [rename_found(tuned, tuned.banks(kmeans(seed, N_CONCEPTS))) for seed in SEEDS]
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in ("found", "elsewhere", "moved")}
+    return means | {"n": [sum(counts) for counts in zip(*(row["n"] for row in rows))]}
+
+
+def steering_scores(tuned: FineTuned, kind: str) -> dict:
+    """Does the mean shift vector make the model before speak as the one after, and taken away the other way round?
+
+    Returns
+    -------
+    dict
+        forward and undo, each: hit, the share of captions that name the same facts as the other model's; true, of those that
+        name only facts of the page; hit_random of a random direction as long; unsteered, the hit without; alpha, chosen on
+        validation pages by hit.
+    """
+    return {name: one_way(tuned, undo) for name, undo in (("forward", False), ("undo", True))}
+
+
+def one_way(tuned: FineTuned, undo: bool) -> dict:
+    """One of the two directions."""
+    steered, other = (tuned.after, tuned.before) if undo else (tuned.before, tuned.after)
+    direction = shift_direction(tuned.learned, undo)
+    pages = {split: load_images("picturebook", split).mentioning(TOKEN)[:n] for split, n in N_STEERED.items()}
+    tried = hits(steered, other, pages["validation"], {alpha: direction for alpha in ALPHAS})
+    alpha = max(ALPHAS, key=lambda alpha: tried[alpha].mean())
+    edits = {(alpha, "own"): direction, (alpha, "random"): random_direction(direction)}
+    tested = hits(steered, other, pages["test"], edits, lambda name: name[0])
+    rows = {"hit": tested[alpha, "own"], "hit_random": tested[alpha, "random"], "unsteered": tested["unsteered"]}
+    return {name: share_over_seeds([row.astype(float)]).ends for name, row in rows.items()} | {"alpha": alpha}
+
+
+def hits(
+    lmm: LMM,
+    other: LMM,
+    images: CaptionedImages,
+    edits: dict[object, Direction],
+    alpha_of: Callable = lambda alpha: alpha,
+) -> pd.DataFrame:
+    """For each page whether the caption names the same facts as the other model's: under each edit, and unsteered."""
+    wanted = captions_under(other, images, [], "generated", None, MAX_NEW_TOKENS)["unsteered"].map(facts_of)
+    runs = [(name, edit, alpha_of(name)) for name, edit in edits.items()]
+    captions = captions_under(lmm, images, runs, "generated", None, MAX_NEW_TOKENS)
+    return captions.apply(lambda column: column.map(facts_of) == wanted)
