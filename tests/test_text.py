@@ -38,6 +38,13 @@ def test_spellings_are_taken_as_they_are():
     assert whole_word("st.").search("main st. here") and not whole_word("st.").search("main str here")
 
 
+def test_spellings_of_several_scripts_are_looked_for_together():
+    pattern = whole_word("dog", "hot dog", "ネコ", "狗", "cat", "st.")
+    texts = ("a dog", "a Hot  Dog", "白いネコ", "一只狗", "the cat", "main st. here")
+    assert [pattern.search(text).group() for text in texts] == ["dog", "Hot  Dog", "ネコ", "狗", "cat", "st."]
+    assert not any(map(pattern.search, ("dogs", "hotdog", "ネコバス", "bobcat", "main str")))
+
+
 @pytest.mark.parametrize("text", ["a hot  dog", "a hot\ndog", "a Hot\t Dog."])
 def test_any_white_space_parts_the_words_of_a_spelling(text):
     assert whole_word("hot dog").search(text) and whole_word(" hot  dog ").search("a hot dog")
