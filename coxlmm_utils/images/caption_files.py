@@ -177,5 +177,5 @@ def read_json(path: Path, **options) -> dict | list:
     """The content of a JSON file, or an error that names the file; options are those of `json.loads`."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), **options)
-    except ValueError as error:  # also text that is not UTF-8
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8, and thousands of nested lists
         raise ValueError(f"{path} is damaged or not JSON: {error}") from error

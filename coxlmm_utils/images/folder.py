@@ -29,14 +29,16 @@ def from_folder(source: str, folder: Path, splits: list[str], limit: int | None)
             f"there are no pictures in {folder}; it needs files that end in {', '.join(PICTURE_SUFFIXES)}"
         )
     captions = captions_of(folder, set(ids))
-    ids = tuple((ids if splits == ["all"] else _of_splits(ids, splits, folder))[:limit])
+    ids = tuple(of_splits(ids, splits, folder)[:limit])
     references = tuple(tuple(captions.get(id, ())) for id in ids)
     split = "+".join(splits)
     return CaptionedImages(source, split, ids, references, partial(open_in, folder), partial(file_version, folder))
 
 
-def _of_splits(ids: list[str], splits: list[str], folder: Path) -> list[str]:
-    """The pictures in our own splits of a folder, which is said; ValueError where there are none."""
+def of_splits(ids: list[str], splits: list[str], folder: Path) -> list[str]:
+    """The pictures in our own splits of a folder, which is said, or all; ValueError where there are none."""
+    if splits == ["all"]:
+        return ids
     if unknown := sorted(set(splits) - {"train", "test"}):
         raise ValueError(f"a folder has no split {unknown[0]!r}; choose train or test, or all, the default")
     # By the id alone: a picture that was learned from is never tested after others have come.

@@ -1,4 +1,4 @@
-"""Where captioned images come from: the picture book, COCO with Karpathy's split, a folder, a data set or a list."""
+"""Where captioned images come from: the picture book, COCO, Visual Genome, a folder, a data set or a list."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .captioned_images import CaptionedImages
 from .folder import file_version, from_folder, open_in
 from .in_memory import Dataset, from_dataset, from_list
 from .pictures import open_picture
+from .visual_genome import from_visual_genome
 
 COCO_SPLITS = {  # the split names inside Karpathy's file
     "train": ("train", "restval"),  # 113,287 pictures, which fits the counts of the paper
@@ -25,7 +26,8 @@ COCO_SPLITS = {  # the split names inside Karpathy's file
     "test": ("test",),
 }
 
-SOURCES = 'use "picturebook", "coco:DIR" or "folder:DIR", or give a Dataset or a list of pictures'
+SOURCES = 'use "picturebook", "coco:DIR", "visual_genome:DIR" or "folder:DIR", or give a Dataset or a list of pictures'
+UNSPLIT = ("folder", "visual_genome")  # come without splits of their own, and are loaded whole by default
 
 
 def load_images(
@@ -37,7 +39,7 @@ def load_images(
     captions: str | Sequence[str | Sequence[str] | None] | Mapping | None = None,
     id: str | None = None,
 ) -> CaptionedImages:
-    """Captioned images from one of five sources (ours).
+    """Captioned images from one of six sources (ours).
 
     Parameters
     ----------
@@ -45,6 +47,9 @@ def load_images(
         - "picturebook": the bundled book; nothing to download. Pages are drawn when first opened, and cached.
         - "coco:DIR": COCO with Karpathy's split. DIR holds `dataset_coco.json` (or has it in `annotations/`)
           and the pictures in `train2014/` and `val2014/`.
+        - "visual_genome:DIR": Visual Genome, with the phrases that describe a picture's regions as its captions. DIR
+          holds `region_descriptions.json`, and the pictures in `VG_100K/` and `VG_100K_2/`. Pictures that are in neither
+          are left out, with a warning. `keyword_subset` makes subsets of it.
         - "folder:DIR": every picture in DIR and its subfolders. Captions, if any, in DIR: `captions.json`
           ({file: caption or list of captions}, or a list of {"file", "captions"}), `captions.csv` (columns file,
           caption; a row for each caption), `metadata.csv` or `metadata.jsonl` (file_name, text), files named relative to
@@ -55,9 +60,9 @@ def load_images(
     split : str, optional
         "train" (the default of book and COCO), "validation" or "test", or several: "validation+test". For COCO, "train"
         is Karpathy's train and restval (113,287 pictures), which fits the paper's counts (arXiv 2406.08074);
-        "train_only" leaves out restval, as the released code does. A folder is loaded whole unless one is asked for:
-        then about 80% of its pictures are "train" and the others "test" (ours), by a seeded hash of each id, so that a
-        picture is in the same split whatever else is in the folder. A Dataset or a list has none.
+        "train_only" leaves out restval, as the released code does. A folder or Visual Genome is loaded whole unless one
+        is asked for: then about 80% of its pictures are "train" and the others "test" (ours), by a seeded hash of each
+        id, so that a picture is in the same split whatever else is in the folder. A Dataset or a list has none.
     limit : int, optional
         Only the first so many pictures.
     image : str, default "image"
@@ -106,12 +111,14 @@ def load_images(
 def _named(source: str, split: str | None, limit: int | None) -> CaptionedImages:
     """Captioned images from a named source."""
     kind, _, folder = (part.strip() for part in source.partition(":"))
-    names = (split or ("all" if kind == "folder" else "train")).split("+")
+    names = (split or ("all" if kind in UNSPLIT else "train")).split("+")
     splits = list(dict.fromkeys("validation" if name == "val" else name for name in names))
     if source == "picturebook":
         return _picturebook(splits, limit)
     if kind == "coco" and folder:
         return _coco(source, Path(folder).expanduser(), splits, limit)
+    if kind == "visual_genome" and folder:
+        return from_visual_genome(source, Path(folder).expanduser(), splits, limit)
     if kind == "folder" and folder:
         return from_folder(source, Path(folder).expanduser(), splits, limit)
     raise ValueError(f"unknown source of images {source!r}; {_meant(source, kind, folder)}{SOURCES}")
@@ -121,7 +128,7 @@ def _meant(source: str, kind: str, folder: str) -> str:
     """What was probably meant by the name of a source, as the beginning of a message; "" where nothing is like it."""
     if source and Path(source).expanduser().is_dir():
         return f'did you mean "folder:{source}"? Else '
-    [name] = get_close_matches(kind.lower(), ("folder", "coco") if folder else ("picturebook",), 1) or [""]
+    [name] = get_close_matches(kind.lower(), (*UNSPLIT, "coco") if folder else ("picturebook",), 1) or [""]
     return f'did you mean "{name}{":" * bool(folder)}{folder}"? Else ' if name else ""
 
 

@@ -21,14 +21,20 @@ def save(path, colour="red", size=(8, 6)):
 
 
 @pytest.mark.parametrize("source", ["", "coco", "coco:", "folder:", "imagenet:/data", "picturebook:x"])
-def test_an_unknown_source_names_the_three(source):
-    with pytest.raises(ValueError, match='"picturebook", "coco:DIR" or "folder:DIR"'):
+def test_an_unknown_source_names_the_four(source):
+    with pytest.raises(ValueError, match='"picturebook", "coco:DIR", "visual_genome:DIR" or "folder:DIR"'):
         load_images(source)
 
 
 @pytest.mark.parametrize(
     "source, meant",
-    [("picturebok", "picturebook"), ("Picturebook", "picturebook"), ("foldr:/a", "folder:/a"), ("COCO:/a", "coco:/a")],
+    [
+        ("picturebok", "picturebook"),
+        ("Picturebook", "picturebook"),
+        ("foldr:/a", "folder:/a"),
+        ("COCO:/a", "coco:/a"),
+        ("visual-genome:/a", "visual_genome:/a"),
+    ],
 )
 def test_a_source_that_is_misspelt(source, meant):
     with pytest.raises(ValueError, match=f'unknown source of images .* did you mean "{meant}"'):
