@@ -2,7 +2,7 @@
 
     python docs/results.py scores build/scores.json     keep the scores, then write the page
     python docs/results.py depalm build/scores.json     those of the DePALM, which are in the same file
-    python docs/results.py steering build/scores.json   those of steering, too; and l2s, and errors
+    python docs/results.py steering build/scores.json   those of steering, too; and l2s, errors and shift
     python docs/results.py                              write the page again, and the README's lines
 
 Every number of the page is in results.json; the README's are put between its two marks.
@@ -20,6 +20,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+import shift_tables
 import tables
 from jinja2 import Environment, FileSystemLoader
 
@@ -71,6 +72,7 @@ OWN_PARTS = (
     "steering",
     "l2s",
     "errors",
+    "shift",
 )  # of build/scores.json: each with the commit and day that it was measured on
 PAGES = Environment(loader=FileSystemLoader(TEMPLATES), keep_trailing_newline=True)
 PAGES.filters["number"] = tables.number
@@ -78,7 +80,7 @@ PAGES.filters["number"] = tables.number
 
 def page(results: dict) -> str:
     """The whole page."""
-    scores, depalm, steered, l2s, errors, bench = (
+    scores, depalm, steered, l2s, errors, shift, bench = (
         results.get(part, {}).get("values", {}) for part in ("scores", *OWN_PARTS, "bench")
     )
     parts = {"results": results, "scores": scores, "bench": bench, "layer": GALLERY_LAYER}
@@ -131,6 +133,9 @@ def page(results: dict) -> str:
             "errors_mended": tables.errors_mended(errors),
         }
         parts |= {"depalm_mended": tables.errors_mended(errors["depalm"]) if "depalm" in errors else ""}
+    if shift:
+        names = ("recovered", "about", "forgotten", "steering", "sign")
+        parts |= {"shift": shift} | {f"shift_{name}": getattr(shift_tables, name)(shift) for name in names}
     if bench:
         parts |= {"solver": tables.solver(bench["semi_nmf"]), "precision": tables.precision(bench["semi_nmf"])}
         parts |= {"others": tables.others(bench)}

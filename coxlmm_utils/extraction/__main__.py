@@ -26,7 +26,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "Under torchrun or SLURM each process makes its share of the blocks.",
     )
     parser.add_argument("--model", default="picturebook")
-    parser.add_argument("--data", default="picturebook", help='"coco:DIR", "visual_genome:DIR", "folder:DIR" or "picturebook"')
+    parser.add_argument(
+        "--data", default="picturebook", help='"coco:DIR", "visual_genome:DIR", "folder:DIR" or "picturebook"'
+    )
     parser.add_argument("--split", help="default: train; of a folder, all of it")
     parser.add_argument("--limit", type=int, help="only the first so many pictures")
     parser.add_argument("--token", action="append", required=True, help='repeat for several; spellings as "dog,dogs"')

@@ -3,18 +3,27 @@
 Only the picture book can answer them: its factors are known for every page, and a page can be drawn with one changed.
 """
 
-from . import counterfactual_figures, faults, learned_steering_figures, recovery_figures, steering_figures
+from . import (
+    counterfactual_figures,
+    faults,
+    learned_steering_figures,
+    planted_shifts,
+    recovery_figures,
+    steering_figures,
+)
 from .controls import comparison, recover_factors, recover_factors_over
 from .counterfactuals import Counterfactuals, Selectivity, counterfactual_edits, selectivity
 from .error_inputs import AnsweredInputs, answered_questions, captioned_pages
 from .error_scores import caption_error_scores, error_scores, error_table
 from .factor_matching import best_aucs, heatmap, matched_values, mean_best_auc, shuffled_auc
 from .factor_recovery import FactorRecovery, score_against_factors
+from .fine_tuned import FineTuned, fine_tuned, n_about
 from .interchange import interchange_effects
 from .layers import layer_scores, mean_and_peak
 from .learned_steering_scores import learned_steering_scores
 from .localization import map_means, map_scores_figure, score_maps
 from .model_scores import caption_scores, captions_of_test_pages, model_scores, model_table
+from .shift_scores import shift_scores
 from .steering_and_ablation import rank_correlations, steered_beside_ablated
 from .steering_effects import (
     STEERED_FACTORS,
@@ -36,6 +45,7 @@ __all__ = [
     "AnsweredInputs",
     "Counterfactuals",
     "FactorRecovery",
+    "FineTuned",
     "GALLERY_LAYER",
     "OF_MEANS",
     "PAGES_PER_SUBJECT",
@@ -60,6 +70,7 @@ __all__ = [
     "error_table",
     "facts_of",
     "faults",
+    "fine_tuned",
     "heatmap",
     "interchange_effects",
     "layer_scores",
@@ -72,6 +83,8 @@ __all__ = [
     "mean_best_auc",
     "model_scores",
     "model_table",
+    "n_about",
+    "planted_shifts",
     "random_directions",
     "rank_correlations",
     "recover_factors",
@@ -82,6 +95,7 @@ __all__ = [
     "score_against_factors",
     "score_maps",
     "selectivity",
+    "shift_scores",
     "shuffled_auc",
     "steered_beside_ablated",
     "steering_effects",

@@ -94,4 +94,5 @@ def sign_scores(lmm: LMM, states: dict[str, States], dictionary: Dictionary) -> 
             for name, there in (("with", True), ("without", False))
         },
         "words": list(bank.words[best].kept),
+        "concept": best,
     }

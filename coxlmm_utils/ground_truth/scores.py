@@ -27,6 +27,7 @@ from .error_scores import caption_error_scores, error_scores, error_table
 from .factor_matching import best_aucs, pages_of, shuffled_auc
 from .learned_steering_scores import learned_steering_scores, learned_steering_table
 from .model_scores import as_text, model_scores, model_table
+from .shift_scores import shift_scores, shift_table
 from .steering_scores import steering_scores, steering_table
 from .truth_scores import (
     GALLERY_LAYER,
@@ -115,6 +116,7 @@ def main() -> None:
     scores = measure(load_lmm(options.model), options.subjects)
     biased = load_lmm("picturebook-biased")
     scores |= {"l2s": learned_steering_scores(biased), "errors": error_scores(biased)}
+    scores["shift"] = shift_scores(load_lmm("picturebook"))  # which the bundled adapters are of
     depalm = loaded_depalm()
     if depalm is not None:
         scores["depalm"] = depalm_scores(depalm)
@@ -128,6 +130,7 @@ def main() -> None:
     print("", evaluation_table(scores["evaluation"]), "", ground_truth_table(scores["ground_truth"]), sep="\n")
     print("", truth_table(scores["truth"]), "", steering_table(scores["steering"]), sep="\n")
     print("", learned_steering_table(scores["l2s"]), "", error_table(scores["errors"]), sep="\n")
+    print("", shift_table(scores["shift"]), sep="\n")
     if depalm is not None:
         print("", depalm_table(scores["depalm"]), "", depalm_steering_table(scores["steering"]["depalm"]), sep="\n")
         print("", depalm_p2s_table(scores["l2s"]["depalm"]), sep="\n")

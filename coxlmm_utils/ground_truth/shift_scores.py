@@ -11,7 +11,6 @@ from ..models import LMM, Layer
 from ..shift import SHIFTED, UNSHIFTED, ConceptShift, Cuts, compare, correlation, gains
 from ..statistics import nested_bootstrap, share_over_seeds
 from ..steering import Direction, captions_under, random_direction, shift_direction
-from .factor_matching import pages_of
 from .fine_tuned import TOKEN, FineTuned, fine_tuned, kmeans, n_about
 from .model_scores import as_text
 from .planted_shifts import rename_found, sign_scores, signed_states
@@ -71,9 +70,10 @@ def set_scores(tuned: FineTuned, cuts: Cuts, n_concepts: int = N_CONCEPTS, seeds
     dict
         [mean, low, high] over seeds and concepts: cosine_before and cosine_after of unshifted and shifted concepts with those
         after; cosine_permuted and cosine_random of the controls; words_before and words_after, their T-Overlaps;
-        nearer_share of shifted concepts; t_overlap of each concept with its nearest after; changed, the share of
+        gain in cosine, and nearer_share, of shifted concepts; t_overlap of each concept with its nearest after; changed, the share of
         concepts beyond the cuts; consistency. about, by factor: how many concepts are about one value, before and after, by
-        seed's mean. with_gain: Pearson's r of consistency and magnitude with the gain in cosine. forgotten: of each kind
+        seed's mean. with_gain: Pearson's r of consistency and magnitude with the gain in cosine, over the concepts of all seeds, of
+        which many are alike: its intervals are too narrow. forgotten: of each kind
         of question the share answered right, before and after. n: samples.
     """
     banks = [tuned.banks(kmeans(seed, n_concepts)) for seed in seeds]
@@ -85,6 +85,7 @@ def set_scores(tuned: FineTuned, cuts: Cuts, n_concepts: int = N_CONCEPTS, seeds
         name: over(table.loc[table["kind"] == kind, column] for table in tables) for name, kind, column in RECOVERED
     }
     scores |= {
+        "gain": over(gain["cosine_gain"] for gain in gained),
         "nearer_share": share_over_seeds([gain["nearer"].astype(float) for gain in gained]).ends,
         "t_overlap": over(shift.before_table["t_overlap"] for shift in shifts),
         "changed": share_over_seeds([changed(shift) for shift in shifts]).ends,
@@ -174,3 +175,13 @@ def hits(
     runs = [(name, edit, alpha_of(name)) for name, edit in edits.items()]
     captions = captions_under(lmm, images, runs, "generated", None, MAX_NEW_TOKENS)
     return captions.apply(lambda column: column.map(facts_of) == wanted)
+
+
+def shift_table(scores: dict) -> str:
+    """The scores as text: a row for each set, then the two planted changes."""
+    sets = {kind: scores[kind] for kind in (*SETS, NULL)}
+    names = [name for name, value in scores[NULL].items() if isinstance(value, list)]
+    table = pd.DataFrame({kind: {name: row[name][0] for name in names} for kind, row in sets.items()}).T
+    planted = {"rename": {name: scores[RENAME][name] for name in ("found", "elsewhere", "moved")}}
+    planted["sign"] = {"auc": scores[SIGN]["auc"][0], "auc before": scores[SIGN]["before"]["auc"][0]}
+    return "\n\n".join([as_text(table), *(as_text(pd.DataFrame({name: row})) for name, row in planted.items())])

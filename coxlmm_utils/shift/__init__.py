@@ -1,5 +1,6 @@
 """Concepts before and after fine-tuning (arXiv 2501.03012): compare two banks, move concepts along shift vectors."""
 
+from . import figures
 from .compare import CHANGES, DIMINISHED, EMERGED, REFINED, UNCHANGED, ConceptShift, Cuts, compare, t_overlaps
 from .recovery import KINDS, PERMUTED, RANDOM, SHIFTED, UNSHIFTED, correlation, gains, recovery
 from .vectors import ShiftVectors, shift_vectors
@@ -20,6 +21,7 @@ __all__ = [
     "UNSHIFTED",
     "compare",
     "correlation",
+    "figures",
     "gains",
     "recovery",
     "shift_vectors",

@@ -24,8 +24,8 @@ from coxlmm_utils.files import atomic_write, bundled_folder, cache_folder
 from coxlmm_utils.picturebook import (
     FINE_TUNED,
     NEW_NAME,
-    SIGN_KIND,
     SENTENCE_PROMPT,
+    SIGN_KIND,
     Factors,
     drawn_pages,
     factors_of,
