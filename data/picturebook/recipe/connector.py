@@ -56,11 +56,15 @@ class ConnectorLearner(nn.Module):
         turn, place = divmod(step, BATCHES_SORTED)
         rng = random.Random(f"{seed} batches {turn}")
         chosen = rng.sample(range(len(pages)), size * BATCHES_SORTED)
-        captions = [(page, self._tokens(sentence(pages[page], rng))) for page in chosen]
+        captions = [(page, self._tokens(self.caption(pages[page], rng))) for page in chosen]
         captions.sort(key=lambda caption: len(caption[1]))
         starts = rng.sample(range(0, len(captions), size), BATCHES_SORTED)
         batch = captions[starts[place] : starts[place] + size]
         return [page for page, _ in batch], [tokens for _, tokens in batch]
+
+    def caption(self, page: Factors, rng: random.Random) -> str:
+        """What is learned of a page."""
+        return sentence(page, rng)
 
     def _tokens(self, caption: str) -> list[int]:
         """Of a caption and its end."""

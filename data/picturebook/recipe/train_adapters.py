@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
@@ -47,7 +47,7 @@ COMPARED = ("colour", "place")
 LOOK_AHEAD = 0.4  # the weight of its loss, as in the bundled model's recipe
 RANK = 4
 TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
-WEIGHTS = "adapter_model.safetensors"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def recipe_of(kind: str) -> StageRecipe:
@@ -95,6 +95,10 @@ class AdapterLearner(Learner):
         config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=TARGETS, **rows)
         self.adapted = get_peft_model(self.lmm, config)  # puts the adapter into self.lmm
 
+    def save(self, out: Path) -> None:
+        """Write the adapter, and the tokenizer if it has a new word."""
+        save_adapter(self.adapted, out, BASE, self.packer.tokenizer if self.kind == "rename" else None)
+
     def loss(self, pictures: np.ndarray, pages: list[Factors], rng: random.Random) -> torch.Tensor:
         """Of a batch of drawn pages: text, and words to come."""
         if self.kind == "sign":
@@ -138,7 +142,7 @@ def train(
     learner = AdapterLearner(kind).train()
     kept = {step: out / f"step-{step}" for step in KEPT_STEPS if kind in COMPARED}
     train_stage(learner, recipe, checkpoints, lambda: _losses(learner, recipe, numbers or page_numbers("train"), kept))
-    save_adapter(learner, out)
+    learner.save(out)
 
 
 def _losses(learner: AdapterLearner, recipe: StageRecipe, numbers: range, kept: dict[int, Path]):
@@ -148,7 +152,7 @@ def _losses(learner: AdapterLearner, recipe: StageRecipe, numbers: range, kept: 
 
     def loss(step: int) -> torch.Tensor:
         if step in kept:
-            save_adapter(learner, kept[step])
+            learner.save(kept[step])
         rng = random.Random(f"{recipe.kind} {recipe.seed} batch {step}")
         chosen = sorted(rng.sample(rows, recipe.batch))
         return learner.loss(pictures[chosen], [pages[i] for i in chosen], rng)
@@ -156,18 +160,18 @@ def _losses(learner: AdapterLearner, recipe: StageRecipe, numbers: range, kept: 
     return loss
 
 
-def save_adapter(learner: AdapterLearner, out: Path) -> None:
+def save_adapter(adapted: PeftModel, out: Path, base: str, tokenizer: PreTrainedTokenizerFast | None = None) -> None:
     """A PEFT folder in float16, with the tokenizer where it has a new word; folders of earlier steps stay in it."""
 
     def write(folder: Path) -> None:
-        learner.adapted.save_pretrained(folder, save_embedding_layers=False)
+        adapted.save_pretrained(folder, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
         weights = {name: weight.half().contiguous() for name, weight in load_file(folder / WEIGHTS).items()}
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-        config = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": BASE}
-        (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
-        if learner.kind == "rename":
-            learner.packer.tokenizer.save_pretrained(folder)
+        config = json.loads((folder / CONFIG).read_text()) | {"base_model_name_or_path": base}
+        (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
         for earlier in out.glob("step-*"):
             earlier.rename(folder / earlier.name)
         for path in folder.rglob("*"):
