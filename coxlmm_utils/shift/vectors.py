@@ -23,7 +23,7 @@ class ShiftVectors:
     moves : numpy.ndarray
         (samples, width): delta_m, each state after minus the same sample's before.
     concepts : numpy.ndarray
-        (samples,): the concept of each, the most active one by magnitude.
+        (samples,): the concept of each, the most active one by magnitude; -1 where none is active.
     """
 
     bank: ConceptBank
@@ -95,7 +95,8 @@ def shift_vectors(pair: StatePair, bank: ConceptBank) -> ShiftVectors:
         )
     require_same(bank, pair.before, "layer", "position", "prompt", names=("the bank", "the states before"))
     before, after = (states.Z.double().numpy() for states in (pair.before, pair.after))
-    return ShiftVectors(bank, after - before, np.abs(bank.project(pair.before.Z)).argmax(axis=1))
+    activations = np.abs(bank.project(pair.before.Z))  # (samples, concepts)
+    return ShiftVectors(bank, after - before, np.where(activations.any(axis=1), activations.argmax(axis=1), -1))
 
 
 def _unit(moves: np.ndarray) -> np.ndarray:
