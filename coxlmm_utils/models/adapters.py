@@ -6,6 +6,7 @@ import json
 import warnings
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, ProcessorMixin
 from transformers.utils import is_peft_available
 
@@ -15,6 +16,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 TOKENIZER = "tokenizer_config.json"
 BUNDLED = "picturebook-"  # of the names of the book's own adapters
 INCOMPLETE = "Found missing adapter keys"  # how peft's warning begins
+MAX_REASON = 300  # characters of what peft says, which may list every weight
 
 
 def adapter_folder(adapter: str | Path) -> Path:
@@ -72,35 +74,76 @@ def adapted(
     if not is_peft_available():
         raise ImportError(f"the adapter {adapter} needs the package peft, which is not installed: pip install peft")
     folder = adapter_folder(adapter)
-    base = _base(folder)
+    base, kind = _base_and_kind(folder)
     if base and not {base, Path(base).name} & {*names, *(Path(name).name for name in names)}:
         raise ValueError(
             f"the adapter {adapter} is of the model {base!r}, and this is {names[0]!r}: load it on its own model"
         )
+    _check_kind(adapter, kind)
     if (folder / TOKENIZER).is_file():
-        processor.tokenizer = AutoTokenizer.from_pretrained(folder)
-        if len(processor.tokenizer) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
+        _take_tokenizer(model, processor, folder)
     return _merged(model, folder, f"the adapter {adapter} of {base or 'an unnamed model'} does not fit {names[0]}")
 
 
-def _base(folder: Path) -> str:
-    """The model that an adapter was trained on, as its configuration names it; "" if it does not."""
+def _base_and_kind(folder: Path) -> tuple[str, str]:
+    """The model that an adapter was trained on, "" if its configuration names none, and what kind of adapter it is."""
     try:
-        return str(json.loads((folder / CONFIG).read_text()).get("base_model_name_or_path") or "")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{folder / CONFIG} is damaged ({error}): save the adapter again") from error
+        configuration = json.loads((folder / CONFIG).read_text())
+        return str(configuration.get("base_model_name_or_path") or ""), str(configuration["peft_type"])
+    except (ValueError, AttributeError, KeyError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{folder / CONFIG} is damaged ({reason}): save the adapter again") from error
+
+
+def _check_kind(adapter: str | Path, kind: str) -> None:
+    """Refuse an adapter that is no change of weights, such as a learned prompt."""
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PromptLearningConfig  # an extra, and slow to import
+
+    if kind not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        raise ValueError(f"the adapter {adapter} is of the kind {kind}, which this version of peft does not know")
+    if issubclass(PEFT_TYPE_TO_CONFIG_MAPPING[kind], PromptLearningConfig):
+        raise ValueError(
+            f"the adapter {adapter} is of the kind {kind}, a learned prompt, which cannot be merged into weights: "
+            "give one of LoRA or its kin"
+        )
+
+
+def _take_tokenizer(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> None:
+    """Give the processor the adapter's tokenizer, padded as its own was, and the model rows for new words."""
+    own = processor.tokenizer
+    try:
+        processor.tokenizer = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # of any kind: tokenizers raises a bare one
+        raise ValueError(f"the tokenizer in {folder} is damaged ({_reason(error)}): save it again") from error
+    processor.tokenizer.padding_side = own.padding_side
+    processor.tokenizer.pad_token = processor.tokenizer.pad_token or own.pad_token
+    if len(processor.tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
 
 
 def _merged(model: PreTrainedModel, folder: Path, misfit: str) -> PreTrainedModel:
     """The model with the adapter in its weights; ValueError, which begins as `misfit` says, if it cannot be."""
-    from peft import PeftModel  # an extra, and slow to import
+    from peft import PeftModel
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # of peft's use of transformers
         warnings.filterwarnings("error", INCOMPLETE)  # else they would stay as they were drawn
         try:
-            merged = PeftModel.from_pretrained(model, folder).merge_and_unload(safe_merge=True)
+            tuned = PeftModel.from_pretrained(model, folder)
+            # Again, since only this says which of the weights have no place in the model.
+            if left_over := tuned.load_adapter(folder, tuned.active_adapter).unexpected_keys:
+                raise ValueError(f"it has no place for {len(left_over)} of its weights, such as {left_over[0]}")
+            merged = tuned.merge_and_unload(safe_merge=True)
+        except SafetensorError as error:
+            raise ValueError(
+                f"{folder / WEIGHTS} is damaged, or only a pointer ({error}): save the adapter again, or fetch it again"
+            ) from error
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, UserWarning) as error:
-            raise ValueError(f"{misfit}: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"{misfit}: {_reason(error)}") from error
     return merged.eval().requires_grad_(False)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, shortened: torch has the shapes that do not fit in its second line."""
+    text = " ".join(line.strip() for line in str(error).splitlines()[:2]) or type(error).__name__
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
