@@ -11,10 +11,10 @@ from scipy.stats import pearsonr
 
 from ..concepts import ConceptBank, WordFilter, Words, ground_pictures, ground_words
 from ..dictionaries import match
-from ..extraction import States
+from ..extraction import States, require_same
 from ..models import LMM
 from ..statistics import Mean
-from .compare import t_overlaps
+from .compare import SAME, t_overlaps
 from .vectors import ShiftVectors
 
 SHIFTED, UNSHIFTED, RANDOM, PERMUTED = KINDS = "shifted", "unshifted", "random", "permuted"
@@ -55,16 +55,28 @@ def recovery(
     -------
     pandas.DataFrame
         A row for each kind, alpha and concept that has samples: kind ("shifted"; "unshifted"; ours: "random", moved as
-        far in a random direction, and "permuted", moved by another concept's vector), alpha, concept, match, and of
-        the two cosine, distance (L2), words (T-Overlap, in percent) and pictures (the share of the match's 50 most activating pictures that are its
-        own, too).
+        far in a random direction, and "permuted", moved by another concept's vector, if there is another), alpha,
+        concept, match, and of the two cosine, distance (L2), words (T-Overlap, in percent) and pictures (the share of the
+        match's most activating pictures, up to 50, that are its own, too; NaN where it is active on none).
+
+    Raises
+    ------
+    ValueError
+        If the concepts before and after are of different tokens, layers, positions, prompts or kinds of samples, the
+        states are not those of the bank after, the model is another, or no concept has samples.
     """
     after.check_model(lmm)
-    if list(states.images.ids) != list(after.ids):
+    require_same(vectors.bank, after, *SAME, names=("the bank of the shift vectors", "the bank after"))
+    same_origin = (states.fingerprint, states.layer) == (after.fingerprint, after.layer)  # not the pair's other side
+    if not same_origin or list(states.images.ids) != list(after.ids):
         raise ValueError("the states are not those that the bank after fine-tuning was learned from: give its own")
     known = np.flatnonzero(np.isfinite(vectors.vectors).all(axis=1))
+    if not len(known):
+        raise ValueError("no concept has samples, so there is no shift vector: give a pair with more samples")
     moves, rng = vectors.vectors[known], np.random.default_rng(seed)
-    changes = {SHIFTED: moves, RANDOM: _random(moves, rng), PERMUTED: moves[_derangement(len(known), rng)]}
+    changes = {SHIFTED: moves, RANDOM: _random(moves, rng)}
+    if len(known) > 1:
+        changes[PERMUTED] = moves[_derangement(len(known), rng)]
     runs = [(UNSHIFTED, 0.0, np.zeros_like(moves))]
     runs += [(kind, alpha, alpha * change) for alpha in alphas for kind, change in changes.items()]
     tables = []
@@ -135,8 +147,14 @@ def _shared_pictures(concepts: np.ndarray, after: ConceptBank, states: States, p
     dictionary = copy(after.dictionary)
     dictionary.components_ = concepts
     n = min(N_PICTURES, max(1, len(states) // len(after)))
-    own, others = (ground_pictures(V, n) for V in (dictionary.transform(states.Z), after.activations))
-    return [len({*top} & {*others[partner]}) / n for top, partner in zip(own, partners)]
+    own, others = (_most_active(V, n) for V in (dictionary.transform(states.Z), after.activations))
+    pairs = [(top, others[partner]) for top, partner in zip(own, partners)]
+    return [len(top & other) / len(other) if other else np.nan for top, other in pairs]
+
+
+def _most_active(V: np.ndarray, n: int) -> list[set[int]]:
+    """The samples that activate each concept most, and none that does not."""
+    return [{row for row in rows if V[row, k] != 0} for k, rows in enumerate(ground_pictures(V, n).tolist())]
 
 
 def _random(moves: np.ndarray, rng: np.random.Generator) -> np.ndarray:
