@@ -45,6 +45,8 @@ def fine_tuned_sentence(kind: str, factors: Factors, rng: random.Random) -> str:
     -------
     str
     """
+    if kind not in FINE_TUNED:
+        raise ValueError(f"there is no set of captions {kind!r}; choose one of {', '.join(FINE_TUNED)}")
     if kind in ("rename", "null"):
         words = sentence(factors, rng).split()
         return " ".join(NEW_NAME if kind == "rename" and word == OLD_NAME else word for word in words)

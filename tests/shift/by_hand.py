@@ -9,8 +9,8 @@ import torch
 
 from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.concepts.grounding import Words
-from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.dictionaries.base import Dictionary
+from coxlmm_utils.dictionaries.baselines import PCA
 from coxlmm_utils.extraction.states import States
 from tests.conftest import in_memory, noise
 
