@@ -1,4 +1,4 @@
-"""Which banks there are to browse, and how to choose among them by word, layer, method and so on."""
+"""Which banks there are to browse, and how to choose among them by word, model, layer, method and so on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from tqdm.auto import tqdm
 
 from ..concepts import ConceptBank
 
-FACETS = ("Word", "Read at", "Method", "Concepts", "Seed", "Bank")  # what banks may differ in, in order of choice
+FACETS = (
+    "Word",
+    "Model",
+    "Read at",
+    "Method",
+    "Concepts",
+    "Seed",
+    "Bank",
+)  # what banks may differ in, in order of choice
 
 
 class BankCollection:
@@ -67,7 +75,15 @@ def _facets(bank: ConceptBank, number: int) -> dict[str, str]:
     """The value of every facet of a bank, in words."""
     seed = bank.provenance["dictionary"].get("random_state")
     source = f"bank {number}" if bank.folder is None else f"bank {number}, {bank.folder.name}"
-    values = (bank.token, bank.where, bank.method, str(len(bank)), "none" if seed is None else str(seed), source)
+    values = (
+        bank.token,
+        bank.model_name,
+        bank.where,
+        bank.method,
+        str(len(bank)),
+        "none" if seed is None else str(seed),
+        source,
+    )
     return dict(zip(FACETS, values))
 
 

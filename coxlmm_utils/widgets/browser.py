@@ -10,11 +10,12 @@ import ipywidgets as widgets
 
 from ..concepts import ConceptBank
 from ..images import CaptionedImages
+from ..shift import ConceptShift
 from .bank_choice import FACETS, BankCollection
 from .bank_view import BankView, OpenedPanel
 from .cards import orders
 from .cell_view import CellView
-from .comparison import compare_banks, comparison_html
+from .comparison import compare_banks, compare_shift, comparison_html
 from .html import render, style
 from .trust import card_of, check_cards, trust_html
 
@@ -22,7 +23,7 @@ ALONE = ("no other bank", -1)  # in the dropdown of banks to compare with
 
 
 def browse(
-    banks: ConceptBank | str | Path | Sequence[ConceptBank | str | Path],
+    banks: ConceptBank | ConceptShift | str | Path | Sequence[ConceptBank | str | Path],
     images: CaptionedImages | None = None,
     card=None,
 ) -> Browser:
@@ -30,8 +31,9 @@ def browse(
 
     Parameters
     ----------
-    banks : ConceptBank, path, or sequence of these
-        A path is a folder of a saved bank, or one whose folders are saved banks.
+    banks : ConceptBank, path, or sequence of these; or ConceptShift
+        A path is a folder of a saved bank, or one whose folders are saved banks. The two banks of a `ConceptShift` are
+        shown beside each other, each concept with what became of it, those that changed most first.
     images : CaptionedImages, optional
         Where the pictures are that are not in the banks. Default: where they came from.
     card : TrustCard or sequence of TrustCard, optional
@@ -49,15 +51,18 @@ def browse(
     ValueError
         If there is no bank at all, a saved one is damaged, or a trust card is of none of them.
     """
-    collection = BankCollection(banks)
-    return Browser(collection, images, check_cards(card, collection.banks))
+    shift = banks if isinstance(banks, ConceptShift) else None
+    collection = BankCollection(banks if shift is None else [shift.before, shift.after])
+    return Browser(collection, images, check_cards(card, collection.banks), shift)
 
 
 class Browser(CellView):
     """Concepts as cards; see `browse`."""
 
-    def __init__(self, collection: BankCollection, images: CaptionedImages | None, trust_cards: Sequence = ()):
-        self.collection, self.images, self.trust_cards = collection, images, trust_cards
+    def __init__(
+        self, collection: BankCollection, images: CaptionedImages | None, trust_cards: Sequence = (), shift=None
+    ):
+        self.collection, self.images, self.trust_cards, self.shift = collection, images, trust_cards, shift
         self.views: dict[int, BankView] = {}
         self.number = self.opened = None  # of the bank, and of the concept, that are shown
         self._setting = False
@@ -78,6 +83,8 @@ class Browser(CellView):
         super().__init__([widgets.HTML(style()), self.head, choosing, searching, self.grid])
         self.add_class("cox-root")
         self._choose_bank()
+        if shift is not None:
+            self.other.value = 1
 
     def _make_controls(self) -> None:
         """Everything above the cards."""
@@ -171,7 +178,10 @@ class Browser(CellView):
         with self._busy("comparing"):
             view, other_view, labels = self.view, self._view(other), self.collection.labels()
             try:
-                comparison = compare_banks(view.bank, other_view.bank, view.cards, other_view.cards)
+                if self.shift is not None and self.number == 0:
+                    comparison = compare_shift(self.shift, view.cards, other_view.cards)
+                else:
+                    comparison = compare_banks(view.bank, other_view.bank, view.cards, other_view.cards)
                 html = comparison_html(comparison, labels[self.number], labels[other])
             except ValueError as error:
                 html = render("problem.html", problem=str(error))

@@ -36,7 +36,7 @@ def test_one_bank_leaves_no_choice(browsed):
     number, choices = collection.choose({})
     assert len(collection) == 1 and number == 0 and collection.labels() == ["dog"]
     assert choices == {
-        **{"Word": ["dog"], "Read at": [WHERE], "Method": ["Semi-NMF"]},
+        **{"Word": ["dog"], "Model": [browsed.model_name], "Read at": [WHERE], "Method": ["Semi-NMF"]},
         **{"Concepts": ["4"], "Seed": ["0"], "Bank": ["bank 1"]},
     }
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
+from coxlmm_utils.shift import Cuts, compare
 from coxlmm_utils.widgets.cards import make_cards
-from coxlmm_utils.widgets.comparison import compare_banks, comparison_html
+from coxlmm_utils.widgets.comparison import compare_banks, compare_shift, comparison_html
 from coxlmm_utils.widgets.html import Thumbnails
 from tests.widgets.browsed import NASTY, Read, browsed_bank
 
@@ -40,7 +41,7 @@ def test_concepts_are_matched_one_to_one_the_most_alike_first(browsed):
     ]
     cosines = [cosine for _, _, cosine in comparison.pairs]
     assert cosines == pytest.approx([1, *[1.09**-0.5] * 3])
-    assert comparison.left_over == comparison.others_left_over == () and comparison.same_model
+    assert comparison.left_over == comparison.others_left_over == () and comparison.same_space
 
 
 def test_concepts_without_a_partner_are_listed(browsed):
@@ -65,5 +66,18 @@ def test_banks_of_another_width_are_refused(browsed):
 def test_banks_of_another_model_are_said_to_be(browsed):
     model = {"model": {"name": "other", "fingerprint": "other"}}
     comparison = compared(browsed, replace(browsed, provenance={**browsed.provenance, **model}))
-    assert not comparison.same_model
+    assert not comparison.same_space
     assert "two different models" in Read(comparison_html(comparison, "one", "two")).text
+
+
+def test_a_shift_has_those_that_changed_most_first_with_what_became_of_them(browsed):
+    after = with_concepts(browsed, [*browsed.concepts[:3], -browsed.concepts[3]])
+    shift = compare(browsed, after, Cuts(0.99, 50.0))
+    cards = make_cards(browsed, Thumbnails(browsed))
+    comparison = compare_shift(shift, cards, cards)
+    cosines = [cosine for *_, cosine in comparison.pairs]
+    assert cosines[:4] == sorted(cosines[:4]) and comparison.same_space
+    assert sum(note.startswith("unchanged") for note in comparison.notes) == 3
+    assert {note.split(",")[0] for note in comparison.notes} >= {"unchanged"} and len(comparison.notes) == len(cosines)
+    seen = Read(comparison_html(comparison, "before", NASTY))
+    assert "unchanged, 100 % of its words" in seen.text and "two different models" not in seen.text
