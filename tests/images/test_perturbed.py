@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coxlmm_utils.images.perturbed import GREY, blank_images, blurred_images, masked_images
+from coxlmm_utils.images.perturbed import GREY, blank_images, blurred_images, masked_images, perturbed_images
 from tests.conftest import in_memory
 
 MAKERS = [blank_images, blurred_images, masked_images]
@@ -107,3 +107,21 @@ def test_patches_depend_on_seed_and_id_only():
 def test_settings_that_make_no_sense(pictures, make, message):
     with pytest.raises(ValueError, match=message):
         make(in_memory(pictures[:1], ()))
+
+
+def test_any_perturbation_gets_rgb_pictures_and_their_ids():
+    images = in_memory([Image.new("L", (30, 20), 9), Image.new("RGB", (8, 8), "red")], [("a dog",), ("a cat",)])
+    images = replace(images, source="folder:here", version={"p0": "old", "p1": "new"}.__getitem__)
+    seen = []
+
+    def quarter_turn(picture, id):
+        seen.append((picture.mode, id))
+        return picture.transpose(Image.Transpose.ROTATE_90)
+
+    turned = perturbed_images(images, quarter_turn, "turned")
+    assert not seen  # only when it is opened
+    assert turned.picture(0).size == (20, 30) and seen == [("RGB", "p0")]
+    assert (turned.ids, turned.references, turned.source) == (images.ids, images.references, "")
+    assert [turned.version(id) for id in turned.ids] == ["turned old", "turned new"]
+    assert perturbed_images(turned, quarter_turn, "again").version("p1") == "again turned new"
+    assert perturbed_images(replace(images, version=None), quarter_turn, "turned").version is None
