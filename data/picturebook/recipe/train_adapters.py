@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -173,7 +174,7 @@ def save_adapter(adapted: PeftModel, out: Path, base: str, tokenizer: PreTrained
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
         for earlier in out.glob("step-*"):
-            earlier.rename(folder / earlier.name)
+            shutil.copytree(earlier, folder / earlier.name)  # should this fail, they are still where they were
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
 
