@@ -75,7 +75,7 @@ def _needs(*extras):
 
 
 def test_the_pins_are_the_needs_of_package_notebooks_and_tests():
-    assert {_normal(pin.split("==")[0]) for pin in _pins()} == _needs("depalm", "notebooks", "test")
+    assert {_normal(pin.split("==")[0]) for pin in _pins()} == _needs("adapters", "depalm", "notebooks", "test")
 
 
 def _not_among(needs, paths):
@@ -92,12 +92,12 @@ def _not_among(needs, paths):
 
 
 def test_every_third_party_import_of_the_package_is_a_need():
-    assert _not_among(_needs(), SOURCES) == []
+    assert _not_among(_needs("adapters"), SOURCES) == []  # peft only where an adapter is given
 
 
 def test_every_third_party_import_beside_the_package_is_in_an_extra():
     others = [path for folder in ("data", "notebooks", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
-    assert _not_among(_needs("depalm", "notebooks", "test"), others) == []
+    assert _not_among(_needs("adapters", "depalm", "notebooks", "test"), others) == []
 
 
 def _normal(name):

@@ -41,7 +41,13 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_the_bundled_models_and_no_recipe(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for model in ("lmm/model", "depalm/connector", "bert/model", "clip/open_clip_model"):
+    for model in (
+        "lmm/model",
+        "depalm/connector",
+        "bert/model",
+        "clip/open_clip_model",
+        "adapters/place/adapter_model",
+    ):
         assert f"coxlmm_utils/bundled/{model}.safetensors" in names
     assert not [name for name in names if "recipe" in name or name.startswith(("data", "tests", "notebooks"))]
 
