@@ -7,9 +7,15 @@ from tables import LABELS, number, table
 SETS = ("colour", "place", "time", "null")
 
 
+def _sets(scores: dict) -> list[tuple[str, dict]]:
+    """The sets by what they are called, the DePALM's last, if it was measured."""
+    sets = [(kind, scores[kind]) for kind in SETS]
+    return sets + ([("place, DePALM", scores["depalm"])] if "depalm" in scores else [])
+
+
 def recovered(scores: dict) -> str:
     """Concepts before, shifted, and controls beside the concepts after, for each set."""
-    rows = [[kind, *(number(scores[kind][name]) for name in LABELS["shift_sets"])] for kind in SETS]
+    rows = [[text, *(number(part.get(name)) for name in LABELS["shift_sets"])] for text, part in _sets(scores)]
     return table(["captions about", *LABELS["shift_sets"].values()], rows)
 
 
@@ -17,7 +23,8 @@ def about(scores: dict) -> str:
     """How many concepts are about one value of a factor, before and after."""
     factors = list(scores["null"]["about"])
     rows = [
-        [kind, *(" → ".join(f"{n:.1f}" for n in scores[kind]["about"][factor]) for factor in factors)] for kind in SETS
+        [text, *(" → ".join(f"{n:.1f}" for n in part["about"][factor]) for factor in factors)]
+        for text, part in _sets(scores)
     ]
     return table(["captions about", *factors], rows)
 

@@ -71,9 +71,9 @@ TOPICS = (*QUESTION_TOPICS, "presence")
 
 
 def fine_tuned(name: str, before: LMM, layer: Layer, n_pages: int = N_PAGES) -> FineTuned:
-    """One of the book's own fine-tuned copies, by its adapter's name or folder, beside the model `before`."""
+    """A fine-tuned copy, by its adapter's name or folder, beside the model `before`, which was loaded by name or folder."""
     images = load_images("picturebook").mentioning(TOKEN)[:n_pages]
-    return FineTuned.of(before, load_lmm("picturebook", adapter=name), extract(before, images, TOKEN, layer), images)
+    return FineTuned.of(before, load_lmm(before.name, adapter=name), extract(before, images, TOKEN, layer), images)
 
 
 def answered(lmm: LMM) -> list[float]:

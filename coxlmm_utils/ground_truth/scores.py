@@ -22,6 +22,7 @@ from ..models import LMM, load_lmm
 from ..picturebook import SUBJECTS
 from .depalm_learned_steering import depalm_p2s_scores, depalm_p2s_table
 from .depalm_scores import depalm_scores, depalm_table, loaded_depalm
+from .depalm_shift import depalm_shift_scores
 from .depalm_steering import depalm_steering_scores, depalm_steering_table
 from .error_scores import caption_error_scores, error_scores, error_table
 from .factor_matching import best_aucs, pages_of, shuffled_auc
@@ -123,6 +124,7 @@ def main() -> None:
         scores["steering"]["depalm"] = depalm_steering_scores(depalm)
         scores["errors"]["depalm"] = caption_error_scores(depalm)
         scores["l2s"]["depalm"] = depalm_p2s_scores(depalm)
+        scores["shift"]["depalm"] = depalm_shift_scores(depalm)
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     known.pop("depalm", None)  # of an earlier run: else it would be taken for measured now
     atomic_write(options.out, lambda path: path.write_text(json.dumps(known | scores, indent=1)))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..images import CaptionedImages, load_images
 from ..models import LMM, Layer
-from ..shift import SHIFTED, UNSHIFTED, ConceptShift, Cuts, compare, correlation, gains
+from ..shift import PERMUTED, RANDOM, SHIFTED, UNCHANGED, UNSHIFTED, ConceptShift, Cuts, compare, correlation, gains
 from ..statistics import nested_bootstrap, share_over_seeds
 from ..steering import Direction, captions_under, random_direction, shift_direction
 from .fine_tuned import TOKEN, FineTuned, fine_tuned, kmeans, n_about
@@ -37,16 +37,17 @@ def shift_scores(lmm: LMM, layer: Layer = GALLERY_LAYER) -> dict:
     Returns
     -------
     dict
-        colour, place, time and null (the old captions once more); rename; sign, of the model after, with before, the
-        same of the model before; cuts, from the null's banks of all seeds but one half of the samples.
+        colour, place, time and null (the old captions once more), with forgotten, of each kind of question the share
+        answered right before and after, and steering; rename; sign, of the model after, with before, the same of the
+        model before; cuts, from the null's banks of all seeds, of one half of the samples.
     """
     null = fine_tuned(adapter_of(NULL), lmm, layer)
     cuts = Cuts.of_null([compare(*null.banks(kmeans(seed, N_CONCEPTS))) for seed in SEEDS])
     scores = {"cuts": {"cosine": cuts.cosine, "t_overlap": cuts.overlap}}
-    scores[NULL] = set_scores(swapped(null), cuts)  # other samples than the cuts are from
+    scores[NULL] = set_scores(swapped(null), cuts) | {"forgotten": null.forgotten}  # other samples than of the cuts
     for kind in SETS:
         tuned = fine_tuned(adapter_of(kind), lmm, layer)
-        scores[kind] = set_scores(tuned, cuts) | {"steering": steering_scores(tuned, kind)}
+        scores[kind] = set_scores(tuned, cuts) | {"steering": steering_scores(tuned), "forgotten": tuned.forgotten}
     scores[RENAME] = rename_scores(fine_tuned(adapter_of(RENAME), lmm, layer))
     sign = fine_tuned(adapter_of(SIGN), lmm, layer, n_pages=100).after
     runs = {
@@ -68,13 +69,13 @@ def set_scores(tuned: FineTuned, cuts: Cuts, n_concepts: int = N_CONCEPTS, seeds
     Returns
     -------
     dict
-        [mean, low, high] over seeds and concepts: cosine_before and cosine_after of unshifted and shifted concepts with those
-        after; cosine_permuted and cosine_random of the controls; words_before and words_after, their T-Overlaps;
-        gain in cosine, and nearer_share, of shifted concepts; t_overlap of each concept with its nearest after; changed, the share of
-        concepts beyond the cuts; consistency. about, by factor: how many concepts are about one value, before and after, by
-        seed's mean. with_gain: Pearson's r of consistency and magnitude with the gain in cosine, over the concepts of all seeds, of
-        which many are alike: its intervals are too narrow. forgotten: of each kind
-        of question the share answered right, before and after. n: samples.
+        [mean, low, high] over seeds and concepts: cosine_before and cosine_after of unshifted and shifted concepts with
+        those after; cosine_permuted and cosine_random of the controls; words_before and words_after, their T-Overlaps; gain
+        in cosine, and nearer_share, of shifted concepts; t_overlap of each concept with its nearest after; changed, the
+        share of concepts beyond the cuts; consistency; magnitude. with_gain: Pearson's r of consistency and magnitude with
+        the gain, over the concepts of all seeds, of which many are alike: its intervals are too narrow. about, by factor:
+        how many concepts are about one value, before and after, means over seeds. counts of what became of concepts,
+        too. n: samples.
     """
     banks = [tuned.banks(kmeans(seed, n_concepts)) for seed in seeds]
     shifts = [compare(*pair, cuts) for pair in banks]
@@ -98,14 +99,14 @@ def set_scores(tuned: FineTuned, cuts: Cuts, n_concepts: int = N_CONCEPTS, seeds
     }
     scores["about"] = {factor: about(tuned, banks, factor) for factor in FACTORS}
     counts = pd.DataFrame([shift.counts for shift in shifts]).mean()
-    return scores | {"counts": counts.to_dict(), "forgotten": tuned.forgotten, "n": len(tuned.learned)}
+    return scores | {"counts": counts.to_dict(), "n": len(tuned.learned)}
 
 
 RECOVERED = (
     ("cosine_before", UNSHIFTED, "cosine"),
     ("cosine_after", SHIFTED, "cosine"),
-    ("cosine_permuted", "permuted", "cosine"),
-    ("cosine_random", "random", "cosine"),
+    ("cosine_permuted", PERMUTED, "cosine"),
+    ("cosine_random", RANDOM, "cosine"),
     ("words_before", UNSHIFTED, "words"),
     ("words_after", SHIFTED, "words"),
 )
@@ -119,7 +120,7 @@ def over(columns) -> list[float]:
 def changed(shift: ConceptShift) -> list[float]:
     """Of each concept, before and after, whether it is beyond the cuts."""
     tables = (shift.before_table, shift.after_table)
-    return [float(change != "unchanged") for table in tables for change in table["change"]]
+    return [float(change != UNCHANGED) for table in tables for change in table["change"]]
 
 
 def about(tuned: FineTuned, banks, factor: str) -> list[float]:
@@ -137,7 +138,7 @@ def rename_scores(tuned: FineTuned) -> dict:
     return means | {"n": [sum(counts) for counts in zip(*(row["n"] for row in rows))]}
 
 
-def steering_scores(tuned: FineTuned, kind: str) -> dict:
+def steering_scores(tuned: FineTuned) -> dict:
     """Does the mean shift vector make the model before speak as the one after, and taken away the other way round?
 
     Returns

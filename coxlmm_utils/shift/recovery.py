@@ -91,13 +91,13 @@ def gains(table: pd.DataFrame, alpha: float = 1.0, kind: str = SHIFTED) -> pd.Da
     """What shifting gains each concept over leaving it: a row each, with nearer, cosine_gain, distance_gain, words_gain.
 
     cosine_gain is (cos - cos unshifted) / |cos unshifted|, as in the released code; distance_gain the share of the distance
-    that is gone; nearer whether the cosine rose.
+    that is gone; nearer 1 if the cosine rose, else 0; NaN where a concept has no partner.
     """
     before = table[table["kind"] == UNSHIFTED].set_index("concept")
     moved = table[(table["kind"] == kind) & np.isclose(table["alpha"], alpha)].set_index("concept")
     rise = moved["cosine"] - before["cosine"]
     columns = {
-        "nearer": rise > 0,
+        "nearer": (rise > 0).astype(float).where(rise.notna()),
         "cosine_gain": rise / before["cosine"].abs(),
         "distance_gain": 1 - moved["distance"] / before["distance"],
         "words_gain": moved["words"] - before["words"],

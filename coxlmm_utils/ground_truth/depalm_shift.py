@@ -1,0 +1,25 @@
+"""Concept shift of the picture book's DePALM, whose language model was never trained on the book before (ours)."""
+
+from __future__ import annotations
+
+from ..models import LMM
+from ..shift import Cuts
+from .fine_tuned import fine_tuned
+from .shift_scores import set_scores
+
+ADAPTER = "picturebook-depalm-place"
+AT = 0.9  # of its layers: words come late, see `depalm_scores`
+N_PAGES, N_CONCEPTS, SEEDS = 500, 12, range(3)
+
+
+def depalm_shift_scores(lmm: LMM) -> dict:
+    """The scores of a set (`set_scores`) for captions about places, and the layer; without a null, so without cuts.
+
+    Parameters
+    ----------
+    lmm : LMM
+        "picturebook-depalm".
+    """
+    layer = round(AT * lmm.n_layers)
+    scores = set_scores(fine_tuned(ADAPTER, lmm, layer, N_PAGES), Cuts(), N_CONCEPTS, SEEDS)
+    return {name: value for name, value in scores.items() if name not in ("changed", "counts")} | {"layer": layer}
