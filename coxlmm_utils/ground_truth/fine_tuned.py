@@ -90,7 +90,7 @@ def n_about(bank: ConceptBank, states: States, factor: str) -> int:
     leading = np.abs(bank.project(states.Z)).argmax(axis=1)
     values = np.array([getattr(page, factor) for page in pages_of(states.images.ids)])
     shares = [max_share(values[leading == k]) for k in range(len(bank))]
-    return sum(share >= MIN_SHARE for share in shares)
+    return int(sum(share >= MIN_SHARE for share in shares))
 
 
 def max_share(values: np.ndarray) -> float:

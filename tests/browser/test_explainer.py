@@ -31,6 +31,13 @@ places = [" ".join(references) for references in states.images.references]
 beach, snow = ([id for id, text in zip(states.images.ids, places) if word in text] for word in ("beach", "snow"))
 steering(lmm, mean_difference(states.subset(beach), states.subset(snow)))
 """
+SWITCH = STEERING.replace(
+    "steering(lmm, mean_difference(states.subset(beach), states.subset(snow)))",
+    """from coxlmm_utils import ConceptBank, SemiNMF, ask
+
+bank = ConceptBank.learn(lmm, states, SemiNMF(8))
+ask(lmm, bank, load_images("picturebook", split="test").mentioning("dog")[:3], steering=mean_difference(states.subset(beach), states.subset(snow)))""",
+)
 
 
 @pytest.fixture
@@ -173,3 +180,17 @@ def legible_in_the_dark_without_the_hosts_colours(page: Page) -> None:
     heading = page.outputs.locator(".cox-answer-heading").first
     assert heading.evaluate("heading => getComputedStyle(heading).color") == "rgb(212, 212, 212)"
     assert faults(page.tab, ".cox-answer") == []
+
+
+def test_a_switch_shows_the_steered_caption_and_its_concepts(lab, notebook):
+    write(lab, "switch.ipynb", SWITCH)
+    notebook.open("switch.ipynb")
+    notebook.run_all()
+    notebook.outputs.locator(BARS).wait_for()
+    before, unsteered = notebook.html_of(BARS), notebook.outputs.inner_text()
+    notebook.screenshot("switch_unsteered", ".cox-ask")
+    notebook.press("steered")
+    changed(notebook, before)
+    notebook.screenshot("switch_steered", ".cox-ask")
+    assert notebook.outputs.inner_text() != unsteered and faults(notebook.tab, ".cox-ask") == []
+    assert notebook.console_errors == notebook.kernel_errors == []
