@@ -22,7 +22,7 @@ from ..models import LMM, load_lmm
 from ..picturebook import SUBJECTS
 from .depalm_learned_steering import depalm_p2s_scores, depalm_p2s_table
 from .depalm_scores import depalm_scores, depalm_table, loaded_depalm
-from .depalm_shift import depalm_shift_scores
+from .depalm_shift import depalm_shift_scores, depalm_shift_table
 from .depalm_steering import depalm_steering_scores, depalm_steering_table
 from .error_scores import caption_error_scores, error_scores, error_table
 from .factor_matching import best_aucs, pages_of, shuffled_auc
@@ -136,6 +136,7 @@ def main() -> None:
     if depalm is not None:
         print("", depalm_table(scores["depalm"]), "", depalm_steering_table(scores["steering"]["depalm"]), sep="\n")
         print("", depalm_p2s_table(scores["l2s"]["depalm"]), sep="\n")
+        print("", depalm_shift_table(scores["shift"]["depalm"]), sep="\n")
     print(f"\nwritten to {options.out}")
 
 

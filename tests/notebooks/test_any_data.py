@@ -1,6 +1,7 @@
 """Every notebook but 07, which asks what only the book can answer, on other people's data: by its parameters alone.
 
-11 asks questions: it is run on a miniature of POPE's file.
+11 asks questions: it is run on a miniature of POPE's file. 12 compares two models: it is run on a miniature of Visual
+Genome's, and a tiny model with an adapter.
 
 The book itself is in `test_run`. Here are a folder of 60 pictures with captions and one without, of which nothing but
 `DATA` is told (and smaller numbers of what is repeated), and a tiny LLaVA and a tiny Qwen2.5-VL with pictures laid out
@@ -18,6 +19,8 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
 
 from coxlmm_utils.files import folder_name
 from coxlmm_utils.picturebook import page, page_numbers, references
@@ -28,7 +31,7 @@ from tests.evaluation.test_clipscore import tiny_clip
 from tests.notebooks.coco import as_coco, favourite, noises, plain_lmm
 from tests.tiny_lmms import tiny_llava, tiny_qwen
 
-ASKED = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.name[:2] not in ("07", "11")]
+ASKED = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.name[:2] not in ("07", "11", "12")]
 SPLITS = ["train"] * 40 + ["test"] * 20
 QUICK = {
     "SEEDS": (0, 1),
@@ -134,6 +137,45 @@ def test_learning_to_steer_on_popes_file(tmp_path, monkeypatch, session_cache):
     table = pd.read_csv(methods, index_col=0)
     assert len(table) == 7 and table[["yes", "no"]].stack().between(0, 1).all()
     assert (methods.parent / "network").is_dir() and (methods.parent / "alphas.png").exists()
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("build", [tiny_llava, tiny_qwen])
+def test_concept_shift_on_visual_genome_with_an_adapter(build, tmp_path, monkeypatch, session_cache):
+    monkeypatch.setenv("COXLMM_CACHE", str(session_cache))
+    lmm = plain_lmm(tmp_path / "model", build)
+    token, paths = favourite(lmm, noises(tmp_path, 300), 40)
+    (tmp_path / "VG_100K").mkdir()
+    (tmp_path / "VG_100K_2").mkdir()
+    regions = []
+    for number, path in enumerate(paths, start=1):
+        shutil.copy(path, tmp_path / ("VG_100K", "VG_100K_2")[number % 2] / f"{number}.jpg")
+        regions.append({"id": number, "regions": [{"region_id": number, "image_id": number, "phrase": f"a {token}"}]})
+    (tmp_path / "region_descriptions.json").write_text(json.dumps(regions))
+    _save_adapter(lmm.model, tmp_path / "adapter", tmp_path / "model")
+    notebook = tmp_path / "notebooks" / "12_concept_shift.ipynb"
+    notebook.parent.mkdir()
+    shutil.copy(NOTEBOOKS / notebook.name, notebook)
+    settings = {"MODEL": str(tmp_path / "model"), "ADAPTER": str(tmp_path / "adapter"), "NULL": None, "N_CONCEPTS": 3}
+    execute(notebook, settings | {"DATA": f"visual_genome:{tmp_path}", "TOKEN": token})
+    [folder] = tmp_path.glob("build/*/concept_shift")
+    recovered = pd.read_csv(folder / "recovery.csv")
+    assert (
+        set(recovered["kind"]) == {"shifted", "unshifted", "random", "permuted"} and recovered["cosine"].notna().all()
+    )
+    assert {f"{name}.png" for name in ("changes", "before", "after", "recovery")} <= {p.name for p in folder.iterdir()}
+
+
+def _save_adapter(model, folder: Path, base: Path) -> None:
+    """A LoRA that changes states a little, and hardly a word."""
+    torch.manual_seed(0)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=r".*(q|v)_proj"))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            weight.data.normal_(std=1e-3)
+    adapted.save_pretrained(folder)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": str(base)}))
 
 
 def _check_evaluation(folder: Path) -> None:
