@@ -16,12 +16,17 @@ N_PAGES, N_CONCEPTS, SEEDS = 500, 12, range(3)
 
 
 def depalm_shift_scores(lmm: LMM) -> dict:
-    """The scores of a set (`set_scores`) for captions about places, and the layer; without a null, so without cuts.
+    """What captions about places did to the concepts of its language model.
 
     Parameters
     ----------
     lmm : LMM
         "picturebook-depalm".
+
+    Returns
+    -------
+    dict
+        As `set_scores`, and layer; without changed and counts, for there is no null to take cuts from.
     """
     layer = round(AT * lmm.n_layers)
     scores = set_scores(fine_tuned(ADAPTER, lmm, layer, N_PAGES), Cuts(), N_CONCEPTS, SEEDS)
