@@ -3,7 +3,7 @@
 from . import figures
 from .compare import CHANGES, DIMINISHED, EMERGED, REFINED, UNCHANGED, ConceptShift, Cuts, compare, t_overlaps
 from .recovery import KINDS, PERMUTED, RANDOM, SHIFTED, UNSHIFTED, correlation, gains, recovery
-from .vectors import ShiftVectors, shift_vectors
+from .vectors import ShiftVectors, shift_vectors, sized_concepts
 
 __all__ = [
     "CHANGES",
@@ -25,5 +25,6 @@ __all__ = [
     "gains",
     "recovery",
     "shift_vectors",
+    "sized_concepts",
     "t_overlaps",
 ]

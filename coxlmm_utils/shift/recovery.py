@@ -15,7 +15,7 @@ from ..extraction import States, require_same
 from ..models import LMM
 from ..statistics import Mean
 from .compare import SAME, t_overlaps
-from .vectors import ShiftVectors
+from .vectors import ShiftVectors, sized_concepts
 
 SHIFTED, UNSHIFTED, RANDOM, PERMUTED = KINDS = "shifted", "unshifted", "random", "permuted"
 N_PICTURES = 50  # of a concept, as the paper's script has; fewer where there are few samples
@@ -81,7 +81,7 @@ def recovery(
     runs += [(kind, alpha, alpha * change) for alpha in alphas for kind, change in changes.items()]
     tables = []
     for kind, alpha, change in runs:
-        concepts = (vectors.bank.concepts[known] + change).astype(np.float32)
+        concepts = (sized_concepts(vectors.bank)[known] + change).astype(np.float32)
         compared = _compared(concepts, _words(lmm, concepts, after, word_filter), after, states)
         tables.append(compared.assign(kind=kind, alpha=float(alpha), concept=known))
     return pd.concat(tables, ignore_index=True)
@@ -126,7 +126,7 @@ def _compared(concepts: np.ndarray, words: list[Words], after: ConceptBank, stat
     rows = {
         "match": partners,
         "cosine": cosines,
-        "distance": np.linalg.norm(concepts - after.concepts[partners], axis=1),
+        "distance": np.linalg.norm(concepts - sized_concepts(after)[partners], axis=1),
         "words": t_overlaps(words, after.words)[np.arange(len(concepts)), partners],
         "pictures": _shared_pictures(concepts, after, states, partners),
     }
@@ -145,7 +145,9 @@ def _words(lmm: LMM, concepts: np.ndarray, after: ConceptBank, word_filter: Word
 def _shared_pictures(concepts: np.ndarray, after: ConceptBank, states: States, partners: np.ndarray) -> list[float]:
     """For each concept, put in the place of the bank's, the share of its partner's pictures that are its own, too."""
     dictionary = copy(after.dictionary)
-    dictionary.components_ = concepts
+    if sized_concepts(after) is not after.concepts:  # as the dictionary has them: of length 1
+        concepts = concepts / np.linalg.norm(concepts, axis=1, keepdims=True).clip(min=1e-12)
+    dictionary.components_ = concepts.astype(np.float32)
     n = min(N_PICTURES, max(1, len(states) // len(after)))
     own, others = (_most_active(V, n) for V in (dictionary.transform(states.Z), after.activations))
     pairs = [(top, others[partner]) for top, partner in zip(own, partners)]

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from ..concepts import ConceptBank
+from ..concepts import ConceptBank, active_mean
 from ..extraction import StatePair, require_same
 
 
@@ -52,8 +52,8 @@ class ShiftVectors:
         return pd.DataFrame(rows).rename_axis("concept")
 
     def shifted(self, alpha: float = 1.0) -> np.ndarray:
-        """The shifted concepts u_k + alpha Delta_k: (concepts, width)."""
-        return self.bank.concepts + alpha * self.vectors
+        """The shifted concepts u_k + alpha Delta_k: (concepts, width); u_k as long as `sized_concepts` has it."""
+        return sized_concepts(self.bank) + alpha * self.vectors
 
     @property
     def _all(self) -> range:
@@ -97,6 +97,16 @@ def shift_vectors(pair: StatePair, bank: ConceptBank) -> ShiftVectors:
     before, after = (states.Z.double().numpy() for states in (pair.before, pair.after))
     activations = np.abs(bank.project(pair.before.Z))  # (samples, concepts)
     return ShiftVectors(bank, after - before, np.where(activations.any(axis=1), activations.argmax(axis=1), -1))
+
+
+def sized_concepts(bank: ConceptBank) -> np.ndarray:
+    """A bank's concepts in the unit of states, to which moves can be added: (concepts, width).
+
+    Centres of clusters, as the paper has them, are states already. Of concepts whose length says nothing (Semi-NMF),
+    each is as long as it is active on average where it is active (ours).
+    """
+    unsized = bank.dictionary.additive and not bank.dictionary.signed
+    return bank.concepts * active_mean(bank.activations)[:, None] if unsized else bank.concepts
 
 
 def _unit(moves: np.ndarray) -> np.ndarray:

@@ -49,6 +49,12 @@ def vectors_of(bank: ConceptBank, moves: np.ndarray, samples: list[int] | None =
 
 
 @pytest.fixture(scope="module")
+def bank(llava, states):
+    """Centres of clusters, which are states."""
+    return ConceptBank.learn(llava, states, KMeans(K), word_filter=FILTER)
+
+
+@pytest.fixture(scope="module")
 def exact(bank) -> ShiftVectors:
     """Vectors that lead from each concept to one after, each to another."""
     moves = 0.3 * RNG.standard_normal(bank.concepts.shape)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
 from coxlmm_utils.extraction.state_pair import StatePair
-from coxlmm_utils.shift.vectors import ShiftVectors, shift_vectors
+from coxlmm_utils.shift.vectors import ShiftVectors, shift_vectors, sized_concepts
 from tests.shift.by_hand import AFTER, BEFORE, bank_of, states_of
 
 STATES = np.array([[2, 0], [1, 0.5], [0, -3], [0.5, 1]])  # the third is of the second concept, by magnitude
@@ -113,3 +115,13 @@ def test_states_of_elsewhere_are_refused(bank, field, value):
 def test_states_of_another_width_are_refused(bank):
     with pytest.raises(ValueError, match="width 3, not 2"):
         shift_vectors(pair_of(np.eye(3), np.eye(3)), bank)
+
+
+def test_parts_are_as_long_as_they_are_active_and_centres_stay():
+    parts = bank_of(SemiNMF.from_components(np.array([[1, 0], [0, 1]], np.float32)))
+    parts = replace(parts, activations=np.array([[2, 0], [4, 0]], np.float32))
+    assert sized_concepts(parts).tolist() == [[3, 0], [0, 0]]  # the second is never active
+    centres = bank_of([[1, 0], [0, 1]])
+    assert sized_concepts(centres) is centres.concepts
+    vectors = ShiftVectors(parts, np.array([[1.0, 1.0]]), np.array([0]))
+    assert vectors.shifted(2)[0].tolist() == [5, 2] and np.isnan(vectors.shifted()[1]).all()
