@@ -1,6 +1,7 @@
 """Steering vectors: means and concepts by hand, arithmetic, what is refused, and files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,16 @@ import torch
 
 from coxlmm_utils.concepts import ConceptBank
 from coxlmm_utils.dictionaries import KMeans
+from coxlmm_utils.extraction import StatePair
+from coxlmm_utils.models import randomly_initialised
 from coxlmm_utils.steering import (
     Direction,
     concept_difference,
     concept_direction,
     mean_difference,
     random_direction,
+    shift_direction,
+    steer,
 )
 from tests.tiny_lmms import WIDTH
 
@@ -35,6 +40,44 @@ def test_a_difference_of_means_moves_one_mean_to_the_other(halves, direction):
     assert direction.samples == (len(away), len(towards)) and direction.layer == away.layer == 2
     assert direction.norm == pytest.approx(np.linalg.norm(towards.Z.mean(0) - away.Z.mean(0)), rel=1e-5)
     assert f"mean of {len(towards)} states minus mean of {len(away)}" in repr(direction)
+
+
+@pytest.fixture(scope="module")
+def other(llava):
+    """A copy of other weights."""
+    return randomly_initialised(llava)
+
+
+@pytest.fixture
+def pair(states, other) -> StatePair:
+    """The same samples before, and after: each moved by its own number of steps along two axes."""
+    moves = torch.zeros_like(states.Z)
+    moves[:, 0], moves[:, 5] = torch.arange(len(states)), -2.0
+    model = {"name": other.name, "fingerprint": other.fingerprint}
+    after = replace(states, vectors={2: states.Z + moves}, provenance=states.provenance | {"model": model})
+    return StatePair(states, after)
+
+
+def test_a_shift_is_the_mean_move_of_the_same_samples_and_is_undone_by_its_opposite(pair):
+    forward, undo = shift_direction(pair), shift_direction(pair, undo=True)
+    expected = torch.zeros(WIDTH)
+    expected[0], expected[5] = (len(pair) - 1) / 2, -2
+    torch.testing.assert_close(forward.vector, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(undo.vector, -expected, rtol=1e-5, atol=1e-5)
+    assert forward.samples == undo.samples == (len(pair),) and forward.layer == undo.layer == 2
+    assert forward.start is None and forward.vector.dtype == torch.float32
+
+
+def test_a_shift_is_of_the_model_that_it_is_added_to(pair, llava, other):
+    forward, undo = shift_direction(pair), shift_direction(pair, undo=True)
+    for direction, states, others in ((forward, pair.before, pair.after), (undo, pair.after, pair.before)):
+        assert (direction.model, direction.fingerprint) == (states.model_name, states.fingerprint)
+        assert direction.made == f"mean move of {len(pair)} states from {states.model_name} to {others.model_name}"
+    for direction, own, not_own in ((forward, llava, other), (undo, other, llava)):
+        with steer(own, direction, 0.5):
+            pass
+        with pytest.raises(ValueError, match="make it anew with this model's states"), steer(not_own, direction):
+            pass
 
 
 def test_of_k_means_a_concept_is_its_centre_and_a_difference_that_of_two(llava, states):
@@ -68,8 +111,6 @@ def test_arithmetic(direction):
 
 
 def test_what_does_not_belong_together_is_refused(direction, halves, llava, qwen):
-    from dataclasses import replace
-
     with pytest.raises(ValueError, match="different layer"):
         direction + replace(direction, layer=1)
     with pytest.raises(ValueError, match="different fingerprint"):
