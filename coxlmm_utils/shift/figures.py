@@ -80,7 +80,8 @@ def _side_by_side(shift: ConceptShift, pairs: Sequence[tuple[int, int, pd.Series
         style = {"ha": "center", "va": "center", "fontsize": 9}
         put_text(figure, x, middle + 0.2, values["change"], color=COLOURS[values["change"]], weight="bold", **style)
         put_text(figure, x, middle, f"cosine {values['cosine']:.2f}", color=INK, **style)
-        put_text(figure, x, middle - 0.18, f"words {values['t_overlap']:.0f} %", color=QUIET, **style)
+        if np.isfinite(values["t_overlap"]):  # else the concept before has no words
+            put_text(figure, x, middle - 0.18, f"words {values['t_overlap']:.0f} %", color=QUIET, **style)
     return figure
 
 
@@ -131,7 +132,7 @@ def recovery_curves(table: pd.DataFrame) -> Figure:
     means = table.groupby(["kind", "alpha"])[list(columns)].mean()
     for axes, (column, text) in zip(panels, columns.items()):
         start = float(means.loc[UNSHIFTED, column].iloc[0])
-        for kind in (kind for kind in KINDS if kind != UNSHIFTED):
+        for kind in (kind for kind in KINDS if kind != UNSHIFTED and kind in means.index):  # one concept has no other
             line = means.loc[kind, column]
             axes.plot([0, *line.index], [start, *line], marker="o", markersize=3, color=LOOKS[kind], label=kind)
         axes.axhline(start, color=QUIET, linewidth=0.9, linestyle=":", label=UNSHIFTED)
@@ -199,4 +200,6 @@ def _legend(figure: Figure, panels) -> None:
     """One legend for all panels, each label once."""
     handles, labels = zip(*[pair for axes in panels for pair in zip(*axes.get_legend_handles_labels())])
     unique = dict(zip(labels, handles))
-    figure.legend(unique.values(), unique, loc="outside upper left", ncols=5, frameon=False, fontsize=9, labelcolor=INK)
+    style = {"ncols": 5, "frameon": False, "fontsize": 9, "labelcolor": INK}
+    for text in figure.legend(unique.values(), unique, loc="outside upper left", **style).get_texts():
+        text.set_parse_math(False)
