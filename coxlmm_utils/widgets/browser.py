@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -182,6 +183,7 @@ class Browser(CellView):
                     comparison = compare_shift(self.shift, view.cards, other_view.cards)
                 else:
                     comparison = compare_banks(view.bank, other_view.bank, view.cards, other_view.cards)
+                    comparison = replace(comparison, same_space=comparison.same_space or self.shift is not None)
                 html = comparison_html(comparison, labels[self.number], labels[other])
             except ValueError as error:
                 html = render("problem.html", problem=str(error))

@@ -10,6 +10,7 @@ import pytest
 
 from coxlmm_utils.concepts.bank import ConceptBank
 from coxlmm_utils.dictionaries.semi_nmf import SemiNMF
+from coxlmm_utils.shift import DIMINISHED, EMERGED, UNCHANGED, ConceptShift, Cuts, compare
 from coxlmm_utils.widgets.browser import ALONE, browse
 from tests.widgets.browsed import Read, browsed_bank
 
@@ -175,6 +176,53 @@ def test_banks_that_cannot_be_compared_say_why(browsed):
     browser = browse([browsed, wide])
     browser.other.value = 1
     assert "cannot be compared" in text_of(browser.comparison)
+
+
+@pytest.fixture
+def shift(browsed) -> ConceptShift:
+    """The fine-tuned model's last concept is another than that before."""
+    model = {"name": "tuned", "fingerprint": "t" * 16}
+    concepts = np.concatenate([browsed.concepts[:3], -browsed.concepts[3:]])
+    after = replace(
+        browsed,
+        dictionary=SemiNMF.from_components(concepts),
+        provenance={**browsed.provenance, "model": model},
+        names={},
+        folder=None,
+    )
+    return compare(browsed, after, Cuts(0.99, 101.0))
+
+
+def test_a_shift_is_shown_as_both_banks_at_once_with_what_became_of_each_concept(shift):
+    browser = browse(shift)
+    assert browser.children[-1] is browser.comparison and browser.other.value == 1
+    seen, text = Read(browser.comparison.value), text_of(browser.comparison)
+    assert len(seen.of_class("cox-noted")) == 1 and len(seen.of_class("cox-cosine")) == 4 + 1
+    notes = [text.count(change) for change in (UNCHANGED, DIMINISHED, EMERGED)]
+    assert notes == [3, 1, 1]
+    assert text.index(DIMINISHED) < text.index(UNCHANGED) < text.index(EMERGED)  # the most changed first
+    assert "tuned" in text and "two different models" not in text
+    assert visible(browser) == ["Model", "Compare with"] and text_of(browser.status) == ""
+
+
+def test_a_shifts_cards_are_there_when_no_other_bank_is_chosen(shift):
+    browser = browse(shift)
+    browser.other.value = ALONE[1]
+    assert browser.children[-1] is browser.grid and sorted(shown(browser)) == [0, 1, 2, 3]
+    assert visible(browser) == ["Model", "Compare with", "Sort by", "Search words"]
+    assert text_of(browser.status) == "4 concepts"
+    browser.view.buttons[0].click()
+    assert browser.panel in browser.grid.children
+    browser.other.value = 1
+    assert browser.children[-1] is browser.comparison and UNCHANGED in text_of(browser.comparison)
+
+
+def test_of_a_shift_the_bank_after_can_be_chosen_and_compared_as_any_other(shift):
+    browser = browse(shift)
+    browser.facets["Model"].value = "tuned"
+    assert browser.view.bank is shift.after and browser.children[-1] is browser.grid
+    browser.other.value = 0
+    assert UNCHANGED not in text_of(browser.comparison) and "two different models" not in text_of(browser.comparison)
 
 
 def test_widgets_and_thumbnails_are_made_once(browsed, monkeypatch):
