@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))  # as when the script is run
 import results as pages  # noqa: E402
+import shift_tables  # noqa: E402
 import tables  # noqa: E402
 
 
@@ -66,6 +67,79 @@ def test_results_of_several_seeds_and_with_controls_are_shown(results):
     page = pages.page(results)
     assert "| 0.14 | 0.14 |" in page and "| 0.31 [0.22, 0.40] | 0.31 [0.22, 0.40] |" in page
     assert "| 16.4 of 20 |" in page and "Means over 5 seeds." in page
+
+
+# Concept shift
+
+
+def shift_set(value):
+    """Scores of a set, all of one value."""
+    about = {factor: [value, value + 1] for factor in ("colour", "place")}
+    forgotten = {topic: [0.9, value / 10] for topic in ("colour", "presence")}
+    ends = {name: [value] * 3 for name in tables.LABELS["shift_sets"]}
+    return ends | {"about": about, "forgotten": forgotten, "n": 600}
+
+
+@pytest.fixture
+def shift():
+    """Made up, without the DePALM."""
+    sets = {kind: shift_set(float(number)) for number, kind in enumerate(shift_tables.SETS, start=1)}
+    ways = {"forward": {"alpha": 1.5}, "undo": {"alpha": 1.0}}
+    for way in ways.values():
+        way |= {name: [0.5, 0.25, 0.75] for name in tables.LABELS["shift_steering"]}
+    for kind in shift_tables.SETS[:3]:
+        sets[kind]["steering"] = ways
+    sign = {"auc": [0.98, 0.9, 1.0], "colour_auc": [0.6, 0.5, 0.7]}
+    sign |= {"said": {"with": [1.0, 0.9, 1.0], "without": [0.1, 0.0, 0.2]}}
+    rename = {"found": 0.875, "elsewhere": 0.125, "moved": 9.18, "n": [8, 52]}
+    sign["before"] = sign | {"auc": [0.55, 0.45, 0.65]}
+    return sets | {"cuts": {"cosine": 0.973, "t_overlap": 80.0}, "rename": rename, "sign": sign}
+
+
+def rows_of(text):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+
+
+def test_tables_of_shift_have_a_row_for_each_set(shift):
+    head, _, *rows = rows_of(shift_tables.recovered(shift))
+    assert [row[0] for row in rows] == list(shift_tables.SETS) and rows[1][1:] == ["2.00 [2.00, 2.00]"] * (
+        len(head) - 1
+    )
+    head, _, *rows = rows_of(shift_tables.about(shift))
+    assert head[1:] == ["colour", "place"] and rows[0] == ["colour", "1.0 → 2.0", "1.0 → 2.0"]
+    _, _, *rows = rows_of(shift_tables.forgotten(shift))
+    assert [row[0] for row in rows] == ["before", *(f"after {kind}" for kind in shift_tables.SETS)]
+    assert [row[1] for row in rows] == ["0.900", "0.100", "0.200", "0.300", "0.400"]
+    _, _, *rows = rows_of(shift_tables.steering(shift))
+    assert len(rows) == 6 and [row[-1] for row in rows] == ["1.5", "1"] * 3 and "null" not in str(rows)
+    _, _, *rows = rows_of(shift_tables.sign(shift))
+    assert rows[0][:2] == ["before", "0.55 [0.45, 0.65]"] and rows[1][:2] == ["after", "0.98 [0.90, 1.00]"]
+
+
+def test_the_depalm_is_last_with_a_dash_for_what_needs_a_null(shift):
+    depalm = {name: value for name, value in shift_set(5.0).items() if name not in ("changed", "forgotten")}
+    shift["depalm"] = depalm | {"layer": 27, "n": 240}
+    *_, row = rows_of(shift_tables.recovered(shift))
+    assert row[0] == "place, DePALM" and row.count("–") == 1
+    assert rows_of(shift_tables.about(shift))[-1] == ["place, DePALM", "5.0 → 6.0", "5.0 → 6.0"]
+    assert "DePALM" not in shift_tables.forgotten(shift) + shift_tables.steering(shift)
+
+
+@pytest.mark.parametrize("with_depalm", [False, True])
+def test_the_page_has_all_of_shift(results, shift, with_depalm):
+    if with_depalm:
+        shift["depalm"] = shift_set(5.0) | {"layer": 27, "n": 240}
+    measured = results["scores"]["measured"] | {"commit": "of the shift"}
+    page = pages.page(results | {"shift": {"measured": measured, "values": shift}})
+    assert "concept-shift-make-scores" in anchors(page)
+    part = page[page.index("## Concept shift") :]
+    assert "Commit of the shift" in part and "cosine 0.97." in part and "600 pages to learn from" in part
+    assert "0.88 have it among their words, of the others 0.12" in part and "9.18 times as far" in part
+    assert ("at layer 27, with 240 pages" in part) == with_depalm == ("| place, DePALM |" in part)
+    for name in ("recovered", "about", "forgotten", "steering", "sign"):
+        assert getattr(shift_tables, name)(shift) in part
+    without = {name: part for name, part in results.items() if name != "shift"}
+    assert "## Concept shift" not in pages.page(without)
 
 
 # Links
