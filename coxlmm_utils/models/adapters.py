@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 TOKENIZER = "tokenizer_config.json"
 BUNDLED = "picturebook-"  # of the names of the book's own adapters
 INCOMPLETE = "Found missing adapter keys"  # how peft's warning begins
+STEP = re.compile(r"(step|checkpoint)-\d+")  # names that say nothing by themselves
 MAX_REASON = 300  # characters of what peft says, which may list every weight
 
 
@@ -39,6 +41,12 @@ def adapter_folder(adapter: str | Path) -> Path:
                 f"{folder} holds no adapter: {file} is missing; give a folder that peft's save_pretrained wrote"
             )
     return folder
+
+
+def adapter_name(adapter: str | Path) -> str:
+    """What an adapter goes by: its folder's name, of one of several steps of a training with the training's before."""
+    folder = adapter_folder(adapter).resolve()
+    return f"{folder.parent.name} {folder.name}" if STEP.fullmatch(folder.name) else folder.name
 
 
 def adapted(

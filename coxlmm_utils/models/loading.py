@@ -27,7 +27,7 @@ from transformers import (
 from transformers.utils import is_peft_available
 
 from ..files import bundled_folder
-from .adapters import adapted, adapter_folder
+from .adapters import adapted, adapter_name
 from .depalm.picturebook import joined_folder
 from .devices import check_device_map, chosen_device, chosen_dtype
 from .generation_settings import configuration, make_greedy, refused_settings
@@ -78,7 +78,8 @@ def load_lmm(
         by structure, see `find_parts`.
     adapter : str or Path, optional
         The model as fine-tuned: a folder that peft wrote (LoRA and its kin), merged into the weights; or one of the
-        book's own, "picturebook-place", "-colour", "-time", "-rename", "-sign", "-null". For these peft is needed.
+        book's own, "picturebook-place", "-colour", "-time", "-rename", "-sign", "-null",
+        "-depalm-place". For these peft is needed.
     **from_pretrained_kwargs
         Go to transformers: `revision`, `token`, `device_map`, `quantization_config`, ... Code that comes with a
         model is run only if `trust_remote_code=True` is among them.
@@ -121,7 +122,7 @@ def load_lmm(
         model = adapted(model, processor, adapter, (str(name), source))
     parts = find_parts(model, layers, final_norm, unembedding)
     lmm = LMM(
-        name=str(name) if adapter is None else f"{name} + {adapter_folder(adapter).name}",
+        name=str(name) if adapter is None else f"{name} + {adapter_name(adapter)}",
         model=model,
         processor=processor,
         layers=parts.layers,

@@ -47,17 +47,22 @@ def groundings(shift: ConceptShift, concepts: Sequence[int] | None = None, n_wor
     -------
     matplotlib.figure.Figure
     """
-    table = shift.before_table
-    chosen = table.sort_values("cosine").index if concepts is None else concepts
-    pairs = [(int(k), int(table.loc[k, "match"]), table.loc[k]) for k in chosen]
-    return _side_by_side(shift, pairs, n_words)
+    rows = _rows(shift.before_table, concepts)
+    return _side_by_side(shift, [(k, int(row["match"]), row) for k, row in rows.items()], n_words)
 
 
 def emerged(shift: ConceptShift, concepts: Sequence[int] | None = None, n_words: int = 4) -> Figure:
     """Concepts after, at the right, beside the nearest before; by default all, those that changed most first."""
-    table = shift.after_table
-    chosen = table.sort_values("cosine").index if concepts is None else concepts
-    return _side_by_side(shift, [(int(table.loc[k, "match"]), int(k), table.loc[k]) for k in chosen], n_words)
+    rows = _rows(shift.after_table, concepts)
+    return _side_by_side(shift, [(int(row["match"]), k, row) for k, row in rows.items()], n_words)
+
+
+def _rows(table: pd.DataFrame, concepts: Sequence[int] | None) -> dict[int, pd.Series]:
+    """The rows of some concepts; ValueError for one that there is not."""
+    chosen = list(table.sort_values("cosine").index if concepts is None else concepts)
+    if not chosen or not set(chosen) <= set(table.index):
+        raise ValueError(f"concepts {chosen} cannot be shown: give some of 0 to {len(table) - 1}")
+    return {int(k): table.loc[k] for k in chosen}
 
 
 def _side_by_side(shift: ConceptShift, pairs: Sequence[tuple[int, int, pd.Series]], n_words: int) -> Figure:

@@ -142,7 +142,7 @@ def test_one_by_name_and_by_folder(place, dogs):
 
 def test_one_of_an_earlier_step(place):
     early = load_lmm("picturebook", device="cpu", adapter="picturebook-place/step-15")
-    assert early.name == "picturebook + step-15" and early.fingerprint != place.fingerprint
+    assert early.name == "picturebook + place step-15" and early.fingerprint != place.fingerprint
 
 
 def test_a_word_that_the_bundled_model_has_not(dogs):

@@ -26,7 +26,6 @@ from data.picturebook.recipe.train_adapters import (
     AdapterLearner,
     TunedPacker,
     recipe_of,
-    save_adapter,
     train,
     tuned_tokenizer,
     with_signs,
@@ -167,10 +166,10 @@ def test_earlier_steps_are_kept_beside_and_are_others(place):
 
 def test_saving_again_that_fails_loses_nothing(tmp_path, monkeypatch):
     learner, out = AdapterLearner("place"), tmp_path / "out"
-    save_adapter(learner, out / "step-1")
+    learner.save(out / "step-1")
     monkeypatch.setattr(Path, "chmod", lambda *args: no_room())  # what comes last
     with pytest.raises(OSError, match="no room"):
-        save_adapter(learner, out)
+        learner.save(out)
     assert files_of(out) == {f"step-1/{name}" for name in ("adapter_config.json", WEIGHTS)}
 
 

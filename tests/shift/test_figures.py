@@ -222,3 +222,9 @@ def test_factors_are_rows_from_the_top_with_before_and_after():
     assert [span[:, 0].tolist() for span in spans.get_segments()] == [[1, 4], [2.5, 0]]
     assert before.get_offsets().tolist() == [[1, 0], [2.5, 1]] and after.get_offsets().tolist() == [[4, 0], [0, 1]]
     assert to_hex(after.get_facecolor()[0]) == ACCENT and legend_of(figure) == ["before", "after"]
+
+
+@pytest.mark.parametrize("draw", [groundings, emerged])
+def test_concepts_that_there_are_not_are_refused(shift, draw):
+    with pytest.raises(ValueError, match=r"concepts \[99\] cannot be shown: give some of 0 to"):
+        draw(shift, [99])
