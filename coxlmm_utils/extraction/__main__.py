@@ -12,6 +12,7 @@ import torch
 from ..files import cache_folder, require_writable
 from ..images import CaptionedImages, load_images
 from ..models import LMM, POSITIONS, load_lmm
+from .batches import AUTO
 from .blocks import BlockFolder
 from .estimate import estimate
 from .loop import make_blocks
@@ -38,7 +39,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", default=SAMPLES[0], choices=SAMPLES)
     parser.add_argument("--prompt")
     parser.add_argument("--max-new-tokens", type=int, default=40)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=lambda text: text if text == AUTO else int(text), default=32)
     parser.add_argument("--stop-early", action="store_true", help="stop a caption once its tokens have been generated")
     parser.add_argument("--dtype", help='such as "bfloat16"')
     parser.add_argument("--folder", type=Path, help="where the blocks go; default: the cache")
@@ -65,7 +66,7 @@ def make_share(
     images: CaptionedImages,
     tokens: Mapping[str, Sequence[str]],
     settings: Settings,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
     folder: Path | None = None,
 ) -> BlockFolder:
     """Make this process's share of the blocks of an extraction; `extract` then takes them from there (ours).

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..models import LMM, generate_batch, without_refused
+from .batches import BatchSize
 from .blocks import BlockFolder
 from .plan import ExtractionPlan
 
@@ -45,14 +46,14 @@ class Estimate:
 
 
 def estimate(
-    lmm: LMM, plan: ExtractionPlan, folder: BlockFolder, batch_size: int, n_shards: int = 1
+    lmm: LMM, plan: ExtractionPlan, folder: BlockFolder, batch_size: int | str, n_shards: int = 1
 ) -> Estimate | None:
     """Time one batch of captions, for `n_shards` processes that share the work; None if nothing is missing."""
     missing = folder.missing()
     if not missing:
         return None
     rows = plan.blocks()
-    _, pictures, _ = plan.images.opened(rows[missing[0]][: 1 if lmm.one_by_one else batch_size])
+    _, pictures, _ = plan.images.opened(rows[missing[0]][: BatchSize.of(batch_size, 1 if lmm.one_by_one else None).now])
     seconds = _seconds_of(lmm, plan, pictures) if pictures else 0.0
     n_pictures = sum(len(rows[number]) for number in missing)
     samples = sum(map(len, plan.targets.eligible.values()))

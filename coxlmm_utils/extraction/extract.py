@@ -10,7 +10,7 @@ from pathlib import Path
 from ..files import cache_folder, require_writable
 from ..images import CaptionedImages
 from ..models import LMM, POSITIONS, Layer, encode_captions, has_hooks
-from ..text import check_counts
+from .batches import BatchSize
 from .blocks import BLOCK
 from .estimate import estimate
 from .loop import make_blocks
@@ -31,7 +31,7 @@ def extract(
     references: str = "word",
     prompt: str | None = None,
     max_new_tokens: int = 40,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
     cache: bool = True,
     captions: Mapping[str, str] | None = None,
     stop_early: bool = False,
@@ -62,8 +62,9 @@ def extract(
         Default: the LMM's own.
     max_new_tokens : int
         The longest caption, in tokens.
-    batch_size : int
-        Pictures at once.
+    batch_size : int or "auto"
+        Pictures at once, at most: a batch that does not fit the memory is halved and run again, with a warning, and nothing
+        is lost. "auto" begins with 8, and doubles while they fit, up to 128.
     cache : bool
         Keep what is extracted in the cache folder, block by block, and go on from there. All that decides a state is in
         the name of its block: weights and adapters, generation settings and the prompt as the model gets it, as they
@@ -105,7 +106,7 @@ def extract_many(
     references: str = "word",
     prompt: str | None = None,
     max_new_tokens: int = 40,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
     captions: Mapping[str, str] | None = None,
     stop_early: bool = False,
     cache: bool = True,
@@ -164,12 +165,12 @@ def _extract(
     images: CaptionedImages,
     tokens: Sequence[str] | Mapping[str, Sequence[str]],
     settings: Settings,
-    batch_size: int,
+    batch_size: int | str,
     cache: bool,
     folder: str | Path | None = None,
 ) -> dict[tuple[str, str], States]:
     """Make the blocks that are missing, and gather the states of all of them."""
-    check_counts(batch_size=batch_size)
+    BatchSize.of(batch_size)  # which refuses what is none
     plan, changed = make_plan(lmm, images, tokens, settings), has_hooks(lmm)
     if folder is not None and changed:
         raise ValueError("states of a model that hooks change, as in `add`, are not kept: leave folder out")
@@ -192,7 +193,7 @@ def reread(
     states: States,
     layer: Layer,
     images: CaptionedImages | None = None,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
     cache: bool = True,
 ) -> States:
     """Re-encode the same words in the same captions, teacher-forced, under the settings that the states had (ours).

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..models import LMM, Layer, decode, encode, generate_batch, state_of, teacher_forced_batch, without_refused
+from .batches import BatchSize
 from .blocks import Block, BlockFolder, block_name, key_name
 from .plan import ExtractionPlan
 from .provenance import THERE_BUT_UNSAID
@@ -22,19 +23,20 @@ Sample = tuple[int, str, str, int]  # row in the batch, token, position, and whi
 
 
 def make_blocks(
-    lmm: LMM, plan: ExtractionPlan, folder: BlockFolder, batch_size: int, shard: int = 0, n_shards: int = 1
+    lmm: LMM, plan: ExtractionPlan, folder: BlockFolder, batch_size: int | str, shard: int = 0, n_shards: int = 1
 ) -> None:
     """Make the blocks that are missing; of every `n_shards` blocks one, so that processes share the work."""
     own = [number for number in folder.missing() if number % n_shards == shard]
     if not own:
         return
     rows, known, n_kept = plan.blocks(), _known_captions(lmm, plan, folder), 0
+    size = BatchSize.of(batch_size, 1 if lmm.one_by_one else None)  # of all blocks: what did not fit once, never will
     bar = tqdm(total=sum(len(rows[number]) for number in own), unit="pictures", desc=_title(plan, shard, n_shards))
     with bar, ThreadPoolExecutor(max_workers=1) as opener:  # opens the next block's pictures while the model runs
         for number, opened in zip(own, _ahead(opener, partial(_opened, plan, folder), own)):
             if number == own[0]:
                 lmm.warn_if_out_of_domain(opened[1][:N_CHECKED])
-            block = _make_block(lmm, plan, opened, known, batch_size, bar)
+            block = _make_block(lmm, plan, opened, known, size, bar)
             folder.write(number, block)
             n_kept += sum(bool(picture["steps"]) for picture in block.pictures)
             bar.set_postfix(kept=n_kept)
@@ -82,11 +84,10 @@ def _ahead(opener: ThreadPoolExecutor, call, arguments: Sequence) -> Iterator:
         yield result
 
 
-def _make_block(lmm: LMM, plan: ExtractionPlan, opened: tuple, known: dict, batch_size: int, bar: tqdm) -> Block:
+def _make_block(lmm: LMM, plan: ExtractionPlan, opened: tuple, known: dict, size: BatchSize, bar: tqdm) -> Block:
     """One block of pictures that were opened."""
     rows, pictures, unreadable = opened
     ids = [plan.images.ids[row] for row in rows]
-    batch_size = 1 if lmm.one_by_one else batch_size
     too_long = _too_long(lmm, plan, ids, known) if pictures else {}
     unreadable |= too_long
     # Pictures of about one size share a batch, so that little of it is padding.
@@ -94,15 +95,14 @@ def _make_block(lmm: LMM, plan: ExtractionPlan, opened: tuple, known: dict, batc
     order = sorted(taken, key=lambda i: pictures[i].width * pictures[i].height)
     entries, states = {}, {}
     bar.update(len(unreadable))
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        batch_entries, batch_states, refused = _extract_taken(
-            lmm, plan, [ids[i] for i in batch], [pictures[i] for i in batch], known
-        )
-        entries |= batch_entries
-        states |= batch_states
-        unreadable |= refused
+
+    def take(batch: Sequence[int]) -> None:
+        of_batch = _extract_taken(lmm, plan, [ids[i] for i in batch], [pictures[i] for i in batch], known)
+        for kept, new in zip((entries, states, unreadable), of_batch):
+            kept.update(new)
         bar.update(len(batch))
+
+    size.run(order, take)
     block = Block([entries[id] for id in ids if id in entries], unreadable)
     empty = torch.empty(0, lmm.width, dtype=lmm.model.dtype)
     for token, position, layer in plan.keys:

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from .._version import __version__
 from ..images import CaptionedImages, warn_of_unreadable
 from ..models import LMM, Layer, capture, decode, encode_captions, last_logits, teacher_forced_batch, without_refused
-from ..text import check_counts
+from .batches import BatchSize
 from .states import States
 
 
@@ -28,7 +28,7 @@ def prompt_states(
     layers: Sequence[Layer],
     completions: Sequence[str] | None = None,
     average: bool = False,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
 ) -> States:
     """The state of each (picture, prompt) at its last input token, or of its completion, in one pass each.
 
@@ -45,7 +45,8 @@ def prompt_states(
     average : bool, default False
         The mean over all tokens of the completion in place of its last one, as the released code of P2S has it for
         hallucination; there, up to 100 sampled tokens that follow are in the mean, too.
-    batch_size : int, default 32
+    batch_size : int or "auto", default 32
+        As in `extract`.
 
     Returns
     -------
@@ -56,20 +57,20 @@ def prompt_states(
     Raises
     ------
     ValueError
-        If prompts or completions are not one for each picture, a completion has no tokens, no picture can be read, or `batch_size` is below 1.
+        If prompts or completions are not one for each picture, a completion has no tokens, no picture can be read, or
+        `batch_size` is below 1.
     """
-    check_counts(batch_size=batch_size)
-    n = len(images)
+    size, n = BatchSize.of(batch_size, 1 if lmm.one_by_one else None), len(images)
     prompts = [prompts] * n if isinstance(prompts, str) else list(prompts)
     completions = None if completions is None else list(completions)
     _check(lmm, n, prompts, completions, average, layers)
     token_ids = None if completions is None else encode_captions(lmm, completions, prompts)
     if token_ids and not all(token_ids):
         raise ValueError(f"the completion {completions[token_ids.index([])]!r} has no tokens: give some text")
-    kept, parts, unreadable, batch_size = [], [], {}, 1 if lmm.one_by_one else batch_size
-    for start in tqdm(range(0, n, batch_size), desc="states of prompts", unit="batches"):
-        rows, pictures, problems = images.opened(range(start, min(start + batch_size, n)))
-        unreadable |= problems
+    kept, parts, unreadable = [], [], {}
+
+    def take(batch: Sequence[int]) -> None:
+        rows, pictures, problems = images.opened(batch)
 
         def run(chosen: list[int]) -> list[dict[Layer, Tensor]]:
             some = [rows[i] for i in chosen]
@@ -78,9 +79,13 @@ def prompt_states(
             return [_batch_states(lmm, chosen, asked, ids, list(layers), average)] if some else []
 
         states, refused = without_refused(lmm, pictures, [prompts[row] for row in rows], run)
-        parts += states
-        kept += [row for i, row in enumerate(rows) if i not in refused]
-        unreadable |= {images.ids[rows[i]]: reason for i, reason in refused.items()}
+        parts.extend(states)
+        kept.extend(row for i, row in enumerate(rows) if i not in refused)
+        unreadable.update(problems | {images.ids[rows[i]]: reason for i, reason in refused.items()})
+        bar.update(len(batch))
+
+    with tqdm(total=n, desc="states of prompts", unit="pictures") as bar:
+        size.run(range(n), take)
     warn_of_unreadable(list(unreadable))
     if not kept:
         raise ValueError(

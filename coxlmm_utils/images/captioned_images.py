@@ -8,6 +8,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,6 +19,7 @@ from ..files import is_trouble
 from ..text import common_words, quoted, whole_word, words_in
 from .pictures import as_rgb, errors_name
 
+N_OPENERS = 4  # threads
 WAITS = (0.1, 1.0)  # seconds before a picture is tried again
 
 
@@ -144,16 +146,25 @@ class CaptionedImages:
         OSError
             If it is not a picture that is damaged or missing, but the disk or the memory fails, again and again.
         """
-        readable, pictures, problems = [], [], {}
-        for row in rows:
-            try:
-                pictures.append(self._picture_at_last(row))
-                readable.append(row)
-            except OSError as error:
-                if is_trouble(error):
-                    raise
-                problems[self.ids[row]] = str(error)
+        rows, readable, pictures, problems = list(rows), [], [], {}
+        # Files wait for the disk side by side; pictures in memory may be one object, which decodes itself when it is read.
+        with ThreadPoolExecutor(N_OPENERS if self.version else 1) as openers:
+            for row, opened in zip(rows, openers.map(self._picture_or_problem, rows)):
+                if isinstance(opened, str):
+                    problems[self.ids[row]] = opened
+                else:
+                    readable.append(row)
+                    pictures.append(opened)
         return readable, pictures, problems
+
+    def _picture_or_problem(self, row: int) -> Image.Image | str:
+        """The picture of a row, or why it cannot be read; OSError where the disk or the memory fails."""
+        try:
+            return self._picture_at_last(row)
+        except OSError as error:
+            if is_trouble(error):
+                raise
+            return str(error)
 
     def _picture_at_last(self, row: int) -> Image.Image:
         """The picture of a row; where the disk fails, tried again."""

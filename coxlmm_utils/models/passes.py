@@ -108,6 +108,8 @@ def without_refused(
     rows = list(range(len(pictures)))
     try:
         return run(rows), {}
+    except (MemoryError, torch.OutOfMemoryError):  # which is not about single pictures
+        raise
     except Exception:
         refused = refused_pictures(lmm, pictures, prompt)
         if not refused:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -184,3 +186,32 @@ def test_opening_from_other_threads(tmp_path, monkeypatch, damaged):
     assert all(readable == [0, 4] and len(problems) == 3 for readable, _, problems in opened)
     expected = [np.asarray(pages.picture(row)) for row in range(3)]
     assert all(np.array_equal(p, e) for _, pictures, _ in drawn for p, e in zip(pictures, expected, strict=True))
+
+
+def test_files_are_opened_side_by_side_and_stay_in_order():
+    together = Barrier(4, timeout=20)  # breaks unless four threads come
+
+    def open_with_others(id):
+        together.wait()
+        if id == "b":
+            raise OSError("damaged")
+        return Image.new("RGB", (2, 2), (int(id, 16), 0, 0))
+
+    images = CaptionedImages("x", "all", tuple("abcd"), ((),) * 4, open_with_others, version=str)
+    rows, pictures, problems = images.opened([3, 1, 0, 2])
+    assert rows == [3, 0, 2] and [picture.getpixel((0, 0))[0] for picture in pictures] == [13, 10, 12]
+    assert problems == {"b": "damaged"}
+
+
+def test_pictures_in_memory_are_opened_one_by_one():
+    running, most = [], []
+
+    def open_alone(id):
+        running.append(id)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.remove(id)
+        return Image.new("RGB", (2, 2))
+
+    CaptionedImages("", "all", tuple("abcdef"), ((),) * 6, open_alone).opened(range(6))
+    assert max(most) == 1
