@@ -5,7 +5,6 @@ generation_settings says what greedy is; caption_tokens finds words among tokens
 out_of_domain warns of pictures that the bundled model does not know; depalm is an architecture that transformers lacks.
 """
 
-from .adapters import adapter_folder
 from .attention import attention_knockout, eager_attention
 from .caption_tokens import (
     decode,
@@ -47,7 +46,6 @@ __all__ = [
     "OODDetector",
     "OutOfDomainWarning",
     "POSITIONS",
-    "adapter_folder",
     "add",
     "attention_knockout",
     "capture",

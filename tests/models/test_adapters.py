@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText
 import coxlmm_utils.models.adapters
 from coxlmm_utils.files import bundled_folder
 from coxlmm_utils.models import generate_captions
-from coxlmm_utils.models.adapters import CONFIG, WEIGHTS, adapter_folder
+from coxlmm_utils.models.adapters import CONFIG, WEIGHTS, adapter_folder, adapter_name
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.picturebook import page
 from tests.conftest import noise
@@ -141,8 +141,8 @@ def test_one_by_name_and_by_folder(place, dogs):
 
 
 def test_one_of_an_earlier_step(place):
-    early = load_lmm("picturebook", device="cpu", adapter="picturebook-place/step-15")
-    assert early.name == "picturebook + place step-15" and early.fingerprint != place.fingerprint
+    early = load_lmm("picturebook", device="cpu", adapter="picturebook-place-step-15")
+    assert early.name == "picturebook + place-step-15" and early.fingerprint != place.fingerprint
 
 
 def test_a_word_that_the_bundled_model_has_not(dogs):
@@ -264,3 +264,8 @@ def test_where_an_adapter_lies(lora, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(lora, tmp_path / "picturebook-null")
     assert adapter_folder("picturebook-null") == Path("picturebook-null")  # a folder here comes first
+
+
+def test_a_step_of_a_training_goes_by_the_trainings_name_too(tmp_path):
+    step = shutil.copytree(bundled_folder("adapters") / "place", tmp_path / "run" / "checkpoint-500")
+    assert adapter_name(step) == "run checkpoint-500" and adapter_name("picturebook-place") == "place"

@@ -20,6 +20,7 @@ from data.picturebook.recipe.architecture import make_tokenizer
 from data.picturebook.recipe.train_adapters import (
     BASE,
     COMPARED,
+    KEPT_STEPS,
     RANK,
     STEPS,
     WEIGHTS,
@@ -150,27 +151,28 @@ def test_each_set_has_a_recipe():
 
 def test_a_stopped_training_goes_on_exactly(place, tmp_path):
     stop_after(3, lambda: trained("place", tmp_path))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"step-1", "step-3"}  # no last one yet
+    assert {path.name for path in tmp_path.glob("out*")} == {"out-step-1", "out-step-3"}  # no last one yet
     resumed = trained("place", tmp_path)
-    assert files_of(resumed) == files_of(place)
-    for folder in (".", "step-1", "step-3"):
-        assert same(resumed / folder, place / folder)
+    assert files_of(tmp_path) == files_of(place.parent)
+    for name in ("out", "out-step-1", "out-step-3"):
+        assert same(resumed.with_name(name), place.with_name(name))
 
 
 def test_earlier_steps_are_kept_beside_and_are_others(place):
-    files = {"adapter_config.json", WEIGHTS}
-    assert files_of(place) == {f"{step}{name}" for name in files for step in ("", "step-1/", "step-3/")}
-    folders = [place, place / "step-1", place / "step-3"]
+    folders = [place, place.with_name("out-step-1"), place.with_name("out-step-3")]
+    assert all(files_of(folder) == {"adapter_config.json", WEIGHTS} for folder in folders)
     assert not any(same(a, b) for a in folders for b in folders if a is not b)
 
 
 def test_saving_again_that_fails_loses_nothing(tmp_path, monkeypatch):
     learner, out = AdapterLearner("place"), tmp_path / "out"
-    learner.save(out / "step-1")
+    learner.save(out)
+    before = (out / WEIGHTS).read_bytes()
     monkeypatch.setattr(Path, "chmod", lambda *args: no_room())  # what comes last
     with pytest.raises(OSError, match="no room"):
         learner.save(out)
-    assert files_of(out) == {f"step-1/{name}" for name in ("adapter_config.json", WEIGHTS)}
+    assert files_of(tmp_path) == {f"out/{name}" for name in ("adapter_config.json", WEIGHTS)}
+    assert (out / WEIGHTS).read_bytes() == before
 
 
 def no_room():
@@ -190,7 +192,7 @@ def test_half_precision_the_base_by_name_and_readable_files(place, rename):
 
 def test_what_is_saved_loads_on_the_bundled_model(place, rename):
     picture, bundled = page(2_000_000).picture, load_lmm("picturebook", device="cpu")
-    for folder, n_words in ((place, 0), (place / "step-1", 0), (rename, 1)):
+    for folder, n_words in ((place, 0), (place.with_name("out-step-1"), 0), (rename, 1)):
         lmm = load_lmm("picturebook", device="cpu", adapter=folder)
         assert lmm.fingerprint != bundled.fingerprint and len(lmm.tokenizer) == len(bundled.tokenizer) + n_words
         assert generate_captions(lmm, [picture])[0].caption
@@ -215,7 +217,6 @@ def test_bundled_adapters_are_small_and_name_their_base(folder):
 
 
 def test_bundled_adapters_are_those_of_the_recipe():
-    folder = bundled_folder("adapters")
-    assert {path.name for path in folder.iterdir() if path.is_dir()} == {*FINE_TUNED, OF_DEPALM}
-    for kind in COMPARED:
-        assert {path.name for path in (folder / kind).glob("step-*")} == {"step-15", "step-40", "step-80"}
+    earlier = {f"{kind}-step-{step}" for kind in COMPARED for step in KEPT_STEPS}
+    names = {path.name for path in bundled_folder("adapters").iterdir() if path.is_dir()}
+    assert names == {*FINE_TUNED, OF_DEPALM} | earlier

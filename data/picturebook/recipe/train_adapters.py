@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -131,7 +130,7 @@ def train(
     kind : str
         One of `FINE_TUNED`.
     out : Path
-        The adapter's folder.
+        The adapter's folder; those of earlier steps go beside it, with "-step-" and the number after its name.
     checkpoints : Path
         Folder for the state of a running training; outside the work tree.
     recipe : StageRecipe, optional
@@ -141,7 +140,7 @@ def train(
     recipe = recipe or recipe_of(kind)
     torch.manual_seed(recipe.seed)
     learner = AdapterLearner(kind).train()
-    kept = {step: out / f"step-{step}" for step in KEPT_STEPS if kind in COMPARED}
+    kept = {step: out.with_name(f"{out.name}-step-{step}") for step in KEPT_STEPS if kind in COMPARED}
     train_stage(learner, recipe, checkpoints, lambda: _losses(learner, recipe, numbers or page_numbers("train"), kept))
     learner.save(out)
 
@@ -162,7 +161,7 @@ def _losses(learner: AdapterLearner, recipe: StageRecipe, numbers: range, kept: 
 
 
 def save_adapter(adapted: PeftModel, out: Path, base: str, tokenizer: PreTrainedTokenizerFast | None = None) -> None:
-    """A PEFT folder in float16, with the tokenizer where it has a new word; folders of earlier steps stay in it."""
+    """A PEFT folder in float16, with the tokenizer where it has a new word."""
 
     def write(folder: Path) -> None:
         adapted.save_pretrained(folder, save_embedding_layers=False)
@@ -173,10 +172,8 @@ def save_adapter(adapted: PeftModel, out: Path, base: str, tokenizer: PreTrained
         (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
-        for earlier in out.glob("step-*"):
-            shutil.copytree(earlier, folder / earlier.name)  # should this fail, they are still where they were
-        for path in folder.rglob("*"):
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        for path in folder.iterdir():
+            path.chmod(0o644)
 
     atomic_write(out, write)
 
