@@ -4,7 +4,8 @@ from importlib import import_module
 
 import pytest
 
-from coxlmm_utils.models import adapter_folder, load_lmm
+from coxlmm_utils.models import load_lmm
+from coxlmm_utils.models.adapters import adapter_folder
 from coxlmm_utils.models.adapters import WEIGHTS
 from tests.ground_truth.test_shift_scores import LABELS
 
