@@ -5,8 +5,7 @@ from importlib import import_module
 import pytest
 
 from coxlmm_utils.models import load_lmm
-from coxlmm_utils.models.adapters import adapter_folder
-from coxlmm_utils.models.adapters import WEIGHTS
+from coxlmm_utils.models.adapters import WEIGHTS, adapter_folder
 from tests.ground_truth.test_shift_scores import LABELS
 
 module = import_module("coxlmm_utils.ground_truth.depalm_shift")
