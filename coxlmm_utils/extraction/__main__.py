@@ -27,6 +27,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "Under torchrun or SLURM each process makes its share of the blocks.",
     )
     parser.add_argument("--model", default="picturebook")
+    parser.add_argument("--adapter", help="the model as fine-tuned: a PEFT folder, see load_lmm")
     parser.add_argument(
         "--data", default="picturebook", help='"coco:DIR", "visual_genome:DIR", "folder:DIR" or "picturebook"'
     )
@@ -39,11 +40,16 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", default=SAMPLES[0], choices=SAMPLES)
     parser.add_argument("--prompt")
     parser.add_argument("--max-new-tokens", type=int, default=40)
-    parser.add_argument("--batch-size", type=lambda text: text if text == AUTO else int(text), default=32)
+    parser.add_argument("--batch-size", type=batch_size, default=32, help='a number, or "auto"')
     parser.add_argument("--stop-early", action="store_true", help="stop a caption once its tokens have been generated")
     parser.add_argument("--dtype", help='such as "bfloat16"')
     parser.add_argument("--folder", type=Path, help="where the blocks go; default: the cache")
     return parser.parse_args(arguments)
+
+
+def batch_size(text: str) -> int | str:
+    """A number of pictures, or "auto"."""
+    return text if text == AUTO else int(text)
 
 
 def process_share() -> tuple[int, int]:
@@ -100,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _arguments(arguments)
     tokens = {words.split(",")[0]: words.split(",") for words in options.token}
     layers = [int(layer) if layer.isdigit() else layer for layer in options.layer]
-    lmm = load_lmm(options.model, device=own_device(), dtype=options.dtype)
+    lmm = load_lmm(options.model, device=own_device(), dtype=options.dtype, adapter=options.adapter)
     images = load_images(options.data, split=options.split, limit=options.limit)
     settings = Settings(
         layers,

@@ -35,16 +35,13 @@ def rename_found(tuned: FineTuned, banks: tuple[ConceptBank, ConceptBank]) -> di
     states = tuned.held_out.after
     leading = np.abs(banks[1].project(states.Z)).argmax(axis=1)
     colours = np.array([page.colour for page in pages_of(states.images.ids)])
-    about = [
-        max_share(colours[leading == k]) >= MIN_SHARE and np.mean(colours[leading == k] == OLD_NAME) >= MIN_SHARE
-        for k in range(len(banks[1]))
-    ]
+    own = [colours[leading == k] for k in range(len(banks[1]))]  # of each concept's samples
+    about = np.array([max_share(some) >= MIN_SHARE and np.mean(some == OLD_NAME) > 0.5 for some in own])
     has_word = np.array([NEW_NAME in words.kept for words in banks[1].words])
-    about = np.array(about)
     lengths = np.linalg.norm(tuned.vectors(banks[0]).moves, axis=1)
     return {
         "found": float(has_word[about].mean()) if about.any() else 0.0,
-        "elsewhere": float(has_word[~about].mean()),
+        "elsewhere": float(has_word[~about].mean()) if not about.all() else 0.0,
         "moved": float(lengths[colours == OLD_NAME].mean() / lengths[colours != OLD_NAME].mean()),
         "n": [int(about.sum()), int((~about).sum())],
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from ..images import CaptionedImages, load_images
-from ..models import LMM, Layer
+from ..models import LMM, Layer, load_lmm
 from ..shift import PERMUTED, RANDOM, SHIFTED, UNCHANGED, UNSHIFTED, ConceptShift, Cuts, compare, correlation, gains
 from ..statistics import nested_bootstrap, share_over_seeds
 from ..steering import Direction, captions_under, random_direction, shift_direction
@@ -24,6 +24,14 @@ N_CONCEPTS, SEEDS = 12, range(5)
 ALPHAS = (0.5, 1.0, 1.5, 2.0)
 N_STEERED = {"validation": 80, "test": 160}  # pages
 MAX_NEW_TOKENS = 40
+RECOVERED = (  # scores of `recovery`: name, kind and column
+    ("cosine_before", UNSHIFTED, "cosine"),
+    ("cosine_after", SHIFTED, "cosine"),
+    ("cosine_permuted", PERMUTED, "cosine"),
+    ("cosine_random", RANDOM, "cosine"),
+    ("words_before", UNSHIFTED, "words"),
+    ("words_after", SHIFTED, "words"),
+)
 
 
 def adapter_of(kind: str) -> str:
@@ -49,7 +57,7 @@ def shift_scores(lmm: LMM, layer: Layer = GALLERY_LAYER) -> dict:
         tuned = fine_tuned(adapter_of(kind), lmm, layer)
         scores[kind] = set_scores(tuned, cuts) | {"steering": steering_scores(tuned), "forgotten": tuned.forgotten}
     scores[RENAME] = rename_scores(fine_tuned(adapter_of(RENAME), lmm, layer))
-    sign = fine_tuned(adapter_of(SIGN), lmm, layer, n_pages=100).after
+    sign = load_lmm(lmm.name, adapter=adapter_of(SIGN))
     runs = {
         name: sign_scores(one, signed_states(one, layer), kmeans(0, N_CONCEPTS))
         for name, one in (("after", sign), ("before", lmm))
@@ -102,16 +110,6 @@ def set_scores(tuned: FineTuned, cuts: Cuts, n_concepts: int = N_CONCEPTS, seeds
     return scores | {"counts": counts.to_dict(), "n": len(tuned.learned)}
 
 
-RECOVERED = (
-    ("cosine_before", UNSHIFTED, "cosine"),
-    ("cosine_after", SHIFTED, "cosine"),
-    ("cosine_permuted", PERMUTED, "cosine"),
-    ("cosine_random", RANDOM, "cosine"),
-    ("words_before", UNSHIFTED, "words"),
-    ("words_after", SHIFTED, "words"),
-)
-
-
 def over(columns) -> list[float]:
     """The mean over seeds and concepts, with seeds as the outer level of its interval."""
     return nested_bootstrap([column.to_numpy(float) for column in columns]).ends
@@ -144,9 +142,8 @@ def steering_scores(tuned: FineTuned) -> dict:
     Returns
     -------
     dict
-        forward and undo, each: hit, the share of captions that name the same facts as the other model's; true, of those that
-        name only facts of the page; hit_random of a random direction as long; unsteered, the hit without; alpha, chosen on
-        validation pages by hit.
+        forward and undo, each: hit, the share of captions that name the same facts as the other model's; hit_random, of a
+        random direction as long; unsteered, without either; alpha, chosen on validation pages by hit.
     """
     return {name: one_way(tuned, undo) for name, undo in (("forward", False), ("undo", True))}
 
