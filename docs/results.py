@@ -134,7 +134,7 @@ def page(results: dict) -> str:
         }
         parts |= {"depalm_mended": tables.errors_mended(errors["depalm"]) if "depalm" in errors else ""}
     if shift:
-        names = ("recovered", "about", "forgotten", "steering", "sign")
+        names = ("recovered", "about", "with_gain", "forgotten", "steering", "sign")
         parts |= {"shift": shift} | {f"shift_{name}": getattr(shift_tables, name)(shift) for name in names}
     if bench:
         parts |= {"solver": tables.solver(bench["semi_nmf"]), "precision": tables.precision(bench["semi_nmf"])}

@@ -29,6 +29,15 @@ def about(scores: dict) -> str:
     return table(["captions about", *factors], rows)
 
 
+def with_gain(scores: dict) -> str:
+    """Pearson's r of what is known of shift vectors with what they gain."""
+    rows = [
+        [text, *(number(part["with_gain"][name]) for name in ("consistency", "magnitude"))]
+        for text, part in _sets(scores)
+    ]
+    return table(["captions about", "consistency", "magnitude"], rows)
+
+
 def forgotten(scores: dict) -> str:
     """The share of questions answered right, before and after."""
     topics = list(scores["null"]["forgotten"])
@@ -44,7 +53,7 @@ def steering(scores: dict) -> str:
             kind,
             text,
             *(number(scores[kind]["steering"][way][name]) for name in LABELS["shift_steering"]),
-            f"{scores[kind]['steering'][way]['alpha']:g}",
+            "–" if (alpha := scores[kind]["steering"][way]["alpha"]) is None else f"{alpha:g}",
         ]
         for kind in SETS
         if "steering" in scores[kind]

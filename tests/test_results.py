@@ -77,14 +77,15 @@ def shift_set(value):
     about = {factor: [value, value + 1] for factor in ("colour", "place")}
     forgotten = {topic: [0.9, value / 10] for topic in ("colour", "presence")}
     ends = {name: [value] * 3 for name in tables.LABELS["shift_sets"]}
-    return ends | {"about": about, "forgotten": forgotten, "n": 600}
+    with_gain = {name: [value / 10] * 3 for name in ("consistency", "magnitude")}
+    return ends | {"about": about, "with_gain": with_gain, "forgotten": forgotten, "n": 600}
 
 
 @pytest.fixture
 def shift():
     """Made up, without the DePALM."""
     sets = {kind: shift_set(float(number)) for number, kind in enumerate(shift_tables.SETS, start=1)}
-    ways = {"forward": {"alpha": 1.5}, "undo": {"alpha": 1.0}}
+    ways = {"forward": {"alpha": 1.5}, "undo": {"alpha": None}}
     for way in ways.values():
         way |= {name: [0.5, 0.25, 0.75] for name in tables.LABELS["shift_steering"]}
     for kind in shift_tables.SETS[:3]:
@@ -111,7 +112,7 @@ def test_tables_of_shift_have_a_row_for_each_set(shift):
     assert [row[0] for row in rows] == ["before", *(f"after {kind}" for kind in shift_tables.SETS)]
     assert [row[1] for row in rows] == ["0.900", "0.100", "0.200", "0.300", "0.400"]
     _, _, *rows = rows_of(shift_tables.steering(shift))
-    assert len(rows) == 6 and [row[-1] for row in rows] == ["1.5", "1"] * 3 and "null" not in str(rows)
+    assert len(rows) == 6 and [row[-1] for row in rows] == ["1.5", "–"] * 3 and "null" not in str(rows)
     _, _, *rows = rows_of(shift_tables.sign(shift))
     assert rows[0][:2] == ["before", "0.55 [0.45, 0.65]"] and rows[1][:2] == ["after", "0.98 [0.90, 1.00]"]
 
@@ -133,7 +134,11 @@ def test_the_page_has_all_of_shift(results, shift, with_depalm):
     page = pages.page(results | {"shift": {"measured": measured, "values": shift}})
     assert "concept-shift-make-scores" in anchors(page)
     part = page[page.index("## Concept shift") :]
-    assert "Commit of the shift" in part and "cosine 0.97." in part and "600 pages to learn from" in part
+    assert (
+        "Commit of the shift" in part
+        and "cosine 0.97, T-Overlap 80." in part
+        and "600 train pages to learn from" in part
+    )
     assert "0.88 have it among their words, of the others 0.12" in part and "9.18 times as far" in part
     assert ("at layer 27, with 240 pages" in part) == with_depalm == ("| place, DePALM |" in part)
     for name in ("recovered", "about", "forgotten", "steering", "sign"):

@@ -17,7 +17,7 @@ FULL = ("out of memory", "can't allocate memory", "not enough memory")  # what R
 
 @dataclass
 class BatchSize:
-    """How many pictures are run at once; less after a batch that did not fit, and of "auto" more after one that did."""
+    """How many pictures are run at once; fewer after a batch that did not fit; of "auto", more after one that did."""
 
     now: int
     grows: bool = False
@@ -59,7 +59,7 @@ class BatchSize:
 
 
 def _fits(work: Callable[[Sequence[int]], None], batch: Sequence[int]) -> bool:
-    """Do the work; False if memory ran out, which a single row may not."""
+    """Do the work; False if memory ran out, on a single row the error itself."""
     try:
         work(batch)
     except (MemoryError, RuntimeError) as error:

@@ -47,10 +47,10 @@ def shift_scores(lmm: LMM, layer: Layer = GALLERY_LAYER) -> dict:
     dict
         colour, place, time and null (the old captions once more), with forgotten, of each kind of question the share
         answered right before and after, and steering; rename; sign, of the model after, with before, the same of the
-        model before; cuts, from the null's banks of all seeds, of one half of the samples.
+        model before; cuts, from the null's banks, those before of one seed and those after of the next, of one half of the samples.
     """
     null = fine_tuned(adapter_of(NULL), lmm, layer)
-    cuts = Cuts.of_null([compare(*null.banks(kmeans(seed, N_CONCEPTS))) for seed in SEEDS])
+    cuts = Cuts.of_null(null_shifts(null, N_CONCEPTS, SEEDS))
     scores = {"cuts": {"cosine": cuts.cosine, "t_overlap": cuts.overlap}}
     scores[NULL] = set_scores(swapped(null), cuts) | {"forgotten": null.forgotten}  # other samples than of the cuts
     for kind in SETS:
@@ -66,6 +66,12 @@ def shift_scores(lmm: LMM, layer: Layer = GALLERY_LAYER) -> dict:
     return scores
 
 
+def null_shifts(null: FineTuned, n_concepts: int, seeds: Sequence[int]) -> list[ConceptShift]:
+    """Comparisons in which nothing changed but the dictionaries' seeds, so that the method's own noise is in them, too."""
+    banks = [null.banks(kmeans(seed, n_concepts)) for seed in seeds]
+    return [compare(before, after) for (before, _), (_, after) in zip(banks, banks[1:] + banks[:1])]
+
+
 def swapped(tuned: FineTuned) -> FineTuned:
     """With its held-out samples to learn from."""
     return FineTuned(tuned.before, tuned.after, tuned.held_out, tuned.learned)
@@ -79,7 +85,7 @@ def set_scores(tuned: FineTuned, cuts: Cuts, n_concepts: int = N_CONCEPTS, seeds
     dict
         [mean, low, high] over seeds and concepts: cosine_before and cosine_after of unshifted and shifted concepts with
         those after; cosine_permuted and cosine_random of the controls; words_before and words_after, their T-Overlaps; gain
-        in cosine, and nearer_share, of shifted concepts; t_overlap of each concept with its nearest after; changed, the
+        in cosine, and nearer_share, of shifted concepts; nearer_permuted, of those moved by another's vector; t_overlap of each concept with its nearest after; changed, the
         share of concepts beyond the cuts; consistency; magnitude. with_gain: Pearson's r of consistency and magnitude with
         the gain, over the concepts of all seeds, of which many are alike: its intervals are too narrow. about, by factor:
         how many concepts are about one value, before and after, means over seeds. counts of what became of concepts,
@@ -95,7 +101,8 @@ def set_scores(tuned: FineTuned, cuts: Cuts, n_concepts: int = N_CONCEPTS, seeds
     }
     scores |= {
         "gain": over(gain["cosine_gain"] for gain in gained),
-        "nearer_share": share_over_seeds([gain["nearer"].astype(float) for gain in gained]).ends,
+        "nearer_share": share_over_seeds([gain["nearer"] for gain in gained]).ends,
+        "nearer_permuted": share_over_seeds([gains(table, kind=PERMUTED)["nearer"] for table in tables]).ends,
         "t_overlap": over(shift.before_table["t_overlap"] for shift in shifts),
         "changed": share_over_seeds([changed(shift) for shift in shifts]).ends,
         "consistency": over(table["consistency"] for table in moved),
@@ -143,7 +150,7 @@ def steering_scores(tuned: FineTuned) -> dict:
     -------
     dict
         forward and undo, each: hit, the share of captions that name the same facts as the other model's; hit_random, of a
-        random direction as long; unsteered, without either; alpha, chosen on validation pages by hit.
+        random direction as long; unsteered, without either; alpha, chosen on validation pages by hit, None where no alpha hits there.
     """
     return {name: one_way(tuned, undo) for name, undo in (("forward", False), ("undo", True))}
 
@@ -158,7 +165,8 @@ def one_way(tuned: FineTuned, undo: bool) -> dict:
     edits = {(alpha, "own"): direction, (alpha, "random"): random_direction(direction)}
     tested = hits(steered, other, pages["test"], edits, lambda name: name[0])
     rows = {"hit": tested[alpha, "own"], "hit_random": tested[alpha, "random"], "unsteered": tested["unsteered"]}
-    return {name: share_over_seeds([row.astype(float)]).ends for name, row in rows.items()} | {"alpha": alpha}
+    shares = {name: share_over_seeds([row.astype(float)]).ends for name, row in rows.items()}
+    return shares | {"alpha": alpha if tried[alpha].any() else None}
 
 
 def hits(

@@ -45,8 +45,8 @@ KEYWORDS = {
 def keyword_subset(images: CaptionedImages, words: Iterable[str]) -> CaptionedImages:
     """The pictures with a reference that has one of the words, and of their references only those that do (ours).
 
-    Models are fine-tuned on such subsets of Visual Genome in arXiv 2501.03012, whose lists and code for it were not
-    released: which words, and that they are whole words in any case, are ours.
+    Models are fine-tuned on such subsets of Visual Genome in arXiv 2501.03012. Its code for it was not released
+    (its lists of words were): which words, and that they are whole words in any case, are ours.
 
     Parameters
     ----------

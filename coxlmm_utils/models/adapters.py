@@ -44,7 +44,7 @@ def adapter_folder(adapter: str | Path) -> Path:
 
 
 def adapter_name(adapter: str | Path) -> str:
-    """What an adapter goes by: its folder's name, of one of several steps of a training with the training's before."""
+    """An adapter's folder name; of a checkpoint, its training's name first."""
     folder = adapter_folder(adapter).resolve()
     return f"{folder.parent.name} {folder.name}" if STEP.fullmatch(folder.name) else folder.name
 

@@ -1,7 +1,8 @@
 """Two banks side by side, before and after fine-tuning: which concepts stay, are refined, emerge or are diminished.
 
-Matching and T-Overlap are those of arXiv 2501.03012, which gives no numbers for "refined" and the like: the cuts are
-ours, and best taken from a fine-tuning that changes nothing.
+Matching and T-Overlap are those of arXiv 2501.03012, for which a refined concept is of the same theme and more specific;
+it gives no numbers. Here it is one that moved and shares its words (ours): whether it is more specific is not tested. The
+cuts are ours, and best taken from a fine-tuning that changes nothing.
 """
 
 from __future__ import annotations

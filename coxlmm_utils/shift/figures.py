@@ -1,4 +1,7 @@
-"""Figures of concept shift: groundings side by side, what changed, and how shift vectors recover the tuned concepts."""
+"""Figures of concept shift: groundings side by side, what changed, and how shift vectors recover the tuned concepts.
+
+The paper's figures are numbered as in the first version of arXiv 2501.03012.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,7 @@ def _side_by_side(shift: ConceptShift, pairs: Sequence[tuple[int, int, pd.Series
         put_text(figure, x, middle + 0.2, values["change"], color=COLOURS[values["change"]], weight="bold", **style)
         put_text(figure, x, middle, f"cosine {values['cosine']:.2f}", color=INK, **style)
         if np.isfinite(values["t_overlap"]):  # else the concept before has no words
-            put_text(figure, x, middle - 0.18, f"words {values['t_overlap']:.0f} %", color=QUIET, **style)
+            put_text(figure, x, middle - 0.18, f"T-Overlap {values['t_overlap']:.0f} %", color=QUIET, **style)
     return figure
 
 
@@ -96,7 +99,7 @@ def changes(shift: ConceptShift, nulls: Sequence[ConceptShift] = ()) -> Figure:
     As the paper's Fig 5, and what no change looks like (ours).
     """
     figure = new_figure(8.4, 3.6, layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
     sides = (("before, with the nearest after", "before_table"), ("after, with the nearest before", "after_table"))
     for axes, (title, side) in zip(panels, sides):
         for null in nulls:
@@ -111,10 +114,10 @@ def changes(shift: ConceptShift, nulls: Sequence[ConceptShift] = ()) -> Figure:
             )
         for change, some in getattr(shift, side).groupby("change"):
             axes.scatter(some["cosine"], _jittered(some["t_overlap"]), s=34, color=COLOURS[change], label=change)
-        axes.axvline(shift.cuts.cosine, color=QUIET, linewidth=0.9, linestyle="--")
-        axes.axhline(shift.cuts.overlap, color=QUIET, linewidth=0.9, linestyle=":")
-        style_axes(axes, f"Concepts {title}", "cosine with it")
-    panels[0].set_ylabel("T-Overlap, percent", fontsize=9, color=QUIET)
+        axes.axvline(shift.cuts.cosine, color=QUIET, linewidth=0.9, linestyle="--", label="cut of the cosine")
+        axes.axhline(shift.cuts.overlap, color=QUIET, linewidth=0.9, linestyle=":", label="of the T-Overlap")
+        style_axes(axes, f"Concepts {title}", "cosine with its nearest")
+    panels[0].set_ylabel("T-Overlap, percent (jittered)", fontsize=9, color=QUIET)
     _legend(figure, panels)
     return figure
 
@@ -142,12 +145,14 @@ def recovery_curves(table: pd.DataFrame) -> Figure:
             axes.plot([0, *line.index], [start, *line], marker="o", markersize=3, color=LOOKS[kind], label=kind)
         axes.axhline(start, color=QUIET, linewidth=0.9, linestyle=":", label=UNSHIFTED)
         style_axes(axes, text, "alpha")
+        if column in ("words", "pictures"):  # shares, of few words and pictures
+            axes.set_ylim(bottom=0)
     _legend(figure, panels)
     return figure
 
 
 def gain_scatter(tables: Mapping[str, pd.DataFrame], correlations: Mapping[str, Mean]) -> Figure:
-    """Magnitude and consistency of shift vectors against the gain in cosine, by set (the paper's Figs 9 and 19).
+    """Magnitude and consistency of shift vectors against the gain in cosine, by set (magnitude: the paper's Fig 9).
 
     Parameters
     ----------
@@ -178,7 +183,7 @@ def over_steps(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """
     figure = new_figure(8.4, 2.8, layout="constrained")
     panels = figure.subplots(1, 2)
-    for axes, (column, text) in zip(panels, {"cosine": "cosine", "t_overlap": "T-Overlap, percent"}.items()):
+    for axes, (column, text) in zip(panels, {"cosine": "Cosine", "t_overlap": "T-Overlap, percent,"}.items()):
         for (kind, table), colour in zip(tables.items(), PALETTE):
             axes.plot(table.index, table[column], marker="o", markersize=4, color=colour, label=kind)
         style_axes(axes, f"{text} with the concepts before", "steps of fine-tuning")
@@ -192,7 +197,7 @@ def about_bars(table: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     rows = np.arange(len(table))
     axes.hlines(rows, table["before"], table["after"], color=GREY, linewidth=2)
-    axes.scatter(table["before"], rows, s=46, color="white", edgecolors=INK, zorder=3, label="before")
+    axes.scatter(table["before"], rows, s=90, color="white", edgecolors=INK, zorder=3, label="before")
     axes.scatter(table["after"], rows, s=46, color=ACCENT, zorder=3, label="after")
     row_labels(axes, list(table.index), top_first=True)
     style_axes(axes, "", "concepts about one value")

@@ -94,7 +94,7 @@ def test_shift_vectors_bring_concepts_nearer_than_controls_do(scores):
 def test_steering_is_told_of_both_ways(scores):
     assert list(scores["place"]["steering"]) == list(LABELS["shift_ways"])
     for way in scores["place"]["steering"].values():
-        assert way["alpha"] in FEW["ALPHAS"] and set(way) == {*LABELS["shift_steering"], "alpha"}
+        assert way["alpha"] in (*FEW["ALPHAS"], None) and set(way) == {*LABELS["shift_steering"], "alpha"}
         assert all(0 <= way[name][1] <= way[name][0] <= way[name][2] <= 1 for name in LABELS["shift_steering"])
 
 
@@ -115,6 +115,17 @@ def test_the_nulls_scores_are_of_other_samples_than_the_cuts(place):
     swapped = module.swapped(place)
     assert swapped.learned is place.held_out and swapped.held_out is place.learned
     assert swapped.before is place.before and swapped.after is place.after
+
+
+def test_nulls_are_of_different_seeds_before_and_after():
+    banks = {seed: (bank_of([[1, 0], [seed, 1]]), bank_of([[1, 0], [seed, 1]], model=AFTER)) for seed in range(3)}
+    null = SimpleNamespace(banks=lambda dictionary: banks[dictionary.random_state])
+    shifts = module.null_shifts(null, 2, range(3))
+    assert [(shift.before, shift.after) for shift in shifts] == [
+        (banks[0][0], banks[1][1]),
+        (banks[1][0], banks[2][1]),
+        (banks[2][0], banks[0][1]),
+    ]
 
 
 def test_a_concept_has_changed_on_either_side_beyond_the_cuts():

@@ -104,7 +104,7 @@ def test_what_became_of_a_concept_has_its_colour(shift):
 
 def test_without_words_there_is_no_t_overlap(shift):
     figure = groundings(shift)
-    assert [text for text in texts(figure) if text.startswith("words ")] == ["words 50 %", "words 100 %"]
+    assert [text for text in texts(figure) if text.startswith("T-Overlap ")] == ["T-Overlap 50 %", "T-Overlap 100 %"]
     assert not any("nan" in text for text in texts(figure))
 
 
@@ -153,7 +153,10 @@ def test_each_concept_is_a_dot_of_its_change_over_those_of_the_null(shift):
             assert (np.abs(shown[:, 1] - own["t_overlap"]) <= 2.5).all()
         vertical, horizontal = axes.lines
         assert vertical.get_xdata() == [0.9, 0.9] and horizontal.get_ydata() == [40, 40]
-    assert sorted(legend_of(figure)) == sorted([UNCHANGED, REFINED, EMERGED, DIMINISHED, "no change (null)"])
+    assert sorted(legend_of(figure)) == sorted([UNCHANGED, REFINED, EMERGED, DIMINISHED, "no change (null)", *CUTS])
+
+
+CUTS = ("cut of the cosine", "of the T-Overlap")
 
 
 def recovered(kinds=KINDS) -> pd.DataFrame:
@@ -203,7 +206,7 @@ def test_gains_have_a_colour_for_each_set_and_the_correlation_above():
 def test_steps_have_a_line_for_each_set():
     table = pd.DataFrame({"cosine": [0.9, 0.6], "t_overlap": [80.0, 20.0]}, index=[15, 40])
     figure = drawn(over_steps(dict.fromkeys(SETS, table)))
-    assert titles(figure) == ["cosine with the concepts before", "T-Overlap, percent with the concepts before"]
+    assert titles(figure) == ["Cosine with the concepts before", "T-Overlap, percent, with the concepts before"]
     for axes, name in zip(figure.axes, table):
         assert [line.get_xydata().tolist() for line in axes.lines] == [
             table[[name]].reset_index().to_numpy().tolist()
