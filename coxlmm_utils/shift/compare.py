@@ -39,7 +39,10 @@ class Cuts:
 
     @classmethod
     def of_null(cls, nulls: Sequence[ConceptShift], level: float = 0.05) -> Cuts:
-        """The values that only this share of concepts falls below where fine-tuning changed nothing (ours).
+        """The cosine that only this share of concepts falls below where fine-tuning changed nothing (ours).
+
+        The T-Overlap stays at half of the words: that of one concept in two models may be low by chance, and then the
+        null's would let concepts pass for refined that have hardly more than the token in common.
 
         Parameters
         ----------
@@ -49,9 +52,8 @@ class Cuts:
         """
         if not nulls:
             raise ValueError("there is no comparison to take cuts from: give at least one")
-        tables = [table for null in nulls for table in (null.before_table, null.after_table)]
-        cosines, overlaps = (np.concatenate([table[name] for table in tables]) for name in ("cosine", "t_overlap"))
-        return cls(float(np.quantile(cosines, level)), float(np.nanquantile(overlaps, level)))
+        cosines = [table["cosine"] for null in nulls for table in (null.before_table, null.after_table)]
+        return cls(float(np.quantile(np.concatenate(cosines), level)))
 
     def change(self, cosine: float, overlap: float, gone: str) -> str:
         """What became of a concept; `gone` is the word for one whose theme is not found again."""
