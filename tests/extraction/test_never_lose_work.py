@@ -9,11 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tqdm.auto import tqdm
 
 from coxlmm_utils import load_images, load_lmm
 from coxlmm_utils.extraction import blocks, loop
@@ -141,6 +143,8 @@ def test_killed_at_random_moments_and_resumed_it_ends_the_same(place, tokens, un
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows starts each process anew, which takes long")
 def test_thirty_kills_at_random_moments_lose_nothing(place, tokens, undisturbed, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", BLOCK)
+    # Forks share the lock of progress bars: one that is killed with it in its hand would keep it from all others.
+    monkeypatch.setattr(tqdm, "_lock", threading.RLock(), raising=False)
     rng, folder, forking = random.Random(1), place / "thirty", multiprocessing.get_context("fork")
     lmm, images = load_lmm(place / "model", device="cpu"), load_images(f"folder:{place / 'pictures'}")
     work = functools.partial(extract_many, lmm, images, tokens, [2, "norm"], max_new_tokens=8, folder=folder)
