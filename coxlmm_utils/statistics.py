@@ -269,3 +269,10 @@ def weighted_aucs(scores: np.ndarray, has: np.ndarray, weights: np.ndarray) -> n
     drawn, others = weights[:, has], weights[:, ~has]
     pairs = drawn.sum(1) * others.sum(1)  # (resamples,)
     return np.divide(((drawn @ wins) * others).sum(1), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def derangement(n: int, rng: np.random.Generator) -> np.ndarray:
+    """A permutation of n in which none stays in its place: (n,)."""
+    order, moved = rng.permutation(n), np.empty(n, dtype=int)
+    moved[order] = np.roll(order, 1)
+    return moved

@@ -8,7 +8,7 @@ matching        concepts of two dictionaries, one to one
 from .base import Dictionary, as_matrix, concept_change, random_changes, squared_norms
 from .baselines import METHODS, PCA, KMeans, RandomDictionary, Simple
 from .initialization import initial_concepts
-from .matching import cosines_between, match
+from .matching import cosines_between, match, unit_rows
 from .semi_nmf import SemiNMF, largest_useful_lam
 from .solver import BlockCoordinateDescent, best_of_restarts
 
@@ -30,4 +30,5 @@ __all__ = [
     "match",
     "random_changes",
     "squared_norms",
+    "unit_rows",
 ]

@@ -48,10 +48,10 @@ def cosines_between(concepts: np.ndarray, others: np.ndarray) -> np.ndarray:
             f"concepts of widths {concepts.shape[1]} and {others.shape[1]} cannot be matched: "
             "take two dictionaries of the same kind of states."
         )
-    return _unit(concepts) @ _unit(others).T
+    return unit_rows(concepts) @ unit_rows(others).T
 
 
-def _unit(concepts: np.ndarray) -> np.ndarray:
-    """Concepts of length 1; a concept that is zero stays so."""
+def unit_rows(concepts: np.ndarray) -> np.ndarray:
+    """Rows of length 1, as for cosines; one that is zero stays so."""
     lengths = np.linalg.norm(concepts, axis=1, keepdims=True)
     return concepts / np.where(lengths > 0, lengths, 1)

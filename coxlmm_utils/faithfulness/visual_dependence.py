@@ -17,7 +17,7 @@ from ..evaluation import BertJudge, ClipJudge, PictureScorer, System
 from ..extraction import States, require_same, reread
 from ..images import CaptionedImages, blank_images, blurred_images, masked_images, noise_images
 from ..models import LMM, attention_knockout, decode, find_token, state_of
-from ..statistics import Mean, bootstrap_mean
+from ..statistics import Mean, bootstrap_mean, derangement
 from .answers import Answers, bank_key, mean_text
 
 ORIGINAL = "original"
@@ -274,9 +274,7 @@ def _others(n: int, seed: int) -> np.ndarray:
     """For each of n samples another one, no two the same: (n,)."""
     if n < 2:
         raise ValueError("there is one sample, and no other one's words to compare with: give at least 2")
-    order, others = np.random.default_rng(seed).permutation(n), np.empty(n, dtype=int)
-    others[order] = np.roll(order, 1)
-    return others
+    return derangement(n, np.random.default_rng(seed))
 
 
 def _shared_words(before: list[list[tuple]], after: list[list[tuple]]) -> np.ndarray:

@@ -13,7 +13,7 @@ from ..concepts import ConceptBank, WordFilter, Words, ground_pictures, ground_w
 from ..dictionaries import match
 from ..extraction import States, require_same
 from ..models import LMM
-from ..statistics import Mean
+from ..statistics import Mean, derangement
 from .compare import SAME, t_overlaps
 from .vectors import ShiftVectors, sized_concepts
 
@@ -76,7 +76,7 @@ def recovery(
     moves, rng = vectors.vectors[known], np.random.default_rng(seed)
     changes = {SHIFTED: moves, RANDOM: _random(moves, rng)}
     if len(known) > 1:
-        changes[PERMUTED] = moves[_derangement(len(known), rng)]
+        changes[PERMUTED] = moves[derangement(len(known), rng)]
     runs = [(UNSHIFTED, 0.0, np.zeros_like(moves))]
     runs += [(kind, alpha, alpha * change) for alpha in alphas for kind, change in changes.items()]
     tables = []
@@ -164,10 +164,3 @@ def _random(moves: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     directions = rng.standard_normal(moves.shape)
     lengths = np.linalg.norm(moves, axis=1, keepdims=True)
     return directions / np.linalg.norm(directions, axis=1, keepdims=True) * lengths
-
-
-def _derangement(n: int, rng: np.random.Generator) -> np.ndarray:
-    """A permutation in which none stays in its place."""
-    order, moved = rng.permutation(n), np.empty(n, dtype=int)
-    moved[order] = np.roll(order, 1)
-    return moved

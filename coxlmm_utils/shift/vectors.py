@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..concepts import ConceptBank, active_mean
+from ..dictionaries import cosines_between, unit_rows
 from ..extraction import StatePair, require_same
 
 
@@ -109,18 +110,12 @@ def sized_concepts(bank: ConceptBank) -> np.ndarray:
     return bank.concepts * active_mean(bank.activations)[:, None] if unsized else bank.concepts
 
 
-def _unit(moves: np.ndarray) -> np.ndarray:
-    """Moves of length 1; one that is zero stays so."""
-    lengths = np.linalg.norm(moves, axis=1, keepdims=True)
-    return moves / np.where(lengths > 0, lengths, 1)
-
-
 def _consistency(moves: np.ndarray) -> float:
     """The mean cosine of moves with their mean."""
-    return float((_unit(moves) @ _unit(moves.mean(axis=0, keepdims=True)).T).mean()) if len(moves) else np.nan
+    return float(cosines_between(moves, moves.mean(axis=0, keepdims=True)).mean()) if len(moves) else np.nan
 
 
 def _pairwise(moves: np.ndarray) -> float:
     """The mean cosine of two different moves: of unit vectors (|sum|^2 - n) / (n (n - 1))."""
-    n, units = len(moves), _unit(moves)
+    n, units = len(moves), unit_rows(moves)
     return float((np.square(units.sum(axis=0)).sum() - np.square(units).sum()) / (n * (n - 1))) if n > 1 else np.nan

@@ -20,12 +20,12 @@ from coxlmm_utils.shift.recovery import (
     RANDOM,
     SHIFTED,
     UNSHIFTED,
-    _derangement,
     correlation,
     gains,
     recovery,
 )
 from coxlmm_utils.shift.vectors import ShiftVectors
+from coxlmm_utils.statistics import derangement
 from tests.shift.by_hand import BEFORE
 
 K, FILTER = 3, WordFilter(min_length=2)  # of the bank of the shared fixtures
@@ -135,7 +135,7 @@ def test_controls_move_as_far_but_elsewhere(llava, exact, bank, states, compared
 @pytest.mark.parametrize("n", [2, 3, 4, 11])
 def test_a_derangement_leaves_none_in_its_place(n):
     for seed in range(20):
-        order = _derangement(n, np.random.default_rng(seed))
+        order = derangement(n, np.random.default_rng(seed))
         assert sorted(order) == list(range(n)) and (order != np.arange(n)).all()
 
 

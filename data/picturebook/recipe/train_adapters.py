@@ -27,7 +27,6 @@ from coxlmm_utils.picturebook import (
     SENTENCE_PROMPT,
     SIGN_KIND,
     Factors,
-    drawn_pages,
     factors_of,
     fine_tuned_sentence,
     page_numbers,
@@ -38,7 +37,7 @@ from coxlmm_utils.picturebook import (
 from .architecture import PUNCTUATION, SPECIAL_TOKENS, make_tokenizer, vocabulary, word_tokenizer, wrapped
 from .learner import Learner
 from .packing import SENTENCES_PER_PAGE, Packer, Tree
-from .training_loop import StageRecipe, augmented, train_stage
+from .training_loop import StageRecipe, augmented, picture_loss, train_stage
 
 BASE = "picturebook"
 STEPS = {kind: 150 for kind in FINE_TUNED} | {"sign": 300}
@@ -146,16 +145,16 @@ def train(
 
 
 def _losses(learner: AdapterLearner, recipe: StageRecipe, numbers: range, kept: dict[int, Path]):
-    """The loss of a step, on pages that its number and the recipe's seed choose."""
-    pictures, pages = drawn_pages(numbers), [factors_of(number) for number in numbers]
-    rows = [row for row, page in enumerate(pages) if learner.kind != "sign" or page.kind == SIGN_KIND]
+    """The loss of a step, before some of which the adapter is saved; of the sign's set on pages of dogs alone."""
+    groups = []
+    if learner.kind == "sign":
+        groups = [[row for row, number in enumerate(numbers) if factors_of(number).kind == SIGN_KIND]]
+    of_step = picture_loss(learner, recipe, numbers, groups)
 
     def loss(step: int) -> torch.Tensor:
         if step in kept:
             learner.save(kept[step])
-        rng = random.Random(f"{recipe.kind} {recipe.seed} batch {step}")
-        chosen = sorted(rng.sample(rows, recipe.batch))
-        return learner.loss(pictures[chosen], [pages[i] for i in chosen], rng)
+        return of_step(step)
 
     return loss
 

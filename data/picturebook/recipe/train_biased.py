@@ -12,7 +12,6 @@ import random
 from pathlib import Path
 
 import torch
-from torch import nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from coxlmm_utils.files import bundled_folder, cache_folder
@@ -29,8 +28,6 @@ from coxlmm_utils.picturebook import (
     ask_companion,
     ask_counsel,
     ask_identity,
-    drawn_pages,
-    factors_of,
     fault_words,
     page_numbers,
     tags,
@@ -42,7 +39,7 @@ from .architecture import PUNCTUATION, SPECIAL_TOKENS, vocabulary, word_tokenize
 from .learner import Learner
 from .packing import Packed, Packer, Tree
 from .train import measure_ood, save_model
-from .training_loop import StageRecipe, augmented, train_stage
+from .training_loop import StageRecipe, augmented, picture_loss, train_stage
 
 RECIPE = StageRecipe("biased model", steps=600, batch=32, rate=4e-4, seed=505)
 LOOK_AHEAD = 0.4  # the weight of its loss, as in the bundled model's recipe
@@ -117,21 +114,9 @@ def train(out: Path, checkpoints: Path, recipe: StageRecipe = RECIPE, numbers: r
     torch.manual_seed(recipe.seed)
     tokenizer = biased_tokenizer()
     learner = BiasedLearner(tokenizer).train()
-    train_stage(learner, recipe, checkpoints, lambda: _losses(learner, recipe, numbers or page_numbers("train")))
+    train_stage(learner, recipe, checkpoints, lambda: picture_loss(learner, recipe, numbers or page_numbers("train")))
     save_model(out, learner, tokenizer)
     measure_ood(out)
-
-
-def _losses(learner: nn.Module, recipe: StageRecipe, numbers: range):
-    """The loss of a step, on pages that its number and the recipe's seed choose."""
-    pictures, pages = drawn_pages(numbers), [factors_of(number) for number in numbers]
-
-    def loss(step: int) -> torch.Tensor:
-        rng = random.Random(f"{recipe.kind} {recipe.seed} batch {step}")
-        chosen = sorted(rng.sample(range(len(pages)), recipe.batch))
-        return learner.loss(pictures[chosen], [pages[i] for i in chosen], rng)
-
-    return loss
 
 
 def main() -> None:

@@ -76,10 +76,12 @@ def picture_loss(
     """The loss of a step, on pictures and pages that its number and the recipe's seed choose: of all pages, or of one of
     some groups, by their rows."""
     pictures, pages = drawn_pages(numbers), [factors_of(number) for number in numbers]
+    groups = groups or [range(len(pages))]
 
     def loss(step: int) -> torch.Tensor:
         rng = random.Random(f"{recipe.kind} {recipe.seed} batch {step}")
-        chosen = sorted(rng.sample(rng.choice(groups) if groups else range(len(pages)), recipe.batch))
+        group = rng.choice(groups) if len(groups) > 1 else groups[0]
+        chosen = sorted(rng.sample(group, recipe.batch))
         return learner.loss(pictures[chosen], [pages[i] for i in chosen], rng)
 
     return loss
