@@ -1,6 +1,6 @@
 """States of a token, or of a prompt, over many pictures, kept on disk block by block; and the inspector of positions.
 
-extract         plan -> loop -> blocks -> samples: the paper's Z
+extract         extraction_plan -> loop -> blocks -> samples: the paper's Z
 prompt_states   states of prompts and completions, for steering
 state_pair      the same samples in two models, for concept shift
 """
@@ -10,7 +10,7 @@ from .__main__ import main, make_share, own_device, process_share
 from .blocks import BlockFolder
 from .extract import extract, extract_many, reread
 from .inspection import Inspection, inspect
-from .plan import Settings, warn_of_other_settings
+from .extraction_plan import Settings, warn_of_other_settings
 from .prompt_states import prompt_states
 from .provenance import ALIKE, HasProvenance, check_record, require_same
 from .state_pair import StatePair

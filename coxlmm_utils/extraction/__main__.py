@@ -16,7 +16,7 @@ from .batches import AUTO
 from .blocks import BlockFolder
 from .estimate import estimate
 from .loop import make_blocks
-from .plan import REFERENCE_RULES, Settings, make_plan
+from .extraction_plan import REFERENCE_RULES, Settings, make_plan
 from .provenance import SAMPLES
 
 

@@ -11,7 +11,7 @@ import torch
 from ..models import LMM, generate_batch, without_refused
 from .batches import BatchSize
 from .blocks import BlockFolder
-from .plan import ExtractionPlan
+from .extraction_plan import ExtractionPlan
 
 
 @dataclass(frozen=True)

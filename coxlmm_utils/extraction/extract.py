@@ -14,7 +14,7 @@ from .batches import BatchSize
 from .blocks import BLOCK
 from .estimate import estimate
 from .loop import make_blocks
-from .plan import Settings, make_plan, words_of
+from .extraction_plan import Settings, make_plan, words_of
 from .provenance import SAID_AND_THERE, THERE_BUT_UNSAID
 from .samples import gathered
 from .states import States

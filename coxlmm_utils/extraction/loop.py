@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ..models import LMM, Layer, decode, encode, generate_batch, state_of, teacher_forced_batch, without_refused
 from .batches import BatchSize
 from .blocks import Block, BlockFolder, block_name, key_name
-from .plan import ExtractionPlan
+from .extraction_plan import ExtractionPlan
 from .provenance import THERE_BUT_UNSAID
 from .unsaid import unsaid_steps
 

@@ -9,7 +9,7 @@ from ..images import CaptionedImages, warn_of_unreadable
 from ..models import LMM, first_pieces, word_at
 from ..text import common_words, quoted, words_in
 from .blocks import Block, stacked
-from .plan import ExtractionPlan
+from .extraction_plan import ExtractionPlan
 from .provenance import SAID, THERE_BUT_UNSAID
 from .states import States
 

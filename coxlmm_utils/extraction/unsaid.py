@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ..models import LMM, find_token, first_pieces, last_logits
-from .plan import Targets
+from .extraction_plan import Targets
 
 
 @torch.inference_mode()

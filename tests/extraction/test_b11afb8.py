@@ -12,7 +12,7 @@ import torch
 
 from coxlmm_utils.extraction import loop
 from coxlmm_utils.extraction.extract import extract
-from coxlmm_utils.extraction.plan import Settings, make_plan
+from coxlmm_utils.extraction.extraction_plan import Settings, make_plan
 from coxlmm_utils.extraction.states import States
 from coxlmm_utils.images.sources import load_images
 from coxlmm_utils.models.loading import load_lmm

@@ -10,7 +10,7 @@ from coxlmm_utils.extraction import loop
 from coxlmm_utils.extraction.blocks import BlockFolder
 from coxlmm_utils.extraction.extract import extract
 from coxlmm_utils.extraction.loop import make_blocks
-from coxlmm_utils.extraction.plan import Settings, Targets, make_plan
+from coxlmm_utils.extraction.extraction_plan import Settings, Targets, make_plan
 from coxlmm_utils.models.captioning import generate_captions, state_of
 from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import MAX_NEW_TOKENS, in_memory
@@ -121,7 +121,7 @@ def test_given_captions_are_read_as_the_model_would_write_them(llava, pictures, 
     images, given = in_memory(pictures[:2], ("red",)), {"p0": "<image> is red", "p1": "is red"}
     plain = plan_of(llava, images, ["red"], captions=given)
     assert list(plain.settings.token_ids) == ["p0"]  # the other is as simply tokenized: its block keeps its name
-    monkeypatch.setattr("coxlmm_utils.extraction.plan.encode_captions", lambda lmm, texts, prompt: [[7, 8], [9]])
+    monkeypatch.setattr("coxlmm_utils.extraction.extraction_plan.encode_captions", lambda lmm, texts, prompt: [[7, 8], [9]])
     other = plan_of(llava, images, ["red"], captions=given)
     assert other.settings.token_ids == {"p0": [7, 8], "p1": [9]}
     assert other.folder(tmp_path).names != plain.folder(tmp_path).names

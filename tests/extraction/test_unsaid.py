@@ -8,7 +8,7 @@ import torch
 from coxlmm_utils.concepts import ConceptBank
 from coxlmm_utils.dictionaries import SemiNMF
 from coxlmm_utils.extraction import extract, extract_many, join_states, reread
-from coxlmm_utils.extraction.plan import Settings, Targets, make_plan
+from coxlmm_utils.extraction.extraction_plan import Settings, Targets, make_plan
 from coxlmm_utils.extraction.provenance import SAMPLES
 from coxlmm_utils.extraction.unsaid import unsaid_steps
 from coxlmm_utils.images.sources import load_images
