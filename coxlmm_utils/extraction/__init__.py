@@ -9,8 +9,8 @@ from . import blocks
 from .__main__ import main, make_share, own_device, process_share
 from .blocks import BlockFolder
 from .extract import extract, extract_many, reread
-from .inspection import Inspection, inspect
 from .extraction_plan import Settings, warn_of_other_settings
+from .inspection import Inspection, inspect
 from .prompt_states import prompt_states
 from .provenance import ALIKE, HasProvenance, check_record, require_same
 from .state_pair import StatePair

@@ -15,8 +15,8 @@ from ..models import LMM, POSITIONS, load_lmm
 from .batches import AUTO
 from .blocks import BlockFolder
 from .estimate import estimate
-from .loop import make_blocks
 from .extraction_plan import REFERENCE_RULES, Settings, make_plan
+from .loop import make_blocks
 from .provenance import SAMPLES
 
 

@@ -13,8 +13,8 @@ from ..models import LMM, POSITIONS, Layer, encode_captions, has_hooks
 from .batches import BatchSize
 from .blocks import BLOCK
 from .estimate import estimate
-from .loop import make_blocks
 from .extraction_plan import Settings, make_plan, words_of
+from .loop import make_blocks
 from .provenance import SAID_AND_THERE, THERE_BUT_UNSAID
 from .samples import gathered
 from .states import States

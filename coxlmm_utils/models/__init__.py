@@ -19,6 +19,7 @@ from .caption_tokens import (
 )
 from .captioning import (
     POSITIONS,
+    GeneratedBatch,
     GeneratedCaption,
     generate_batch,
     generate_captions,
@@ -29,7 +30,7 @@ from .captioning import (
 from .depalm import DePALMConfig, DePALMForConditionalGeneration, DePALMProcessor
 from .generation_settings import caption_settings, digest_of_files
 from .hooks import add, capture, has_hooks, hook
-from .image_tokens import Box, image_grid, image_tokens, seen_box
+from .image_tokens import Box, count_image_tokens, image_grid, image_tokens, seen_box
 from .lmm import LMM, Layer, collapse_repeats
 from .loading import load_lmm, randomly_initialised
 from .out_of_domain import OODDetector, OutOfDomainWarning, tower_features
@@ -40,6 +41,7 @@ __all__ = [
     "DePALMConfig",
     "DePALMForConditionalGeneration",
     "DePALMProcessor",
+    "GeneratedBatch",
     "GeneratedCaption",
     "LMM",
     "Layer",
@@ -50,6 +52,7 @@ __all__ = [
     "attention_knockout",
     "capture",
     "caption_settings",
+    "count_image_tokens",
     "digest_of_files",
     "collapse_repeats",
     "decode",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import StoppingCriteria
+from transformers import BatchFeature, StoppingCriteria
 
 from ..text import check_counts
 from .caption_tokens import decode
@@ -81,6 +81,7 @@ def generate_batch(
     max_new_tokens: int = 40,
     stop: Callable[[int, list[int]], bool] | None = None,
     beginning: Sequence[int] = (),
+    inputs: BatchFeature | None = None,
 ) -> GeneratedBatch:
     """Generate a caption for each picture, greedily, and keep the last position's state at every step.
 
@@ -97,13 +98,17 @@ def generate_batch(
     stop : callable, optional
     beginning : sequence of int, default none
         Tokens that are put after each prompt; what is generated goes on from there, without them.
+    inputs : BatchFeature, optional
+        Those of these pictures, prompts and beginning, on any device, where `LMM.inputs` has made them already.
 
     Returns
     -------
     GeneratedBatch
     """
     check_counts(max_new_tokens=max_new_tokens)
-    batch = lmm.inputs(pictures, prompt, continuations=[list(beginning)] * len(pictures) if beginning else None)
+    if inputs is None:
+        inputs = lmm.inputs(pictures, prompt, continuations=[list(beginning)] * len(pictures) if beginning else None)
+    batch = inputs.to(lmm.device)
     prompt_width = batch["input_ids"].shape[1]
     condition = _StopCondition(stop, prompt_width)
     with capture(lmm, layers) as captured:
@@ -200,6 +205,7 @@ def teacher_forced_batch(
     state_indices: Tensor,
     layers: Sequence[Layer],
     prompt: str | Sequence[str] | None = None,
+    inputs: BatchFeature | None = None,
 ) -> dict[Layer, Tensor]:
     """Read state `state_indices[b, j]` of caption b in one teacher-forced pass; state i predicts token i.
 
@@ -213,13 +219,16 @@ def teacher_forced_batch(
     layers : sequence of layer
     prompt : str or sequence of str, optional
         Default: the LMM's own.
+    inputs : BatchFeature, optional
+        Those of these pictures, prompts and captions, as in `generate_batch`.
 
     Returns
     -------
     dict of layer to Tensor
         (batch, n, width) on the CPU, in the model's precision.
     """
-    batch = lmm.inputs(pictures, prompt, continuations=captions)
+    inputs = lmm.inputs(pictures, prompt, continuations=captions) if inputs is None else inputs
+    batch = inputs.to(lmm.device)
     prompt_width = batch["input_ids"].shape[1] - max(map(len, captions))
     # State 0, which predicts the first caption token, is at the last position of the prompt.
     with capture(lmm, layers, positions=prompt_width - 1 + state_indices) as captured:

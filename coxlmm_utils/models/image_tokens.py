@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isqrt, prod
 
+from PIL import Image
 from torch import Tensor
 from transformers import BaseImageProcessor, BatchFeature
 
@@ -29,6 +31,15 @@ def image_tokens(lmm: LMM, batch: BatchFeature | dict) -> Tensor:
     if not is_image.any():
         raise ValueError(f"the inputs of {lmm.name} hold no image tokens: give whole inputs, of a model that has them.")
     return is_image
+
+
+def count_image_tokens(lmm: LMM, pictures: Sequence[Image.Image]) -> list[int]:
+    """How many image tokens each picture takes, told from its size; where the processor cannot tell, its pixels (ours)."""
+    sizes = [(picture.height, picture.width) for picture in pictures]
+    try:
+        return list(lmm.processor._get_num_multimodal_tokens(image_sizes=sizes)["num_image_tokens"])
+    except Exception:  # of any kind: many processors have no such method, and it is not a public one
+        return [height * width for height, width in sizes]
 
 
 def image_grid(lmm: LMM, batch: BatchFeature) -> tuple[int, int]:

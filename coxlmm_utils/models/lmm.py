@@ -135,6 +135,7 @@ class LMM:
         pictures: Sequence[Image.Image],
         prompt: str | Sequence[str] | None = None,
         continuations: Sequence[Sequence[int]] | None = None,
+        device: torch.device | str | None = None,
     ) -> BatchFeature:
         """Make the model's inputs for a batch of pictures, with one prompt for all or one for each (ours).
 
@@ -151,11 +152,13 @@ class LMM:
             processor's chat template, or, without one, after the image token as it is, unless it holds that already.
         continuations : sequence of sequences of int, optional
             Token ids that follow each prompt, for a teacher-forced pass over given captions.
+        device : torch.device or str, optional
+            Default: the model's.
 
         Returns
         -------
         BatchFeature
-            On the model's device. Pass all of it on, `model.generate(**inputs)`: models differ in what they need.
+            Pass all of it on, `model.generate(**inputs)`: models differ in what they need.
 
         Raises
         ------
@@ -180,7 +183,7 @@ class LMM:
         batch.pop("labels", None)  # PaliGemma's processor adds them, and the model would compute a loss
         if continuations is not None:
             append(self.model, batch, continuations, self.tokenizer.pad_token_id)
-        return batch.to(self.device, self.model.dtype)
+        return batch.to(device or self.device, self.model.dtype)
 
     @cached_property
     def image_token_in_text(self) -> bool:

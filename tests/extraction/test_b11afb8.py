@@ -54,7 +54,7 @@ def test_a_block_is_taken_from_the_cache(lmm, images, tmp_path, monkeypatch):
     shutil.copytree(WRITTEN / "cache" / "states", tmp_path / "states")
     monkeypatch.setenv("COXLMM_CACHE", str(tmp_path))
     for name in ("generate_batch", "teacher_forced_batch"):
-        monkeypatch.setattr(loop, name, lambda *_: pytest.fail("the model ran"))
+        monkeypatch.setattr(loop, name, lambda *_, **__: pytest.fail("the model ran"))
     states = extract(lmm, images, "dog", 4)
     before = States.from_pretrained(WRITTEN / "states")
     assert torch.equal(states.Z, before.Z) and states.captions == before.captions

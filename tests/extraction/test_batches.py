@@ -88,10 +88,10 @@ def test_states_are_the_same_when_memory_ran_out(llava, pictures, token, monkeyp
     plain = extract(llava, images, token, [1, 2], batch_size=3, **settings)
     whole = extraction_loop._extract_batch
 
-    def narrow(lmm, plan, ids, *rest):
-        if len(ids) > 3:
+    def narrow(lmm, plan, ready, rows):
+        if len(rows) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return whole(lmm, plan, ids, *rest)
+        return whole(lmm, plan, ready, rows)
 
     monkeypatch.setattr(extraction_loop, "_extract_batch", narrow)
     states = extract(llava, images, token, [1, 2], batch_size=batch_size, **settings)

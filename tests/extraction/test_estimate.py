@@ -3,8 +3,8 @@
 import pytest
 
 from coxlmm_utils.extraction.estimate import Estimate, estimate
-from coxlmm_utils.extraction.loop import make_blocks
 from coxlmm_utils.extraction.extraction_plan import Settings, make_plan
+from coxlmm_utils.extraction.loop import make_blocks
 from tests.conftest import MAX_NEW_TOKENS, in_memory
 
 

@@ -9,8 +9,8 @@ import torch
 from coxlmm_utils.extraction import loop
 from coxlmm_utils.extraction.blocks import BlockFolder
 from coxlmm_utils.extraction.extract import extract
-from coxlmm_utils.extraction.loop import make_blocks
 from coxlmm_utils.extraction.extraction_plan import Settings, Targets, make_plan
+from coxlmm_utils.extraction.loop import make_blocks
 from coxlmm_utils.models.captioning import generate_captions, state_of
 from coxlmm_utils.models.loading import load_lmm
 from tests.conftest import MAX_NEW_TOKENS, in_memory
@@ -121,7 +121,9 @@ def test_given_captions_are_read_as_the_model_would_write_them(llava, pictures, 
     images, given = in_memory(pictures[:2], ("red",)), {"p0": "<image> is red", "p1": "is red"}
     plain = plan_of(llava, images, ["red"], captions=given)
     assert list(plain.settings.token_ids) == ["p0"]  # the other is as simply tokenized: its block keeps its name
-    monkeypatch.setattr("coxlmm_utils.extraction.extraction_plan.encode_captions", lambda lmm, texts, prompt: [[7, 8], [9]])
+    monkeypatch.setattr(
+        "coxlmm_utils.extraction.extraction_plan.encode_captions", lambda lmm, texts, prompt: [[7, 8], [9]]
+    )
     other = plan_of(llava, images, ["red"], captions=given)
     assert other.settings.token_ids == {"p0": [7, 8], "p1": [9]}
     assert other.folder(tmp_path).names != plain.folder(tmp_path).names
@@ -135,8 +137,8 @@ def test_given_captions_are_read_as_the_model_would_write_them(llava, pictures, 
 def test_a_picture_whose_state_is_not_finite_is_left_out_with_the_reason(llava, plan, monkeypatch, tmp_path):
     generated = loop._generated
 
-    def overflowing(lmm, plan, ids, pictures):
-        captions, steps, states = generated(lmm, plan, ids, pictures)
+    def overflowing(*arguments):
+        captions, steps, states = generated(*arguments)
         first = next(iter(states))[0]
         return captions, steps, {key: state * torch.inf if key[0] == first else state for key, state in states.items()}
 

@@ -184,7 +184,7 @@ def test_a_resume_with_another_number_of_processes_is_right(place, tokens, undis
 
 def test_the_same_call_reads_what_processes_have_made(place, tokens, undisturbed, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", BLOCK)
-    monkeypatch.setattr(loop, "generate_batch", lambda *_: pytest.fail("the model ran"))
+    monkeypatch.setattr(loop, "generate_batch", lambda *_, **__: pytest.fail("the model ran"))
     images, lmm = load_images(f"folder:{place / 'pictures'}"), load_lmm(str(place / "model"), device="cpu")
     with pytest.warns(UserWarning):
         result = extract_many(lmm, images, tokens, [2, "norm"], max_new_tokens=8, folder=place / "undisturbed")
