@@ -11,7 +11,7 @@ from .blocks import BlockFolder
 from .extract import extract, extract_many, reread
 from .extraction_plan import Settings, warn_of_other_settings
 from .inspection import Inspection, inspect
-from .prompt_states import prompt_states
+from .prompt_states import completion_states, prompt_states
 from .provenance import ALIKE, HasProvenance, check_record, require_same
 from .state_pair import StatePair
 from .states import States, join_states
@@ -26,6 +26,7 @@ __all__ = [
     "StatePair",
     "States",
     "blocks",
+    "completion_states",
     "check_record",
     "extract",
     "extract_many",

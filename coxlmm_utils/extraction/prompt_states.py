@@ -16,9 +16,11 @@ from tqdm.auto import tqdm
 
 from .._version import __version__
 from ..images import CaptionedImages, warn_of_unreadable
-from ..models import LMM, Layer, capture, decode, encode_captions, last_logits, teacher_forced_batch, without_refused
+from ..models import LMM, Layer, SharedPrefix, decode, encode_captions, without_refused
 from .batches import BatchSize
 from .states import States
+
+Asked = tuple[int, int]  # of which picture, and of which set of completions
 
 
 def prompt_states(
@@ -60,44 +62,83 @@ def prompt_states(
         If prompts or completions are not one for each picture, a completion has no tokens, no picture can be read, or
         `batch_size` is below 1.
     """
+    completions = None if completions is None else list(completions)
+    return completion_states(lmm, images, prompts, layers, [completions], average, batch_size)[0]
+
+
+def completion_states(
+    lmm: LMM,
+    images: CaptionedImages,
+    prompts: str | Sequence[str],
+    layers: Sequence[Layer],
+    completions: Sequence[Sequence[str] | None],
+    average: bool = False,
+    batch_size: int | str = 32,
+) -> list[States]:
+    """`prompt_states` for each of several sets of completions of the same prompts; each picture is run once for all (ours).
+
+    Parameters
+    ----------
+    completions : sequence of sequence of str
+        Such as the wanted and the unwanted ones, each of one completion for each picture.
+    images, prompts, layers, average, batch_size
+        As in `prompt_states`; the pictures at once are counted once for each of their completions.
+
+    Returns
+    -------
+    list of States
+        One for each set. Pictures that also come several times in `images`, such as with several questions in a row, are
+        run once for all, too, as far as they share a batch and the model allows it, see `SharedPrefix`.
+    """
     size, n = BatchSize.of(batch_size, 1 if lmm.one_by_one else None), len(images)
     prompts = [prompts] * n if isinstance(prompts, str) else list(prompts)
-    completions = None if completions is None else list(completions)
-    _check(lmm, n, prompts, completions, average, layers)
-    token_ids = None if completions is None else encode_captions(lmm, completions, prompts)
-    if token_ids and not all(token_ids):
-        raise ValueError(f"the completion {completions[token_ids.index([])]!r} has no tokens: give some text")
-    kept, parts, unreadable = [], [], {}
+    for texts in completions:
+        _check(lmm, n, prompts, texts, average, layers)
+    token_ids = [None if texts is None else encode_captions(lmm, texts, prompts) for texts in completions]
+    for texts, ids in zip(completions, token_ids):
+        if ids and not all(ids):
+            raise ValueError(f"the completion {texts[ids.index([])]!r} has no tokens: give some text")
+    read: dict[Asked, dict[Layer, Tensor]] = {}
+    unreadable, prefix = {}, SharedPrefix(lmm)
 
-    def take(batch: Sequence[int]) -> None:
-        rows, pictures, problems = images.opened(batch)
+    def take(batch: Sequence[Asked]) -> None:
+        rows, opened, problems = images.opened(dict.fromkeys(row for row, _ in batch))
+        pictures = dict(zip(rows, opened))
+        bar.update(sum(row not in pictures for row, _ in batch))
+        batch = [(row, number) for row, number in batch if row in pictures]
 
-        def run(chosen: list[int]) -> list[dict[Layer, Tensor]]:
-            some = [rows[i] for i in chosen]
-            ids, asked = token_ids and [token_ids[row] for row in some], [prompts[row] for row in some]
-            chosen = [pictures[i] for i in chosen]
-            return [_batch_states(lmm, chosen, asked, ids, list(layers), average)] if some else []
+        def run(chosen: list[int]) -> dict[Asked, dict[Layer, Tensor]]:
+            some = [batch[i] for i in chosen]
+            ids = [token_ids[number] and token_ids[number][row] for row, number in some]
+            given = [pictures[row] for row, _ in some], [prompts[row] for row, _ in some], ids
+            return dict(zip(some, _batch_states(prefix, *given, list(layers), average))) if some else {}
 
-        states, refused = without_refused(lmm, pictures, [prompts[row] for row in rows], run)
-        parts.extend(states)
-        kept.extend(row for i, row in enumerate(rows) if i not in refused)
-        unreadable.update(problems | {images.ids[rows[i]]: reason for i, reason in refused.items()})
+        asked = [pictures[row] for row, _ in batch], [prompts[row] for row, _ in batch]
+        states, refused = without_refused(lmm, *asked, run)
+        read.update(states)
+        unreadable.update(problems | {images.ids[batch[i][0]]: reason for i, reason in refused.items()})
         bar.update(len(batch))
 
-    with tqdm(total=n, desc="states of prompts", unit="pictures") as bar:
-        size.run(range(n), take)
+    asked = [(row, number) for row in range(n) for number in range(len(completions))]
+    with tqdm(total=len(asked), desc="states of prompts", unit="prompts") as bar:
+        size.run(asked, take)
     warn_of_unreadable(list(unreadable))
+    kept = [row for row in range(n) if images.ids[row] not in unreadable]
     if not kept:
         raise ValueError(
             f"none of the {n:,} pictures could be read: {next(iter(unreadable.values()), 'there are none')}"
         )
-    return States(
-        {layer: torch.cat([part[layer] for part in parts]) for layer in layers},
-        images[kept],
-        ["" if completions is None else _as_written(lmm, completions[row], token_ids[row]) for row in kept],
-        _provenance(lmm, images, [prompts[row] for row in kept], average, list(unreadable), len(kept)),
-        token_ids and [token_ids[row] for row in kept],
-    )
+    provenance = _provenance(lmm, images, [prompts[row] for row in kept], average, list(unreadable), len(kept))
+    return [
+        States(
+            {layer: torch.stack([read[row, number][layer] for row in kept]) for layer in layers},
+            images[kept],
+            ["" if texts is None else _as_written(lmm, texts[row], ids[row]) for row in kept],
+            provenance,
+            ids and [ids[row] for row in kept],
+        )
+        for number, (texts, ids) in enumerate(zip(completions, token_ids))
+    ]
 
 
 def _as_written(lmm: LMM, completion: str, ids: list[int]) -> str:
@@ -118,23 +159,19 @@ def _check(lmm: LMM, n: int, prompts: list, completions: list | None, average: b
         raise ValueError("there is no completion to average over: give completions, or leave average out")
 
 
-@torch.inference_mode()
 def _batch_states(
-    lmm: LMM, pictures: list, prompts: list[str], ids: list[list[int]] | None, layers: list[Layer], average: bool
-) -> dict[Layer, Tensor]:
-    """(batch, width) float32 on the CPU, for each layer."""
-    if ids is None:
-        with capture(lmm, layers) as captured:
-            last_logits(lmm, lmm.inputs(pictures, prompts), 1)  # not used: the pass is for its states
-        return {layer: runs[0].float().cpu() for layer, runs in captured.items()}
+    prefix: SharedPrefix, pictures: list, prompts: list[str], ids: list, layers: list[Layer], average: bool
+) -> list[dict[Layer, Tensor]]:
+    """For each picture (width,) float32 at each layer, on the CPU."""
+    lengths = torch.tensor([len(row or ()) for row in ids])[:, None]
+    longest = max(int(lengths.max()), 1)
     # State 0 is that of the last prompt token, state i that of completion token i - 1; short ones repeat their last.
-    longest = max(map(len, ids))
-    steps = torch.tensor([[min(i, len(row)) for i in range(1, longest + 1)] for row in ids])  # (batch, longest)
-    states = teacher_forced_batch(lmm, pictures, ids, steps, layers, prompts)  # (batch, longest, width) each
-    lengths = torch.tensor([len(row) for row in ids])[:, None]
-    used = torch.arange(longest) < lengths if average else torch.arange(longest) == lengths - 1  # (batch, longest)
-    weights = used / used.sum(1, keepdim=True)
-    return {layer: (weights[..., None] * stream.float()).sum(1) for layer, stream in states.items()}
+    steps = torch.minimum(torch.arange(1, longest + 1), lengths)  # (batch, longest)
+    states = prefix.states(pictures, [row or () for row in ids], steps, layers, prompts)  # (batch, longest, width) each
+    used = torch.arange(longest) < lengths if average else torch.arange(longest) == (lengths - 1).clamp(min=0)
+    weights = used / used.sum(1, keepdim=True)  # (batch, longest)
+    means = {layer: (weights[..., None] * stream.float()).sum(1) for layer, stream in states.items()}
+    return [{layer: stream[row] for layer, stream in means.items()} for row in range(len(ids))]
 
 
 def _provenance(

@@ -1,6 +1,6 @@
 """Any image-text model of transformers: load it, find its parts, let it generate, read and change its residual stream.
 
-`LMM` (lmm, loading, adapters, processors, structure) is the model; captioning, passes and hooks run it and keep its states;
+`LMM` (lmm, loading, adapters, processors, structure) is the model; captioning, passes, shared_prefix and hooks run it and keep its states;
 generation_settings says what greedy is; caption_tokens finds words among tokens; image_tokens and attention know which inputs are the picture;
 out_of_domain warns of pictures that the bundled model does not know; depalm is an architecture that transformers lacks.
 """
@@ -35,6 +35,7 @@ from .lmm import LMM, Layer, collapse_repeats
 from .loading import load_lmm, randomly_initialised
 from .out_of_domain import OODDetector, OutOfDomainWarning, tower_features
 from .passes import last_logits, without_refused
+from .shared_prefix import SharedPrefix
 
 __all__ = [
     "Box",
@@ -48,6 +49,7 @@ __all__ = [
     "OODDetector",
     "OutOfDomainWarning",
     "POSITIONS",
+    "SharedPrefix",
     "add",
     "attention_knockout",
     "capture",

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import BatchFeature
+from transformers import BatchFeature, PreTrainedModel
 
 from .lmm import GREY, LMM
 
@@ -20,10 +20,12 @@ MIN_COSINE = 0.99  # between logits of a picture alone and in a batch; half prec
 
 def last_logits(lmm: LMM, batch: BatchFeature, n: int) -> Tensor:
     """One pass over whole inputs: the model's own logits at the last n positions, (batch, n, vocabulary)."""
-    options = {"use_cache": False}
-    if "logits_to_keep" in signature(lmm.model.forward).parameters:
-        options["logits_to_keep"] = n  # those of all positions can be large
-    return lmm.model(**batch, **options).logits[:, -n:]
+    return lmm.model(**batch, use_cache=False, **logits_to_keep(lmm.model, n)).logits[:, -n:]
+
+
+def logits_to_keep(model: PreTrainedModel, n: int) -> dict[str, int]:
+    """The option of a pass that makes logits of the last n positions only, if the model has it: all can be large."""
+    return {"logits_to_keep": n} if "logits_to_keep" in signature(model.forward).parameters else {}
 
 
 def per_picture(prompt: str | Sequence[str] | None, n: int) -> Sequence[str | None]:

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..extraction import States, prompt_states
+from ..extraction import States, completion_states
 from ..images import CaptionedImages
 from ..models import LMM, Layer
 from .directions import Direction
@@ -139,7 +139,7 @@ def prompt_to_steer(
     if source not in SOURCES:
         raise ValueError(f"there is no source {source!r}: choose one of {', '.join(SOURCES)}")
     average = source == "mean"
-    parts = [prompt_states(lmm, images, prompts, [layer], texts, average, batch_size) for texts in (wanted, unwanted)]
+    parts = completion_states(lmm, images, prompts, [layer], (wanted, unwanted), average, batch_size)
     made = f"contrast of two completions, {'the mean over their tokens' if average else 'their last tokens'}"
     return vectors_of(parts[0], parts[0].Z - parts[1].Z, made)
 
