@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from .hooks import uncompiled_around
 from .image_tokens import image_tokens
 from .lmm import LMM
 
@@ -62,7 +63,9 @@ def attention_knockout(lmm: LMM, layer: int) -> Iterator[None]:
 
     with ExitStack() as hooks:
         hooks.enter_context(lmm.model.register_forward_pre_hook(find_image_tokens, with_kwargs=True))
+        hooks.enter_context(uncompiled_around(lmm, lmm.model))
         for block in lmm.layers[layer:]:
+            hooks.enter_context(uncompiled_around(lmm, block))
             hooks.enter_context(block.register_forward_pre_hook(mask_out, with_kwargs=True))
         yield
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from numbers import Integral
 
 import torch
-from torch import Tensor
-from torch.nn.modules import module
+from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 from .lmm import LMM, Layer
 
@@ -20,6 +20,9 @@ NAMED_POSITIONS = ("all", "generated", "last_prompt")
 @contextmanager
 def hook(lmm: LMM, layer: Layer, act: Act) -> Iterator[None]:
     """Let `act` see the stream at a layer whenever the model runs, and change it if it returns another.
+
+    It runs between compiled parts, never in them: if the whole model is compiled (torch.compile), the model runs
+    uncompiled in the meantime. Blocks that are compiled one by one, `block.forward = torch.compile(block.forward)`, stay so.
 
     Parameters
     ----------
@@ -39,17 +42,36 @@ def hook(lmm: LMM, layer: Layer, act: Act) -> Iterator[None]:
     """
     lmm.check_layer(layer)
     if layer == 0:
-        handle = lmm.layers[0].register_forward_pre_hook(_before(act), with_kwargs=True)
+        module = lmm.layers[0]
+        handle = module.register_forward_pre_hook(_before(act), with_kwargs=True)
     else:
         module = lmm.final_norm if layer == "norm" else lmm.layers[layer - 1]
         handle = module.register_forward_hook(_after(act))
-    with handle:
+    with handle, uncompiled_around(lmm, module):
         yield
+
+
+def uncompiled_around(lmm: LMM, module: nn.Module) -> AbstractContextManager:
+    """Let the model run uncompiled, if hooks on a module would else be in compiled code.
+
+    A graph may have been made without them, and the memory of what it gives out is taken for the next run.
+    """
+    return torch.compiler.set_stance("force_eager") if _inside_compiled(lmm, module) else nullcontext()
+
+
+def _inside_compiled(lmm: LMM, module: nn.Module) -> bool:
+    """Whether hooks on a module run in compiled code: of a module around it, or of itself by `Module.compile`."""
+    for around in lmm.model.modules():
+        with_hooks = around._compiled_call_impl is not None
+        if with_hooks or hasattr(around.forward, "_torchdynamo_orig_callable"):
+            if any(inner is module for inner in around.modules() if with_hooks or inner is not around):
+                return True
+    return False
 
 
 def has_hooks(lmm: LMM) -> bool:
     """Whether something changes or sees the model's runs, as `add` or torch.autocast; what transformers sees aside."""
-    if torch.is_autocast_enabled(lmm.device.type) or module._global_forward_hooks or module._global_forward_pre_hooks:
+    if torch.is_autocast_enabled(lmm.device.type) or _global_forward_hooks or _global_forward_pre_hooks:
         return True
     hooks = (h for m in lmm.model.modules() for h in (*m._forward_hooks.values(), *m._forward_pre_hooks.values()))
     return any(not str(getattr(hook, "__module__", "")).startswith(("transformers.", "accelerate.")) for hook in hooks)

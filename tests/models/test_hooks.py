@@ -8,10 +8,11 @@ from PIL import Image
 from torch import nn
 from torch.nn.modules import module
 
+from coxlmm_utils.models.captioning import generate_captions, teacher_forced_states
 from coxlmm_utils.models.hooks import add, capture, has_hooks
 from coxlmm_utils.models.lmm import LMM
 from coxlmm_utils.models.loading import load_lmm
-from tests.tiny_lmms import N_LAYERS, WIDTH, tiny_llava, tiny_qwen
+from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH, tiny_llava, tiny_qwen
 
 ALL_LAYERS = [*range(N_LAYERS + 1), "norm"]
 PICTURES = [Image.effect_noise(size, 60).convert("RGB") for size in [(40, 40), (64, 30), (100, 20)]]
@@ -218,7 +219,7 @@ class OldBlock(nn.Module):
 
 def test_blocks_may_take_names_and_give_tuples():
     blocks = nn.ModuleList([OldBlock(), OldBlock()])
-    lmm = LMM("old", None, None, blocks, nn.Identity(), nn.Linear(4, 9), "")
+    lmm = LMM("old", blocks, None, blocks, nn.Identity(), nn.Linear(4, 9), "")
     stream, vector = torch.ones(1, 3, 4), torch.full((4,), 0.5)
     with add(lmm, 0, vector), add(lmm, 1, vector), capture(lmm, [0, 1, 2]) as captured:
         middle, cache = blocks[0](hidden_states=stream)
@@ -235,3 +236,60 @@ def test_autocast_and_hooks_of_all_modules_count_as_hooks(lmm):
         with register(lambda *_: None):
             assert has_hooks(lmm)
     assert not has_hooks(lmm)
+
+
+@pytest.fixture(params=["LLaVA", "Qwen2.5-VL", "Gemma 3"])
+def to_compile(request, tmp_path):
+    torch.compiler.reset()
+    yield load_lmm(FAMILIES[request.param](tmp_path), device="cpu")
+    torch.compiler.reset()
+
+
+def compile_whole(lmm, compiled):
+    lmm.model.compile(backend=compiled)
+
+
+def compile_forward(lmm, compiled):
+    lmm.model.forward = torch.compile(lmm.model.forward, backend=compiled)
+
+
+def compile_blocks(lmm, compiled):
+    for block in lmm.layers:
+        block.forward = torch.compile(block.forward, backend=compiled)
+
+
+def compile_blocks_with_hooks(lmm, compiled):
+    for block in lmm.layers:
+        block.compile(backend=compiled)
+
+
+@pytest.mark.parametrize(
+    "compile_it, stays",
+    [(compile_whole, False), (compile_forward, False), (compile_blocks, True), (compile_blocks_with_hooks, False)],
+)
+def test_states_of_a_compiled_model_are_those_of_the_plain_one(to_compile, pictures, compile_it, stays):
+    """A backend that notes its graphs, and runs them as they are; that of torch needs a C++ compiler."""
+    lmm, graphs = to_compile, []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    def read(layers):
+        with add(lmm, 1, torch.ones(lmm.width), "generated"):
+            return generate_captions(lmm, pictures[:2], layers, max_new_tokens=3)
+
+    def run():
+        captions = [*generate_captions(lmm, pictures[:2], [1], max_new_tokens=3), *read([0, 2]), *read([3, "norm"])]
+        return captions, teacher_forced_states(lmm, pictures[:2], [single.ids for single in captions[:2]], [2])
+
+    plain, plain_forced = run()
+    compile_it(lmm, backend)
+    states, forced = run()
+    assert bool(graphs) == stays
+    for one, other in zip([single.states for single in plain] + plain_forced, [s.states for s in states] + forced):
+        for layer, Z in one.items():
+            torch.testing.assert_close(other[layer], Z, rtol=1e-4, atol=1e-5)
+    if compile_it is compile_blocks_with_hooks:  # compiled again once nothing is read; the whole model takes long
+        lmm.model(**lmm.inputs(pictures[:2]))
+        assert graphs
