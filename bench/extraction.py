@@ -5,8 +5,15 @@
     released_loop   a re-enactment of the released code's loop: one picture at a time, every position of every hooked
                     layer copied to the CPU and kept until the end
 
-All on the picture book's model, with pictures that are drawn already; medians of five interleaved runs. Then the peak
-memory over 1,000 and over 4,000 pictures, and twenty runs that are killed at random moments and resumed.
+    one_word        ours for "dog" alone, at one layer: captions written whole
+    stop_early      the same, each caption ended when the word has come
+    given           the same of known captions, in one pass
+    two_prompts     two completions of one prompt on each picture, each by itself
+    shared_prefix   the same, each picture run once
+
+All on the picture book's model, with pictures that are drawn already; medians of five interleaved runs. Then what an
+extraction takes whose pictures come as slowly as the model runs (both only wait here), in units of the model's time
+alone; the peak memory over 1,000 and over 4,000 pictures; twenty runs that are killed at random moments and resumed.
 """
 
 from __future__ import annotations
@@ -21,19 +28,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from measuring import RESULTS, keep, peak_mb
 from safetensors.torch import load_file
 
 from coxlmm_utils import load_images, load_lmm
-from coxlmm_utils.extraction import blocks, extract_many
+from coxlmm_utils.extraction import blocks, completion_states, extract, extract_many, loop, prompt_states
 from coxlmm_utils.extraction import main as run_extraction
+from coxlmm_utils.images import CaptionedImages, captioned_images
 from coxlmm_utils.models import capture
 from coxlmm_utils.picturebook import SUBJECTS
 
 BATCH, N_PICTURES, N_RELEASED, RUNS = 32, 256, 48, 5
+TOKEN, COMPLETIONS = "dog", ("Yes, there is.", "No, there is not.")
+N_SLOW, SLOW_STEP = 1_920, 0.02  # fifteen blocks; seconds for each picture, of opening it as of the model
 MAX_NEW_TOKENS = 40
 KILLS, KILLED_PICTURES, SMALL_BLOCK = 20, 1_600, 16  # a hundred blocks
 
@@ -70,25 +82,83 @@ def released_loop(lmm, images) -> float:
     return time.perf_counter() - begin
 
 
-def speeds() -> dict:
+def one_word(lmm, images, **options) -> float:
+    """Seconds of an extraction of one word at one layer."""
+    begin = time.perf_counter()
+    extract(lmm, images, TOKEN, 4, batch_size=BATCH, max_new_tokens=MAX_NEW_TOKENS, cache=False, **options)
+    return time.perf_counter() - begin
+
+
+def stop_early(lmm, images) -> float:
+    """The same, where captions end with the word."""
+    return one_word(lmm, images, stop_early=True)
+
+
+def given(lmm, images) -> float:
+    """The same, of the first reference captions."""
+    return one_word(lmm, images, captions=dict(zip(images.ids, (texts[0] for texts in images.references))))
+
+
+def two_prompts(lmm, images) -> float:
+    """Seconds of the states of two completions, one after the other."""
+    begin = time.perf_counter()
+    for texts in COMPLETIONS:
+        prompt_states(lmm, images, lmm.prompt, [4], [texts] * len(images), batch_size=BATCH)
+    return time.perf_counter() - begin
+
+
+def shared_prefix(lmm, images) -> float:
+    """Seconds of the same by one pass over each picture."""
+    begin = time.perf_counter()
+    completion_states(lmm, images, lmm.prompt, [4], [[texts] * len(images) for texts in COMPLETIONS], batch_size=BATCH)
+    return time.perf_counter() - begin
+
+
+def speeds() -> dict[str, float]:
     """Pictures per second, medians of interleaved runs."""
-    lmm = load_lmm()
-    images = in_memory(N_PICTURES)
-    counts = {generate_alone: N_PICTURES, ours: N_PICTURES, released_loop: N_RELEASED}
+    lmm, images = load_lmm(), in_memory(N_PICTURES)
+    functions = (generate_alone, ours, released_loop, one_word, stop_early, given, two_prompts, shared_prefix)
+    counts = {function: N_RELEASED if function is released_loop else N_PICTURES for function in functions}
     seconds = {function: [] for function in counts}
     for number in range(RUNS + 1):  # the first run warms up
         for function, count in counts.items():
             taken = function(lmm, images[:count])
             if number:
                 seconds[function].append(taken)
-    result = {function: count / statistics.median(seconds[function]) for function, count in counts.items()}
-    return {"generate": result[generate_alone], "ours": result[ours], "released_loop": result[released_loop]}
+    names = {generate_alone: "generate"}
+    return {
+        names.get(function, function.__name__): count / statistics.median(seconds[function])
+        for function, count in counts.items()
+    }
+
+
+def overlap() -> float:
+    """Seconds of an extraction whose pictures come as slowly as the model runs, in units of the model's seconds alone.
+
+    What opens pictures, and the model, only wait here; inputs are made and blocks written as ever.
+    """
+    lmm, page, ids = load_lmm(), in_memory(1).picture(0), tuple(map(str, range(N_SLOW)))
+
+    def slow_open(id: str):
+        time.sleep(SLOW_STEP * captioned_images.N_OPENERS)  # as so many are opened side by side
+        return page
+
+    def slow_batch(lmm, plan, ready, rows):
+        time.sleep(SLOW_STEP * len(rows))
+        entry = {"version": "", "ids": [0], "caption": TOKEN, "steps": {TOKEN: 0}}
+        own = [ready.ids[row] for row in rows]
+        state = torch.zeros(lmm.width)
+        return {id: {"id": id, **entry} for id in own}, {(id, *key): state for id in own for key in plan.keys}
+
+    images = CaptionedImages("slow", "train", ids, (("a dog",),) * N_SLOW, slow_open, version=str)
+    with patch.object(loop, "_extract_batch", slow_batch), tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        extract_many(lmm, images, [TOKEN], [4], batch_size=BATCH, max_new_tokens=MAX_NEW_TOKENS, folder=folder)
+        return (time.perf_counter() - begin) / (SLOW_STEP * N_SLOW)
 
 
 def in_memory(n: int):
     """The first pages, opened, as a list that has nothing left to draw or decode."""
-    from dataclasses import replace
-
     pages = load_images("picturebook", limit=n)
     opened = {id: pages.picture(row) for row, id in enumerate(pages.ids)}
     references = tuple(pages.references[row] for row in range(n))
@@ -170,7 +240,7 @@ def main() -> None:
     if options.only:
         only(*options.only)
         return
-    result = speeds()
+    result = speeds() | {"overlap": overlap()}
     keep("extraction", result, options.out)
     result |= {"peak_mb_1000": peak_alone(1000), "peak_mb_4000": peak_alone(4000)} | killed_and_resumed()
     keep("extraction", result, options.out)

@@ -147,7 +147,10 @@ class Extraction:
     def share(self) -> None:
         """Make this process's share of the blocks of all tokens."""
         for (token, split), images in self.images.items():
-            settings = Settings(self.layers[split], ["predicts"], max_new_tokens=self.options.max_new_tokens)
+            # No caption is shown whole: each ends when its word has come.
+            settings = Settings(
+                self.layers[split], ["predicts"], max_new_tokens=self.options.max_new_tokens, stop_early=True
+            )
             with self._leaving_out(token):
                 self.blocks[token, split] = make_share(
                     self.lmm, images, {token: [token]}, settings, self.options.batch_size
@@ -167,7 +170,8 @@ class Extraction:
     def _gathered(self, token: str, split: str) -> States:
         _wait_for(self.blocks[token, split])
         options = {name: getattr(self.options, name) for name in ("max_new_tokens", "batch_size")}
-        return extract(self.lmm, self.images[token, split], token, self.layers[split], **options)
+        images, layers = self.images[token, split], self.layers[split]
+        return extract(self.lmm, images, token, layers, stop_early=True, **options)
 
     @contextmanager
     def _leaving_out(self, token: str) -> Iterator[None]:
