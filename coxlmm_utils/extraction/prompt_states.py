@@ -8,9 +8,12 @@ input token.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -18,6 +21,8 @@ from .._version import __version__
 from ..images import CaptionedImages, warn_of_unreadable
 from ..models import LMM, Layer, SharedPrefix, decode, encode_captions, without_refused
 from .batches import BatchSize
+from .blocks import BLOCK
+from .prefetch import prefetched
 from .states import States
 
 Asked = tuple[int, int]  # of which picture, and of which set of completions
@@ -94,34 +99,8 @@ def completion_states(
     prompts = [prompts] * n if isinstance(prompts, str) else list(prompts)
     for texts in completions:
         _check(lmm, n, prompts, texts, average, layers)
-    token_ids = [None if texts is None else encode_captions(lmm, texts, prompts) for texts in completions]
-    for texts, ids in zip(completions, token_ids):
-        if ids and not all(ids):
-            raise ValueError(f"the completion {texts[ids.index([])]!r} has no tokens: give some text")
-    read: dict[Asked, dict[Layer, Tensor]] = {}
-    unreadable, prefix = {}, SharedPrefix(lmm)
-
-    def take(batch: Sequence[Asked]) -> None:
-        rows, opened, problems = images.opened(dict.fromkeys(row for row, _ in batch))
-        pictures = dict(zip(rows, opened))
-        bar.update(sum(row not in pictures for row, _ in batch))
-        batch = [(row, number) for row, number in batch if row in pictures]
-
-        def run(chosen: list[int]) -> dict[Asked, dict[Layer, Tensor]]:
-            some = [batch[i] for i in chosen]
-            ids = [token_ids[number] and token_ids[number][row] for row, number in some]
-            given = [pictures[row] for row, _ in some], [prompts[row] for row, _ in some], ids
-            return dict(zip(some, _batch_states(prefix, *given, list(layers), average))) if some else {}
-
-        asked = [pictures[row] for row, _ in batch], [prompts[row] for row, _ in batch]
-        states, refused = without_refused(lmm, *asked, run)
-        read.update(states)
-        unreadable.update(problems | {images.ids[batch[i][0]]: reason for i, reason in refused.items()})
-        bar.update(len(batch))
-
-    asked = [(row, number) for row in range(n) for number in range(len(completions))]
-    with tqdm(total=len(asked), desc="states of prompts", unit="prompts") as bar:
-        size.run(asked, take)
+    token_ids = [_token_ids(lmm, texts, prompts) for texts in completions]
+    read, unreadable = _read(_Prompts(lmm, prompts, token_ids, list(layers), average), images, size)
     warn_of_unreadable(list(unreadable))
     kept = [row for row in range(n) if images.ids[row] not in unreadable]
     if not kept:
@@ -141,6 +120,80 @@ def completion_states(
     ]
 
 
+def _token_ids(lmm: LMM, completions: Sequence[str] | None, prompts: list[str]) -> list[list[int]] | None:
+    """Of each completion; ValueError for one that has none."""
+    if completions is None:
+        return None
+    token_ids = encode_captions(lmm, completions, prompts)
+    if not all(token_ids):
+        raise ValueError(f"the completion {completions[token_ids.index([])]!r} has no tokens: give some text")
+    return token_ids
+
+
+@dataclass
+class _Prompts:
+    """What is asked of the pictures, and how the states are read."""
+
+    lmm: LMM
+    prompts: list[str]  # one for each picture
+    token_ids: list[list[list[int]] | None]  # of each set of completions
+    layers: list[Layer]
+    average: bool
+
+    def __post_init__(self) -> None:
+        self.prefix = SharedPrefix(self.lmm)
+
+    def states(
+        self, pictures: dict[int, Image.Image], asked: Sequence[Asked]
+    ) -> tuple[dict[Asked, dict[Layer, Tensor]], dict[int, str]]:
+        """Of a batch, and the reason for each picture that the model cannot take, by row."""
+
+        def run(chosen: list[int]) -> dict[Asked, dict[Layer, Tensor]]:
+            some = [asked[i] for i in chosen]
+            return dict(zip(some, self._batch_states([pictures[row] for row, _ in some], some))) if some else {}
+
+        given = [pictures[row] for row, _ in asked], [self.prompts[row] for row, _ in asked]
+        states, refused = without_refused(self.lmm, *given, run)
+        return states, {asked[i][0]: reason for i, reason in refused.items()}
+
+    def _batch_states(self, pictures: list[Image.Image], asked: Sequence[Asked]) -> list[dict[Layer, Tensor]]:
+        """For each picture (width,) float32 at each layer, on the CPU."""
+        prompts = [self.prompts[row] for row, _ in asked]
+        ids = [[] if self.token_ids[number] is None else self.token_ids[number][row] for row, number in asked]
+        lengths = torch.tensor([[len(row)] for row in ids])
+        longest = max(int(lengths.max()), 1)
+        # State 0 is that of the last prompt token, state i that of completion token i - 1; short ones repeat their last.
+        steps = torch.minimum(torch.arange(1, longest + 1), lengths)  # (batch, longest)
+        states = self.prefix.states(pictures, ids, steps, self.layers, prompts)  # (batch, longest, width) each
+        last = torch.arange(longest) == (lengths - 1).clamp(min=0)
+        used = torch.arange(longest) < lengths if self.average else last
+        weights = used / used.sum(1, keepdim=True)  # (batch, longest)
+        means = {layer: (weights[..., None] * stream.float()).sum(1) for layer, stream in states.items()}
+        return [{layer: stream[row] for layer, stream in means.items()} for row in range(len(ids))]
+
+
+def _read(
+    prompts: _Prompts, images: CaptionedImages, size: BatchSize
+) -> tuple[dict[Asked, dict[Layer, Tensor]], dict[str, str]]:
+    """All states, and the reason for each picture that cannot be read, by id; pictures are opened a block ahead."""
+    read, unreadable, n, n_sets = {}, {}, len(images), len(prompts.token_ids)
+
+    def take(pictures: dict[int, Image.Image], batch: Sequence[Asked]) -> None:
+        states, refused = prompts.states(pictures, batch)
+        read.update(states)
+        unreadable.update({images.ids[row]: reason for row, reason in refused.items()})
+        bar.update(len(batch))
+
+    several = [range(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+    with tqdm(total=n * n_sets, desc="states of prompts", unit="prompts") as bar:
+        for rows, pictures, problems in prefetched(several, images.opened):
+            unreadable.update(problems)
+            bar.update(len(problems) * n_sets)
+            asked = [(row, number) for row in rows for number in range(n_sets)]
+            size.run(asked, partial(take, dict(zip(rows, pictures))))
+    return read, unreadable
+
+
 def _as_written(lmm: LMM, completion: str, ids: list[int]) -> str:
     """A completion with the space that the model writes before it, if it does."""
     return f" {completion}" if decode(lmm, ids) == f" {completion}" else completion
@@ -157,21 +210,6 @@ def _check(lmm: LMM, n: int, prompts: list, completions: list | None, average: b
             raise ValueError(f"there are {len(texts)} {name} for {n} pictures: give one for each")
     if average and completions is None:
         raise ValueError("there is no completion to average over: give completions, or leave average out")
-
-
-def _batch_states(
-    prefix: SharedPrefix, pictures: list, prompts: list[str], ids: list, layers: list[Layer], average: bool
-) -> list[dict[Layer, Tensor]]:
-    """For each picture (width,) float32 at each layer, on the CPU."""
-    lengths = torch.tensor([len(row or ()) for row in ids])[:, None]
-    longest = max(int(lengths.max()), 1)
-    # State 0 is that of the last prompt token, state i that of completion token i - 1; short ones repeat their last.
-    steps = torch.minimum(torch.arange(1, longest + 1), lengths)  # (batch, longest)
-    states = prefix.states(pictures, [row or () for row in ids], steps, layers, prompts)  # (batch, longest, width) each
-    used = torch.arange(longest) < lengths if average else torch.arange(longest) == (lengths - 1).clamp(min=0)
-    weights = used / used.sum(1, keepdim=True)  # (batch, longest)
-    means = {layer: (weights[..., None] * stream.float()).sum(1) for layer, stream in states.items()}
-    return [{layer: stream[row] for layer, stream in means.items()} for row in range(len(ids))]
 
 
 def _provenance(

@@ -104,14 +104,14 @@ def test_states_are_the_same_when_memory_ran_out(llava, pictures, token, monkeyp
 def test_states_of_prompts_are_the_same_when_memory_ran_out(llava, pictures, monkeypatch):
     images = in_memory(pictures[:7], ("a dog",))
     plain, module = prompt_states(llava, images, "What is this?", [1], batch_size=2), of_prompts.__globals__
-    whole = module["_batch_states"]
+    whole = module["_Prompts"]._batch_states
 
-    def narrow(lmm, some, *rest):
+    def narrow(self, some, *rest):
         if len(some) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return whole(lmm, some, *rest)
+        return whole(self, some, *rest)
 
-    monkeypatch.setitem(module, "_batch_states", narrow)
+    monkeypatch.setattr(module["_Prompts"], "_batch_states", narrow)
     states = prompt_states(llava, images, "What is this?", [1], batch_size=7)
     assert states.images.ids == plain.images.ids
     torch.testing.assert_close(states.vectors[1], plain.vectors[1], rtol=1e-4, atol=1e-5)
