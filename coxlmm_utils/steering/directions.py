@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..concepts import ConceptBank
 from ..extraction import StatePair, States, require_same
-from ..files import is_trouble, write_folder
 from ..models import LMM, Layer
+from .saving import load_tensors, save_tensors
 
-FORMAT = 1  # of the files of a saved direction
-TENSORS, RECORD = "direction.safetensors", "direction.json"
+KIND, NAME = "direction", "direction"  # of what is saved, in words and as files
 POSITIONS_READ = ("position", "prompt")  # what two sets of states must share, beside model and layer
 
 
@@ -104,15 +100,8 @@ class Direction:
         -------
         Path
         """
-
-        def write(scratch: Path) -> None:
-            scratch.mkdir()
-            save_file({"vector": self.vector.contiguous()}, scratch / TENSORS)
-            (scratch / TENSORS).chmod(0o644)  # safetensors writes for the owner alone
-            record = {name: value for name, value in asdict(self).items() if name != "vector"}
-            (scratch / RECORD).write_text(json.dumps(record | {"format": FORMAT}, indent=1))
-
-        return write_folder(folder, write, "direction was", (TENSORS, RECORD), "")
+        record = {name: value for name, value in asdict(self).items() if name != "vector"}
+        return save_tensors(folder, KIND, NAME, {"vector": self.vector}, record)
 
     @classmethod
     def load(cls, folder: str | Path) -> Direction:
@@ -125,21 +114,12 @@ class Direction:
         ValueError
             If its files are damaged, or of a later version.
         """
-        folder = Path(folder).expanduser()
-        if not (folder / RECORD).is_file():
-            raise FileNotFoundError(f"{folder} holds no direction: {RECORD} is missing")
-        try:
-            return cls._of(json.loads((folder / RECORD).read_text()), load_file(folder / TENSORS)["vector"])
-        except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
-            if is_trouble(error):
-                raise
-            raise ValueError(f"the direction in {folder} is damaged ({error}); save it again") from error
+        return load_tensors(folder, KIND, NAME, cls._of)
 
     @classmethod
-    def _of(cls, record: dict, vector: Tensor) -> Direction:
+    def _of(cls, record: dict, tensors: dict[str, Tensor]) -> Direction:
         """A direction of what its files hold."""
-        if record["format"] != FORMAT:
-            raise ValueError(f"it is of format {record['format']!r}, and {FORMAT} is known")
+        vector = tensors["vector"]
         if vector.dim() != 1 or not vector.isfinite().all() or not isfinite(record["start"] or 0):
             raise ValueError("its numbers are none")
         texts = {name: record[name] for name in ("made", "model", "fingerprint")}

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ..extraction import States, prompt_states
-from ..files import is_trouble, write_folder
 from ..images import CaptionedImages
 from ..models import LMM, Layer
 from ..text import check_counts
 from .input_vectors import InputVectors, vectors_of
+from .saving import load_tensors, save_tensors
 
-FORMAT = 1  # of the files of a saved network
-TENSORS, RECORD = "steering_net.safetensors", "steering_net.json"
+KIND, NAME = "steering network", "steering_net"  # of what is saved, in words and as files
 LOSSES = ("mse", "mse+l1-cos")  # the paper's, and the released code's
 COSINE_WEIGHT = 0.1  # of the second one
 WARM_UP = 50  # epochs of the cosine schedule
@@ -104,16 +100,9 @@ class LearnedSteering:
 
     def save(self, folder: str | Path) -> Path:
         """Write the network as safetensors and json, whole or not at all."""
-
-        def write(scratch: Path) -> None:
-            scratch.mkdir()
-            save_file({name: part.contiguous() for name, part in self.net.state_dict().items()}, scratch / TENSORS)
-            (scratch / TENSORS).chmod(0o644)  # safetensors writes for the owner alone
-            names = ("layer", "input_layer", "made", "model", "fingerprint")
-            record = {name: getattr(self, name) for name in names} | {"format": FORMAT}
-            (scratch / RECORD).write_text(json.dumps(record, indent=1))
-
-        return write_folder(folder, write, "steering network was", (TENSORS, RECORD), "")
+        names = ("layer", "input_layer", "made", "model", "fingerprint")
+        record = {name: getattr(self, name) for name in names}
+        return save_tensors(folder, KIND, NAME, self.net.state_dict(), record)
 
     @classmethod
     def load(cls, folder: str | Path) -> LearnedSteering:
@@ -126,21 +115,11 @@ class LearnedSteering:
         ValueError
             If its files are damaged, or of a later version.
         """
-        folder = Path(folder).expanduser()
-        if not (folder / RECORD).is_file():
-            raise FileNotFoundError(f"{folder} holds no steering network: {RECORD} is missing")
-        try:
-            return cls._of(json.loads((folder / RECORD).read_text()), load_file(folder / TENSORS))
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OSError, SafetensorError) as error:
-            if is_trouble(error):
-                raise
-            raise ValueError(f"the steering network in {folder} is damaged ({error}); save it again") from error
+        return load_tensors(folder, KIND, NAME, cls._of)
 
     @classmethod
     def _of(cls, record: dict, tensors: dict[str, Tensor]) -> LearnedSteering:
         """A network of what its files hold."""
-        if record.pop("format") != FORMAT:
-            raise ValueError(f"{FORMAT} is the only known format")
         hidden, width = tensors["encoder.weight"].shape
         net = SteeringNet(width, hidden)
         net.load_state_dict(tensors)

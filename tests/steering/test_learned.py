@@ -9,7 +9,7 @@ import torch
 from coxlmm_utils.extraction import prompt_states
 from coxlmm_utils.models import load_lmm
 from coxlmm_utils.steering import InputVectors, LearnedSteering, learn_to_steer, prompt_to_steer, steered
-from coxlmm_utils.steering.learned import RECORD, TENSORS, _loss, _rise_and_fall
+from coxlmm_utils.steering.learned import NAME, _loss, _rise_and_fall
 from tests.conftest import in_memory, in_plain_words, noise
 from tests.tiny_lmms import tiny_llava, tiny_qwen
 
@@ -89,19 +89,19 @@ def test_it_is_saved_whole_and_read_as_it_was(learned, states, tmp_path):
 @pytest.mark.parametrize("harm", ["truncated", "format", "nan", "record"])
 def test_damaged_files_are_said_to_be(learned, tmp_path, harm):
     folder = learned.save(tmp_path / "net")
-    record = json.loads((folder / RECORD).read_text())
+    record = json.loads((folder / f"{NAME}.json").read_text())
     if harm == "truncated":
-        (folder / TENSORS).write_bytes((folder / TENSORS).read_bytes()[:200])
+        (folder / f"{NAME}.safetensors").write_bytes((folder / f"{NAME}.safetensors").read_bytes()[:200])
     elif harm == "nan":
         net = replace(learned, net=learned.net)
         weights = {name: part.clone() for name, part in net.net.state_dict().items()}
         weights["encoder.bias"][0] = float("nan")
         from safetensors.torch import save_file
 
-        save_file(weights, folder / TENSORS)
+        save_file(weights, folder / f"{NAME}.safetensors")
     else:
         record |= {"format": 9} if harm == "format" else {"colour": "red"}
-        (folder / RECORD).write_text(json.dumps(record))
+        (folder / f"{NAME}.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="is damaged"):
         LearnedSteering.load(folder)
 
