@@ -23,9 +23,10 @@ from .lmm import LMM, PAPER_PROMPT
 from .out_of_domain import FILE, OODDetector
 from .passes import depends_on_batch
 from .processors import load_processor, trial_inputs
+from .quantization import check_quantization, keep_packed, quantised
 from .sources import check_kind, hub_options, load_config, source_of
 from .structure import check_lens, find_parts
-from .weights import checksum
+from .weights import checksum, is_packed
 
 SMALL_VOCABULARY, FEW_WORDS = 1000, 5  # of the book's 149 tokens, the 15 most probable are not all telling
 COMPUTED = ("inv_freq", "position_ids")  # buffers that old checkpoints hold and models make by themselves
@@ -42,6 +43,7 @@ def load_lmm(
     final_norm: str | None = None,
     unembedding: str | None = None,
     adapter: str | Path | None = None,
+    quantization: str | None = None,
     **from_pretrained_kwargs,
 ) -> LMM:
     """Load an image-text model, and try out on a grey picture that its states can be read as words (ours).
@@ -69,6 +71,11 @@ def load_lmm(
         The model as fine-tuned: a folder that peft wrote (LoRA and its kin), merged into the weights; or one of the
         book's own, "picturebook-place", "-colour", "-time", "-rename", "-sign", "-null",
         "-depalm-place". For these peft is needed.
+    quantization : {"4bit", "8bit"}, optional
+        Holds the linear layers of the language model's blocks in so few bits, by bitsandbytes or torchao: LLaVA-1.5-7B
+        takes 4.5 or 7.7 GB in place of 14. All else stays in `dtype`, which is then by default bfloat16 where the GPU
+        computes in it, else float16. States are those of another model, with a fingerprint of its own. An adapter is
+        not merged then, but computed beside the packed weights.
     **from_pretrained_kwargs
         Go to transformers: `revision`, `token`, `device_map`, `quantization_config`, ... Code that comes with a
         model is run only if `trust_remote_code=True` is among them.
@@ -89,26 +96,33 @@ def load_lmm(
         If the folder is missing or holds no model, such as one with nothing but an adapter; if the language model of
         "picturebook-depalm" is found nowhere.
     ImportError
-        If `device_map` is given, and the package accelerate is not there; if `adapter` is, and peft is not.
+        If `device_map` is given, and the package accelerate is not there; if `adapter` is, and peft is not; if
+        `quantization` is, and not the packages that it needs.
     OSError
         If the hub has no such model or cannot be reached, or the weights are damaged.
     ValueError
         If the model takes no pictures, some of its weights are not in the checkpoint, or a part of it is not found or
-        not what it seemed to be; if the adapter is of another model, or damaged.
+        not what it seemed to be; if the adapter is of another model, or damaged; if the checkpoint is quantised
+        already, and `quantization` is given.
     """
     check_device_map(device, from_pretrained_kwargs.get("device_map"))
     source = source_of(str(name))
     hub = hub_options(source, from_pretrained_kwargs)
     config = load_config(source, hub)
     check_kind(source, config)
+    check_quantization(quantization, from_pretrained_kwargs, source, config)
     processor = load_processor(source, hub, config)
     processor.chat_template = chat_template or getattr(processor, "chat_template", None)
-    model = _load_model(source, device, dtype, from_pretrained_kwargs, hub)
+    device = chosen_device(device)
+    options = from_pretrained_kwargs | hub
+    options["dtype"] = chosen_dtype(dtype, options.pop("torch_dtype", None), device)
+    options |= quantised(quantization, options, device, config, (layers, final_norm, unembedding))
+    model = _load_model(source, device, options, hub)
     if adapter is not None:
         model = adapted(model, processor, adapter, (str(name), source))
     parts = find_parts(model, layers, final_norm, unembedding)
     lmm = LMM(
-        name=str(name) if adapter is None else f"{name} + {adapter_name(adapter)}",
+        name=_name(name, adapter, quantization),
         model=model,
         processor=processor,
         layers=parts.layers,
@@ -143,7 +157,17 @@ def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
     Returns
     -------
     LMM
+
+    Raises
+    ------
+    ValueError
+        If the model is quantised: its copy could only be drawn in full precision.
     """
+    if is_packed(lmm.model):
+        raise ValueError(
+            f"{lmm.name} is quantised, and weights can only be drawn anew in full precision: load it without "
+            "quantization for this control."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
         model = type(lmm.model)(deepcopy(lmm.model.config))
@@ -156,6 +180,12 @@ def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
     return replace(lmm, name=name, model=model, ood=None, checksums=dict([checksum(model)]), **parts)
 
 
+def _name(name: str | Path, adapter: str | Path | None, quantization: str | None) -> str:
+    """What an LMM goes by: its model, and what was done to it."""
+    name = str(name) if adapter is None else f"{name} + {adapter_name(adapter)}"
+    return name if quantization is None else f"{name}, {quantization}"
+
+
 def _left_out(lmm: LMM) -> str:
     """A sentence on the generation settings that are not in effect."""
     settings = ", ".join(f"{name}={value!r}" for name, value in lmm.left_out.items())
@@ -165,18 +195,13 @@ def _left_out(lmm: LMM) -> str:
     )
 
 
-def _load_model(
-    source: str, device: str | torch.device | None, dtype: str | torch.dtype | None, options: dict, hub: dict
-) -> PreTrainedModel:
+def _load_model(source: str, device: torch.device, options: dict, hub: dict) -> PreTrainedModel:
     """The model on its device, frozen and in evaluation mode."""
-    device = chosen_device(device)
-    dtype = chosen_dtype(dtype, options.pop("torch_dtype", None), device)
     refused = refused_settings(source, hub)
     if refused is not None:
         options = {"generation_config": GenerationConfig(), **options}
-    options |= hub | {"output_loading_info": True}
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **options)
+        model, info = AutoModelForImageTextToText.from_pretrained(source, output_loading_info=True, **options)
     except TypeError as error:
         if not (unknown := re.search(r"unexpected keyword argument '(\w+)'", str(error))):
             raise
@@ -187,7 +212,8 @@ def _load_model(
         ) from error
     check_complete(source, model, info)
     model.generation_config = refused or model.generation_config
-    if not hasattr(model, "hf_device_map"):  # else accelerate has put it in place
+    keep_packed(model)
+    if options.get("device_map") is None:  # else it has been put in place
         model = model.to(device)
     return model.eval().requires_grad_(False)
 
