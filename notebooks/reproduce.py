@@ -75,6 +75,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-new-tokens", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--dtype", help='such as "bfloat16"')
+    parser.add_argument("--quantization", choices=("4bit", "8bit"), help="weights in so few bits, see load_lmm")
     parser.add_argument("--out", type=Path, help="a folder; default: build/reproduce/MODEL-DATA")
     return parser.parse_args(arguments)
 
@@ -91,7 +92,7 @@ def _study(options: argparse.Namespace) -> Study | None:
     judges = ()
     if first:  # before the hours of an extraction: they may be missing
         judges = load_judges(options.data, options.clip, options.bert, options.bert_layers)
-    lmm = load_lmm(options.model, device=own_device(), dtype=options.dtype)
+    lmm = load_lmm(options.model, own_device(), options.dtype, quantization=options.quantization)
     layer = lmm.n_layers - 1 if options.layer is None else options.layer
     layers = list(dict.fromkeys(options.layers or _layers(lmm.n_layers)))
     for layer_read in (layer, *layers):

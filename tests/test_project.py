@@ -92,7 +92,8 @@ def _not_among(needs, paths):
 
 
 def test_every_third_party_import_of_the_package_is_a_need():
-    assert _not_among(_needs("adapters"), SOURCES) == []  # peft only where an adapter is given
+    # The extras' only where an adapter or a quantization is given.
+    assert _not_among(_needs("adapters", "quantization"), SOURCES) == []
 
 
 def test_every_third_party_import_beside_the_package_is_in_an_extra():

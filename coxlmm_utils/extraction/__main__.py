@@ -43,6 +43,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=batch_size, default=32, help='a number, or "auto"')
     parser.add_argument("--stop-early", action="store_true", help="stop a caption once its tokens have been generated")
     parser.add_argument("--dtype", help='such as "bfloat16"')
+    parser.add_argument("--quantization", choices=("4bit", "8bit"), help="weights in so few bits, see load_lmm")
     parser.add_argument("--folder", type=Path, help="where the blocks go; default: the cache")
     return parser.parse_args(arguments)
 
@@ -106,7 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _arguments(arguments)
     tokens = {words.split(",")[0]: words.split(",") for words in options.token}
     layers = [int(layer) if layer.isdigit() else layer for layer in options.layer]
-    lmm = load_lmm(options.model, device=own_device(), dtype=options.dtype, adapter=options.adapter)
+    lmm = load_lmm(
+        options.model,
+        device=own_device(),
+        dtype=options.dtype,
+        adapter=options.adapter,
+        quantization=options.quantization,
+    )
     images = load_images(options.data, split=options.split, limit=options.limit)
     settings = Settings(
         layers,

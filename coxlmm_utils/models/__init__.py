@@ -1,8 +1,9 @@
 """Any image-text model of transformers: load it, find its parts, let it generate, read and change its residual stream.
 
-`LMM` (lmm, loading, adapters, processors, structure) is the model; captioning, passes, shared_prefix and hooks run it and keep its states;
-generation_settings says what greedy is; caption_tokens finds words among tokens; image_tokens and attention know which inputs are the picture;
-out_of_domain warns of pictures that the bundled model does not know; depalm is an architecture that transformers lacks.
+`LMM` (lmm, processors, structure) is the model; loading, sources, devices, quantization and adapters make one; weights tells it from others;
+captioning, passes, shared_prefix and hooks run it and keep its states; generation_settings says what greedy is; caption_tokens finds words among tokens;
+image_tokens and attention know which inputs are the picture; out_of_domain warns of pictures that the bundled model does not know; depalm is an
+architecture that transformers lacks.
 """
 
 from .attention import attention_knockout, eager_attention

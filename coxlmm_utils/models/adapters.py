@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedModel, ProcessorMixin
 from transformers.utils import is_peft_available
 
 from ..files import bundled_folder
+from .weights import is_packed
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 TOKENIZER = "tokenizer_config.json"
@@ -52,9 +53,10 @@ def adapter_name(adapter: str | Path) -> str:
 def adapted(
     model: PreTrainedModel, processor: ProcessorMixin, adapter: str | Path, names: tuple[str, ...]
 ) -> PreTrainedModel:
-    """The model with an adapter merged into its weights; new words of the adapter's own tokenizer get their rows.
+    """The model with an adapter in its weights; new words of the adapter's own tokenizer get their rows.
 
-    Merged, it is a model as any other: as fast, its parts where they were, and of a fingerprint of its own.
+    Merged, it is a model as any other: as fast, its parts where they were, and of a fingerprint of its own. Into packed
+    weights (4 or 8 bits) it would be rounded away: on a quantised model it is computed beside them, in their modules.
 
     Parameters
     ----------
@@ -90,7 +92,11 @@ def adapted(
     _check_kind(adapter, kind)
     if (folder / TOKENIZER).is_file():
         _take_tokenizer(model, processor, folder)
-    return _merged(model, folder, f"the adapter {adapter} of {base or 'an unnamed model'} does not fit {names[0]}")
+    fitted = names[0]
+    if is_packed(model):
+        remedy = "where it fits the full ones, merge it there, save_pretrained, and quantise that"
+        fitted = f"the packed weights of {fitted} ({remedy})"
+    return _merged(model, folder, f"the adapter {adapter} of {base or 'an unnamed model'} does not fit {fitted}")
 
 
 def _base_and_kind(folder: Path) -> tuple[str, str]:
@@ -141,7 +147,7 @@ def _merged(model: PreTrainedModel, folder: Path, misfit: str) -> PreTrainedMode
             # Again, since only this says which of the weights have no place in the model.
             if left_over := tuned.load_adapter(folder, tuned.active_adapter).unexpected_keys:
                 raise ValueError(f"it has no place for {len(left_over)} of its weights, such as {left_over[0]}")
-            merged = tuned.merge_and_unload(safe_merge=True)
+            merged = tuned.get_base_model() if is_packed(model) else tuned.merge_and_unload(safe_merge=True)
         except SafetensorError as error:
             raise ValueError(
                 f"{folder / WEIGHTS} is damaged, or only a pointer ({error}): save the adapter again, or fetch it again"

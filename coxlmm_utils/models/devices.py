@@ -27,6 +27,19 @@ def chosen_dtype(
     return chosen
 
 
+def computing_dtype(chosen: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """The precision to compute in with packed weights: the chosen one, or for "auto" what the device is made for."""
+    if chosen == "auto":
+        if device.type == "cpu":
+            return torch.float32
+        bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if bfloat16 else torch.float16
+    dtype = chosen if isinstance(chosen, torch.dtype) else getattr(torch, chosen.removeprefix("torch."))
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(f"a quantised model computes in float32, float16 or bfloat16, not {chosen}: give one of them.")
+    return dtype
+
+
 def check_device_map(device: str | torch.device | None, device_map: object) -> None:
     """Refuse a device map together with a device, or without the package that it needs."""
     if device_map is None:

@@ -16,7 +16,7 @@ from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase,
 
 from ..files import digest
 from .inputs import append, drops_out, pad_left
-from .structure import checksum, fingerprint
+from .weights import checksum, fingerprint
 
 Layer = int | str  # 0..n_layers, or "norm"
 

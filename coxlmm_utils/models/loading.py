@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import re
-import socket
 import warnings
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlparse
-from urllib.request import getproxies
 
 import torch
-from huggingface_hub.constants import ENDPOINT
-from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError
 from transformers import (
-    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    AutoConfig,
     AutoModelForImageTextToText,
     GenerationConfig,
-    PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.utils import is_peft_available
 
-from ..files import bundled_folder
 from .adapters import adapted, adapter_name
-from .depalm.picturebook import joined_folder
 from .devices import check_device_map, chosen_device, chosen_dtype
 from .generation_settings import configuration, make_greedy, refused_settings
 from .lmm import LMM, PAPER_PROMPT
 from .out_of_domain import FILE, OODDetector
 from .passes import depends_on_batch
 from .processors import load_processor, trial_inputs
-from .structure import check_lens, checksum, find_parts
+from .quantization import check_quantization, keep_packed, quantised
+from .sources import check_kind, hub_options, load_config, source_of
+from .structure import check_lens, find_parts
+from .weights import checksum, is_packed
 
 SMALL_VOCABULARY, FEW_WORDS = 1000, 5  # of the book's 149 tokens, the 15 most probable are not all telling
-HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "trust_remote_code")
 COMPUTED = ("inv_freq", "position_ids")  # buffers that old checkpoints hold and models make by themselves
 PARTS = ("layers", "final_norm", "unembedding")  # of an LMM, modules of its model
 
@@ -53,6 +43,7 @@ def load_lmm(
     final_norm: str | None = None,
     unembedding: str | None = None,
     adapter: str | Path | None = None,
+    quantization: str | None = None,
     **from_pretrained_kwargs,
 ) -> LMM:
     """Load an image-text model, and try out on a grey picture that its states can be read as words (ours).
@@ -80,6 +71,11 @@ def load_lmm(
         The model as fine-tuned: a folder that peft wrote (LoRA and its kin), merged into the weights; or one of the
         book's own, "picturebook-place", "-colour", "-time", "-rename", "-sign", "-null",
         "-depalm-place". For these peft is needed.
+    quantization : {"4bit", "8bit"}, optional
+        Holds the linear layers of the language model's blocks in so few bits, by bitsandbytes or torchao: LLaVA-1.5-7B
+        takes 4.5 or 7.7 GB in place of 14. All else stays in `dtype`, which is then by default bfloat16 where the GPU
+        computes in it, else float16. States are those of another model, with a fingerprint of its own. An adapter is
+        not merged then, but computed beside the packed weights.
     **from_pretrained_kwargs
         Go to transformers: `revision`, `token`, `device_map`, `quantization_config`, ... Code that comes with a
         model is run only if `trust_remote_code=True` is among them.
@@ -100,29 +96,33 @@ def load_lmm(
         If the folder is missing or holds no model, such as one with nothing but an adapter; if the language model of
         "picturebook-depalm" is found nowhere.
     ImportError
-        If `device_map` is given, and the package accelerate is not there; if `adapter` is, and peft is not.
+        If `device_map` is given, and the package accelerate is not there; if `adapter` is, and peft is not; if
+        `quantization` is, and not the packages that it needs.
     OSError
         If the hub has no such model or cannot be reached, or the weights are damaged.
     ValueError
         If the model takes no pictures, some of its weights are not in the checkpoint, or a part of it is not found or
-        not what it seemed to be; if the adapter is of another model, or damaged.
+        not what it seemed to be; if the adapter is of another model, or damaged; if the checkpoint is quantised
+        already, and `quantization` is given.
     """
     check_device_map(device, from_pretrained_kwargs.get("device_map"))
-    source = _source(str(name))
-    hub = {"trust_remote_code": False}  # said outright: else transformers would stop and ask
-    hub |= {key: value for key, value in from_pretrained_kwargs.items() if key in HUB_OPTIONS}
-    if not Path(source).is_dir() and not _hub_has_an_address():
-        hub["local_files_only"] = True  # else every file is asked for six times, for 23 seconds
-    config = _load_config(source, hub)
-    _check_kind(source, config)
+    source = source_of(str(name))
+    hub = hub_options(source, from_pretrained_kwargs)
+    config = load_config(source, hub)
+    check_kind(source, config)
+    check_quantization(quantization, from_pretrained_kwargs, source, config)
     processor = load_processor(source, hub, config)
     processor.chat_template = chat_template or getattr(processor, "chat_template", None)
-    model = _load_model(source, device, dtype, from_pretrained_kwargs, hub)
+    device = chosen_device(device)
+    options = from_pretrained_kwargs | hub
+    options["dtype"] = chosen_dtype(dtype, options.pop("torch_dtype", None), device)
+    options |= quantised(quantization, options, device, config, (layers, final_norm, unembedding))
+    model = _load_model(source, device, options, hub)
     if adapter is not None:
         model = adapted(model, processor, adapter, (str(name), source))
     parts = find_parts(model, layers, final_norm, unembedding)
     lmm = LMM(
-        name=str(name) if adapter is None else f"{name} + {adapter_name(adapter)}",
+        name=_name(name, adapter, quantization),
         model=model,
         processor=processor,
         layers=parts.layers,
@@ -157,7 +157,17 @@ def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
     Returns
     -------
     LMM
+
+    Raises
+    ------
+    ValueError
+        If the model is quantised: its copy could only be drawn in full precision.
     """
+    if is_packed(lmm.model):
+        raise ValueError(
+            f"{lmm.name} is quantised, and weights can only be drawn anew in full precision: load it without "
+            "quantization for this control."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
         model = type(lmm.model)(deepcopy(lmm.model.config))
@@ -170,6 +180,12 @@ def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:
     return replace(lmm, name=name, model=model, ood=None, checksums=dict([checksum(model)]), **parts)
 
 
+def _name(name: str | Path, adapter: str | Path | None, quantization: str | None) -> str:
+    """What an LMM goes by: its model, and what was done to it."""
+    name = str(name) if adapter is None else f"{name} + {adapter_name(adapter)}"
+    return name if quantization is None else f"{name}, {quantization}"
+
+
 def _left_out(lmm: LMM) -> str:
     """A sentence on the generation settings that are not in effect."""
     settings = ", ".join(f"{name}={value!r}" for name, value in lmm.left_out.items())
@@ -179,18 +195,13 @@ def _left_out(lmm: LMM) -> str:
     )
 
 
-def _load_model(
-    source: str, device: str | torch.device | None, dtype: str | torch.dtype | None, options: dict, hub: dict
-) -> PreTrainedModel:
+def _load_model(source: str, device: torch.device, options: dict, hub: dict) -> PreTrainedModel:
     """The model on its device, frozen and in evaluation mode."""
-    device = chosen_device(device)
-    dtype = chosen_dtype(dtype, options.pop("torch_dtype", None), device)
     refused = refused_settings(source, hub)
     if refused is not None:
         options = {"generation_config": GenerationConfig(), **options}
-    options |= hub | {"output_loading_info": True}
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **options)
+        model, info = AutoModelForImageTextToText.from_pretrained(source, output_loading_info=True, **options)
     except TypeError as error:
         if not (unknown := re.search(r"unexpected keyword argument '(\w+)'", str(error))):
             raise
@@ -201,7 +212,8 @@ def _load_model(
         ) from error
     check_complete(source, model, info)
     model.generation_config = refused or model.generation_config
-    if not hasattr(model, "hf_device_map"):  # else accelerate has put it in place
+    keep_packed(model)
+    if options.get("device_map") is None:  # else it has been put in place
         model = model.to(device)
     return model.eval().requires_grad_(False)
 
@@ -222,75 +234,3 @@ def check_complete(source: str, model: PreTrainedModel, info: dict) -> None:
             f"{source} has {len(left_out)} weights that {type(model).__name__} does not take, and that are left out, "
             f"such as {left_out[0]}: if it should take them, see to the numbers of layers in its config.json."
         )
-
-
-def _hub_has_an_address() -> bool:
-    """Whether the hub's name can be resolved, which shows at once; behind a proxy it need not be."""
-    try:
-        return bool(getproxies() or socket.getaddrinfo(urlparse(ENDPOINT).hostname, None))
-    except OSError:
-        return False
-
-
-def _source(name: str) -> str:
-    """The folder or hub id that a name stands for."""
-    if name == "picturebook":
-        return str(bundled_folder("lmm"))
-    if name == "picturebook-biased":
-        return str(bundled_folder("biased"))
-    if name == "picturebook-depalm":
-        return str(joined_folder())
-    folder = Path(name).expanduser()
-    if not folder.exists() and name[0] not in "./~" and name.count("/") < 2 and "\\" not in name:
-        return name
-    _check_adapter(folder)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(
-            f"There is no model at {folder}: give a folder written by save_pretrained, or a hub id."
-        )
-    return str(folder)
-
-
-def _check_adapter(folder: Path) -> None:
-    """Refuse an adapter without its model, and one beside its model that would be left out without a word."""
-    path = folder / "adapter_config.json"
-    if not path.is_file() or ((folder / "config.json").is_file() and is_peft_available()):
-        return
-    base = json.loads(path.read_text()).get("base_model_name_or_path") or "its model"
-    raise FileNotFoundError(
-        f"{folder} holds an adapter of {base}: load that model with it, load_lmm({base!r}, adapter={str(folder)!r}), "
-        "for which peft has to be installed (pip install peft)."
-    )
-
-
-def _load_config(source: str, hub: dict) -> PreTrainedConfig:
-    """The model's configuration, or one sentence on why it cannot be had."""
-    try:
-        return AutoConfig.from_pretrained(source, **hub)
-    except OSError as error:
-        if Path(source).is_dir():
-            raise
-        raise OSError(
-            f'"{source}" is not a folder here, and {_why_not(error.__cause__)}; '
-            f"check the name, or give a folder written by save_pretrained."
-        ) from error
-
-
-def _why_not(cause: BaseException | None) -> str:
-    """What kept the Hugging Face hub from giving a model."""
-    if isinstance(cause, GatedRepoError):
-        return "the Hugging Face hub wants its licence accepted there and a login (hf auth login)"
-    if isinstance(cause, (RepositoryNotFoundError, HFValidationError)):
-        return "the Hugging Face hub has no public model of that name"
-    if isinstance(cause, LocalEntryNotFoundError):
-        return "the Hugging Face hub cannot be reached (no network), nor has it been fetched before"
-    return f"the Hugging Face hub did not give it ({str(cause).splitlines()[0]})"
-
-
-def _check_kind(source: str, config: PreTrainedConfig) -> None:
-    """Refuse a kind of model that takes no pictures and text, or that generates by a decoder of its own."""
-    own_code, kind = "AutoModelForImageTextToText" in getattr(config, "auto_map", {}), config.model_type
-    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not own_code:
-        raise ValueError(f"{source} is of type {kind}, which takes no pictures: give an image-text model.")
-    if config.is_encoder_decoder:
-        raise ValueError(f"{source} ({kind}) reads with an encoder and writes with a decoder: give a decoder-only one.")

@@ -1,22 +1,16 @@
-"""Where the parts of a language model are, found by structure and tried out; and which weights it has."""
+"""Where the parts of a language model are, found by structure and tried out."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel
-from transformers.integrations.accelerate import load_offloaded_parameter
 
 INNER_NAMES = ("model", "language_model", "decoder", "text_model", "transformer")
 NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "embedding_norm", "layer_norm")
-# Fixed random numbers for `checksum`, odd: times an odd number modulo 2**64, no two words are the same.
-FACTORS = torch.from_numpy(np.frombuffer(hashlib.shake_256(b"").digest(8 * 2**15), "<i8") | 1)
 BY_NAME = 'Name the parts of its language model: load_lmm(..., layers="...", final_norm="...", unembedding="...").'
 
 
@@ -117,83 +111,6 @@ def check_lens(model: PreTrainedModel, inputs: BatchFeature, parts: Parts) -> st
     return _compare(lens, logits, model)
 
 
-def fingerprint(model: PreTrainedModel) -> str:
-    """Tell one set of weights from another, wherever and however precisely they are held (ours).
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        Of each of its parameters the name, the shape and up to 64 evenly spaced values are read; of one that is
-        offloaded, they are read from where it lies. Of adapters (peft's) also which are active, and how strongly.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits: the same in float16, bfloat16 and float32 for weights stored in float16 or
-        bfloat16. Weights stored in float32 give other digits in float16, which rounds them differently.
-
-    Raises
-    ------
-    ValueError
-        If values of a parameter are nowhere.
-    """
-    digest = hashlib.sha256(model.config.model_type.encode())
-    for name, parameter in sorted(model.named_parameters()):
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(_sample(_values(model, name, parameter).detach().flatten()))
-    for name, module in model.named_modules():
-        if isinstance(active := getattr(module, "active_adapters", None), (list, tuple)):  # of a model, it is a method
-            strength = [getattr(module, field, None) for field in ("disable_adapters", "merged_adapters", "scaling")]
-            digest.update(f"{name}{active}{strength}".encode())
-    return digest.hexdigest()[:16]
-
-
-def checksum(model: PreTrainedModel) -> tuple[str, int]:
-    """The precision, and a number that changes with any weight in memory, of which `fingerprint` reads only some (ours)."""
-    total = 0
-    for _, tensor in sorted({**dict(model.named_parameters()), **dict(_lasting_buffers(model))}.items()):
-        if tensor.numel() and not tensor.is_meta:  # else empty or offloaded
-            with suppress(NotImplementedError, RuntimeError, TypeError):  # kinds of packed weights that show no bytes
-                total = (total * int(FACTORS[0]) + _hash(tensor.detach())) % 2**64
-    return str(model.dtype), total
-
-
-def _hash(tensor: Tensor) -> int:
-    """Sums of words by odd factors, modulo 2**64: exact, so the same in any order, on any device.
-
-    No bit of a word is lost, its sign included, and edits cancel out only if they were made for these factors.
-    """
-    octets = tensor.contiguous().reshape(-1).view(torch.uint8)
-    words = octets.view(torch.int32) if (octets.numel() + octets.storage_offset()) % 4 == 0 else octets
-    factors = FACTORS.to(words.device)
-    total = factors.new_zeros(())
-    for chunk in words.split(len(factors)):
-        total = total * factors[0] + (chunk * factors[: len(chunk)]).sum()
-    return int(total)
-
-
-def _lasting_buffers(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """The buffers that running the model leaves as they are: saved ones, and frequencies of rotary positions."""
-    for prefix, module in model.named_modules():
-        changing = any(kind in str(getattr(module, "rope_type", "")) for kind in ("dynamic", "longrope"))
-        for name, buffer in module.named_buffers(recurse=False):
-            if name not in module._non_persistent_buffers_set or (name.endswith("inv_freq") and not changing):
-                yield f"{prefix}.{name}", buffer
-
-
-def _values(model: PreTrainedModel, name: str, parameter: Tensor) -> Tensor:
-    """The values of a parameter, wherever it was offloaded to."""
-    if not parameter.is_meta:
-        return parameter
-    try:
-        return load_offloaded_parameter(model, name)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} is not in memory, and nothing says where it was offloaded to, so {type(model).__name__} cannot be "
-            "told from models with other weights: load it without offloading."
-        ) from error
-
-
 def _blocks(model: PreTrainedModel, name: str | None) -> nn.ModuleList:
     """The list of that name, or the one in the decoder that is as long as the language model is deep."""
     if name:
@@ -272,12 +189,3 @@ def _inner_modules(module: nn.Module) -> Iterator[nn.Module]:
 def _stream(output: Tensor | tuple) -> Tensor:
     """What comes out of a block, which may be a tuple that begins with it: (batch, positions, width)."""
     return output if torch.is_tensor(output) else output[0]
-
-
-def _sample(values: Tensor) -> bytes:
-    """Up to 64 evenly spaced values as bfloat16; what is too small for float16 counts as zero."""
-    count = min(64, len(values))
-    indices = torch.arange(count) * len(values) // max(count, 1)
-    sample = values[indices.to(values.device)].to("cpu", torch.bfloat16)
-    sample[sample.abs() < 2**-14] = 0  # float16 holds smaller ones less exactly than bfloat16
-    return sample.view(torch.int16).numpy().tobytes()

@@ -20,6 +20,15 @@ def test_it_takes_an_adapter_and_auto_and_extract_finds_the_blocks(tmp_path, cap
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == blocks
 
 
+def test_it_takes_a_quantization(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    main([*ASKED, "--quantization", "4bit", "--folder", str(tmp_path)])
+    lmm = load_lmm("picturebook", quantization="4bit")
+    states = extract(lmm, load_images(limit=24), "dog", 4, max_new_tokens=8, folder=tmp_path)
+    assert states.model_name == "picturebook, 4bit" and len(states) > 0
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1  # the block was found, not made again
+
+
 def test_another_batch_size_is_refused(capsys):
     with pytest.raises(SystemExit):
         main([*ASKED, "--batch-size", "large"])

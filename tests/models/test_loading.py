@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import socket
 import warnings
 
 import pytest
 import torch
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, dynamic_module_utils
 
 import coxlmm_utils.models.loading
+from coxlmm_utils.models.captioning import generate_captions
+from coxlmm_utils.models.hooks import add, capture, has_hooks
 from coxlmm_utils.models.lmm import PAPER_PROMPT
 from coxlmm_utils.models.loading import load_lmm
-from tests.tiny_lmms import tiny_llama, tiny_llava
+from tests.conftest import noise
+from tests.tiny_lmms import tiny_llava
 
 DECODER = "model.language_model"
 
@@ -23,17 +24,6 @@ DECODER = "model.language_model"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tiny_llava(tmp_path_factory.mktemp("llava"))
-
-
-@pytest.fixture
-def offline(monkeypatch) -> None:
-    """No proxy, and no name that leads anywhere."""
-
-    def look_up(*args):
-        raise socket.gaierror("Name or service not known")
-
-    monkeypatch.setattr(coxlmm_utils.models.loading, "getproxies", dict)
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
 
 def caught(monkeypatch, auto_class) -> list[dict]:
@@ -100,6 +90,25 @@ def placed(auto_class):
         return model, info
 
     return place
+
+
+PARTS = ("vision_tower", "multi_modal_projector", "language_model.embed_tokens", "language_model.norm")
+SPLIT = {f"model.{part}": "cpu" for part in (*PARTS, "language_model.rotary_emb", "language_model.layers.0")}
+SPLIT |= {f"{DECODER}.layers.1": "disk", f"{DECODER}.layers.2": "disk", "lm_head": "cpu"}
+
+
+@pytest.mark.parametrize("device_map", ["auto", {"": "cpu"}, SPLIT], ids=["auto", "one device", "disk"])
+def test_a_device_map_leaves_states_hooks_and_fingerprint_as_they_are(folder, tmp_path, device_map):
+    pytest.importorskip("accelerate")
+    layers, lmms = [0, 1, 2, 3, "norm"], [load_lmm(folder, device="cpu")]
+    lmms.append(load_lmm(folder, device_map=device_map, dtype="float32", offload_folder=tmp_path))
+    assert lmms[1].fingerprint == lmms[0].fingerprint and not has_hooks(lmms[1])
+    plain, mapped = (generate_captions(lmm, [noise(0), noise(1)], layers, max_new_tokens=4) for lmm in lmms)
+    for before, after in zip(plain, mapped):
+        assert all(torch.equal(before.states[layer], after.states[layer]) for layer in layers)
+    with add(lmms[1], 2, torch.ones(64)), capture(lmms[1], [2]) as states:
+        lmms[1].model(**lmms[1].inputs([noise(0)]))
+    torch.testing.assert_close(states[2][0], plain[0].states[2][:1] + 1, rtol=1e-4, atol=1e-4)
 
 
 def test_a_device_map_without_accelerate_is_refused(folder, monkeypatch):
@@ -239,71 +248,6 @@ def test_parts_of_the_wrong_name_are_refused_with_what_there_is(folder, names, r
 
 
 # What is not there, or not to be read
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no model at .*nowhere"):
-        load_lmm(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="no model at .*save_pretrained"):
-        load_lmm(tmp_path)
-
-
-@pytest.mark.parametrize("beside_its_model", [False, True])
-def test_an_adapter_is_named_with_what_to_do(tmp_path, monkeypatch, beside_its_model):
-    monkeypatch.setattr(coxlmm_utils.models.loading, "is_peft_available", lambda: not beside_its_model)
-    if beside_its_model:  # without peft it would be left out
-        tiny_llava(tmp_path)
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "some/model"}))
-    remedy = r"an adapter of some/model: .*load_lmm\('some/model', adapter=.*peft"
-    with pytest.raises(FileNotFoundError, match=remedy):
-        load_lmm(tmp_path)
-
-
-def test_a_missing_bundled_model_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(coxlmm_utils.files, "BUNDLED", tmp_path)
-    with pytest.raises(FileNotFoundError, match="bundled model is not at .*full clone"):
-        load_lmm("picturebook")
-
-
-def test_an_unreachable_hub_is_named_at_once(tmp_path, offline, monkeypatch):
-    calls = caught(monkeypatch, coxlmm_utils.models.loading.AutoConfig)
-    with pytest.raises(OSError, match='"some/model" is not a folder .* cannot be reached .* give a folder'):
-        load_lmm("some/model", cache_dir=tmp_path)
-    assert calls[0]["local_files_only"]  # asked for once, of the cache
-
-
-def test_a_hub_behind_a_proxy_is_asked(offline, monkeypatch):
-    monkeypatch.setattr(coxlmm_utils.models.loading, "getproxies", lambda: {"https": "proxy"})
-    calls = caught(monkeypatch, coxlmm_utils.models.loading.AutoConfig)
-    with pytest.raises(OSError):
-        load_lmm("not a name")  # refused before it is asked for
-    assert "local_files_only" not in calls[0]
-
-
-@pytest.mark.parametrize(
-    "cause, reason", [(RepositoryNotFoundError, "no public model"), (GatedRepoError, "hf auth login")]
-)
-def test_what_the_hub_refuses_is_said(monkeypatch, offline, cause, reason):
-    def refuse(*args, **kwargs):
-        raise OSError("long text") from cause.__new__(cause)
-
-    monkeypatch.setattr(coxlmm_utils.models.loading.AutoConfig, "from_pretrained", refuse)
-    with pytest.raises(OSError, match=reason):
-        load_lmm("some/model")
-
-
-def test_a_model_without_pictures_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="type llama, which takes no pictures"):
-        load_lmm(tiny_llama(tmp_path))
-
-
-def test_an_encoder_with_a_decoder_is_refused(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "florence2"}))
-    with pytest.raises(ValueError, match="florence2.* reads with an encoder and writes with a decoder"):
-        load_lmm(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "blip-2", "text_config": {"model_type": "t5"}}))
-    with pytest.raises(ValueError, match="blip-2.* reads with an encoder"):
-        load_lmm(tmp_path)
 
 
 def test_a_model_without_its_processor_is_refused(folder, tmp_path):
