@@ -2,6 +2,7 @@
 
 `LMM` (lmm, loading, adapters, processors, structure) is the model; captioning, passes and hooks run it and keep its states;
 generation_settings says what greedy is; caption_tokens finds words among tokens; image_tokens and attention know which inputs are the picture;
+without_weights and dry_run tell what memory it takes before it is loaded;
 out_of_domain warns of pictures that the bundled model does not know; depalm is an architecture that transformers lacks.
 """
 
@@ -27,6 +28,8 @@ from .captioning import (
     teacher_forced_states,
 )
 from .depalm import DePALMConfig, DePALMForConditionalGeneration, DePALMProcessor
+from .devices import chosen_device, free_memory
+from .dry_run import BatchMemory, memory_of_batch
 from .generation_settings import caption_settings, digest_of_files
 from .hooks import add, capture, has_hooks, hook
 from .image_tokens import Box, image_grid, image_tokens, seen_box
@@ -34,8 +37,10 @@ from .lmm import LMM, Layer, collapse_repeats
 from .loading import load_lmm, randomly_initialised
 from .out_of_domain import OODDetector, OutOfDomainWarning, tower_features
 from .passes import last_logits, without_refused
+from .without_weights import linear_layers, load_without_weights, weights_of, without_weights
 
 __all__ = [
+    "BatchMemory",
     "Box",
     "DePALMConfig",
     "DePALMForConditionalGeneration",
@@ -48,17 +53,19 @@ __all__ = [
     "POSITIONS",
     "add",
     "attention_knockout",
-    "capture",
     "caption_settings",
-    "digest_of_files",
+    "capture",
+    "chosen_device",
     "collapse_repeats",
     "decode",
+    "digest_of_files",
     "eager_attention",
     "encode",
     "encode_captions",
     "end_of_token",
     "find_token",
     "first_pieces",
+    "free_memory",
     "generate_batch",
     "generate_captions",
     "has_hooks",
@@ -66,7 +73,10 @@ __all__ = [
     "image_grid",
     "image_tokens",
     "last_logits",
+    "linear_layers",
     "load_lmm",
+    "load_without_weights",
+    "memory_of_batch",
     "randomly_initialised",
     "seen_box",
     "state_of",
@@ -75,6 +85,8 @@ __all__ = [
     "token_text",
     "tower_features",
     "vocabulary",
+    "weights_of",
     "without_refused",
+    "without_weights",
     "word_at",
 ]
