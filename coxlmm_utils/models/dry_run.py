@@ -81,7 +81,8 @@ def memory_of_batch(
     Returns
     -------
     BatchMemory
-        As on a CPU, to the byte. A GPU's allocator rounds up, and its libraries take some hundred MB once.
+        As on a CPU, but for what single kernels need inside; of BLIP, whose embeddings of the prompt stay, a little
+        more. A GPU's allocator rounds up, and its libraries take some hundred MB once.
 
     Raises
     ------
@@ -89,7 +90,8 @@ def memory_of_batch(
         If the model's code asks for numbers that only weights could give.
     """
     batch = lmm.inputs(pictures, prompt)
-    peaks, n_filled = _peaks(lmm, batch, layers, min(max_new_tokens, N_STEPS)), max(0, max_new_tokens - N_STEPS)
+    n_filled = max(0, max_new_tokens - N_STEPS)
+    peaks = _peaks(lmm, batch, layers, 0 if n_filled else max_new_tokens)
     if n_filled:  # the last steps alone: they take most, since the cache grows
         filler = [[lmm.tokenizer.pad_token_id] * n_filled] * len(pictures)
         longest = lmm.inputs(pictures, prompt, continuations=filler)

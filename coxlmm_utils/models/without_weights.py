@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +54,7 @@ def load_without_weights(
     processor.chat_template = chat_template or getattr(processor, "chat_template", None)
     precision = _precision(config, chosen_device(device), dtype, quantization)
     trusted = hub["trust_remote_code"]
-    with FakeTensorMode(allow_non_fake_inputs=True), no_init_weights():
+    with _no_values():
         model = AutoModelForImageTextToText.from_config(_runnable(config), dtype=precision, trust_remote_code=trusted)
     parts = vars(find_parts(model))
     return LMM(str(name), _ready(model), processor, prompt=getattr(processor, "prompt", PAPER_PROMPT), **parts)
@@ -67,7 +70,7 @@ def without_weights(lmm: LMM, dtype: torch.dtype | None = None) -> LMM:
     dtype : torch.dtype, optional
         By default its own.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True), no_init_weights():
+    with _no_values():
         model = type(lmm.model)._from_config(_runnable(lmm.model.config), dtype=dtype or lmm.model.dtype)
     names = {module: name for name, module in lmm.model.named_modules()}
     parts = {part: model.get_submodule(names[getattr(lmm, part)]) for part in PARTS}
@@ -89,6 +92,14 @@ def weights_of(lmm: LMM, quantization: str | None = None) -> int:
 def linear_layers(lmm: LMM) -> list[nn.Linear]:
     """What quantization packs: the linear layers of the language model's blocks."""
     return [module for module in lmm.layers.modules() if isinstance(module, nn.Linear)]
+
+
+@contextmanager
+def _no_values() -> Iterator[None]:
+    """Let tensors that are made have a shape alone."""
+    with FakeTensorMode(allow_non_fake_inputs=True), no_init_weights(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # copying a layer does that
+        yield
 
 
 def _precision(
