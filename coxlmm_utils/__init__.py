@@ -26,7 +26,7 @@ from .evaluation import (
     sweep,
 )
 from .explanation import Explanation, explain, explain_many
-from .extraction import Inspection, States, extract, extract_many, inspect, join_states, suggest_tokens
+from .extraction import Inspection, States, extract, extract_many, inspect, join_states, plan, suggest_tokens
 from .faithfulness import add_concepts, remove_concepts
 from .ground_truth import score_against_factors
 from .images import CaptionedImages, load_images
@@ -71,6 +71,7 @@ __all__ = [
     "load_judges",
     "load_lmm",
     "mean_difference",
+    "plan",
     "reach",
     "remove_concepts",
     "score_against_factors",

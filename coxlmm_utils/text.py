@@ -151,3 +151,12 @@ def check_counts(**counts: int | None) -> None:
         if count is not None and not (is_whole and count >= 1):
             kind = "at least 1" if is_whole else "a whole number"
             raise ValueError(f"{name} must be {kind}, not {count!r}.")
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes as "13.2 GB", "35 MB", "1.8 MB" or "20 kB", in powers of 1,024 as graphics cards are measured."""
+    if count >= 2**30:
+        return f"{count / 2**30:,.1f} GB"
+    if count >= 2**20:
+        return f"{count / 2**20:,.{int(count < 10 * 2**20)}f} MB"
+    return f"{count / 2**10:,.0f} kB"

@@ -3,6 +3,7 @@
 extract         extraction_plan -> loop -> blocks -> samples: the paper's Z
 prompt_states   states of prompts and completions, for steering
 state_pair      the same samples in two models, for concept shift
+memory          what all this takes, before the model is loaded
 """
 
 from . import blocks
@@ -11,6 +12,8 @@ from .blocks import BlockFolder
 from .extract import extract, extract_many, reread
 from .extraction_plan import Settings, warn_of_other_settings
 from .inspection import Inspection, inspect
+from .memory import plan
+from .memory_plan import MemoryPlan
 from .prompt_states import completion_states, prompt_states
 from .provenance import ALIKE, HasProvenance, check_record, require_same
 from .state_pair import StatePair
@@ -22,6 +25,7 @@ __all__ = [
     "BlockFolder",
     "HasProvenance",
     "Inspection",
+    "MemoryPlan",
     "Settings",
     "StatePair",
     "States",
@@ -35,6 +39,7 @@ __all__ = [
     "main",
     "make_share",
     "own_device",
+    "plan",
     "process_share",
     "prompt_states",
     "require_same",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..models import LMM, generate_batch, without_refused
+from ..text import in_bytes
 from .batches import BatchSize
 from .blocks import BlockFolder
 from .extraction_plan import ExtractionPlan
@@ -41,7 +42,7 @@ class Estimate:
         speed = self.n_pictures / self.seconds
         return (
             f"{self.n_pictures:,} pictures to read at {speed:.1f} a second: about {time_needed}; memory "
-            f"{self.memory / 2**20:,.0f} MB; at most {self.disk / 2**20:,.0f} MB of states on disk"
+            f"{in_bytes(self.memory)}; at most {in_bytes(self.disk)} of states on disk"
         )
 
 

@@ -1,6 +1,8 @@
-"""Where a model is put, and in which precision: what is refused, and what is taken by default."""
+"""Where a model is put, how much is free there, and in which precision: what is refused, and what is taken by default."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 from transformers.utils import is_accelerate_available
@@ -55,3 +57,15 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a device, of a CPU those of the machine; None where the system (macOS, Windows) does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    if not (table := Path("/proc/meminfo")).is_file():
+        return None
+    lines = dict(line.split(":") for line in table.read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024

@@ -23,7 +23,7 @@ from .lmm import LMM, PAPER_PROMPT
 from .out_of_domain import FILE, OODDetector
 from .passes import depends_on_batch
 from .processors import load_processor, trial_inputs
-from .quantization import check_quantization, keep_packed, quantised
+from .quantization import check_quantization, keep_packed, quantised, require_packages
 from .sources import check_kind, hub_options, load_config, source_of
 from .structure import check_lens, find_parts
 from .weights import checksum, is_packed
@@ -111,6 +111,7 @@ def load_lmm(
     config = load_config(source, hub)
     check_kind(source, config)
     check_quantization(quantization, from_pretrained_kwargs, source, config)
+    require_packages(quantization)
     processor = load_processor(source, hub, config)
     processor.chat_template = chat_template or getattr(processor, "chat_template", None)
     device = chosen_device(device)

@@ -24,7 +24,7 @@ PACKAGES = {"4bit": "bitsandbytes", "8bit": "torchao"}
 
 
 def check_quantization(quantization: str | None, options: dict, source: str, config: PreTrainedConfig) -> None:
-    """Refuse what is no quantization, one beside another, and one that lacks its packages."""
+    """Refuse what is no quantization, and one beside another."""
     if quantization is None:
         return
     if quantization not in PACKAGES:
@@ -36,6 +36,12 @@ def check_quantization(quantization: str | None, options: dict, source: str, con
             f"{source} is stored quantised ({stored}), and can only be loaded so: leave quantization={quantization!r} "
             "out, or give the checkpoint in full precision."
         )
+
+
+def require_packages(quantization: str | None) -> None:
+    """Refuse (ImportError) a quantization that lacks its packages."""
+    if quantization is None:
+        return
     there = is_bitsandbytes_available() if quantization == "4bit" else is_torchao_available()
     if not (there and is_accelerate_available()):
         needed = f"{PACKAGES[quantization]} and accelerate"

@@ -34,6 +34,6 @@ def test_nothing_missing_is_no_estimate(llava, plan, tmp_path):
 def test_is_said_in_words():
     text = str(Estimate(113_287, 3 * 3600 + 300, 15 * 2**30, 60 * 2**20))
     assert text == (
-        "113,287 pictures to read at 10.2 a second: about 3 h 5 min; memory 15,360 MB; at most 60 MB of states on disk"
+        "113,287 pictures to read at 10.2 a second: about 3 h 5 min; memory 15.0 GB; at most 60 MB of states on disk"
     )
     assert "about 2.0 min" in str(Estimate(1000, 120, 0, 0))

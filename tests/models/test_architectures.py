@@ -8,12 +8,15 @@ from PIL import Image
 
 from coxlmm_utils.models import randomly_initialised
 from coxlmm_utils.models.captioning import GeneratedCaption, generate_captions, teacher_forced_states
+from coxlmm_utils.models.dry_run import memory_of_batch
 from coxlmm_utils.models.hooks import add, capture
 from coxlmm_utils.models.lmm import LMM, PAPER_PROMPT
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.models.passes import last_logits
 from coxlmm_utils.models.structure import Parts, check_lens
+from coxlmm_utils.models.without_weights import weights_of, without_weights
 from tests.conftest import in_plain_words
+from tests.measured_memory import memory_of_generating
 from tests.tiny_lmms import FAMILIES, N_LAYERS, WIDTH
 
 LAYERS = [*range(N_LAYERS + 1), "norm"]
@@ -73,6 +76,13 @@ def test_it_is_found_by_structure(lmm):
 def test_it_is_read_in_bfloat16_too(folder):
     half = load_lmm(folder, device="cpu", dtype="bfloat16")
     assert half.lens == "exact" and not half.one_by_one
+
+
+def test_its_memory_is_known_without_its_weights(lmm, few, monkeypatch):
+    planned = memory_of_batch(without_weights(lmm), few, LAYERS, max_new_tokens=N_TOKENS)
+    measured = memory_of_generating(lmm, few, LAYERS, N_TOKENS, monkeypatch)
+    assert planned.total == pytest.approx(measured, rel=0.1)
+    assert weights_of(without_weights(lmm)) == weights_of(lmm)
 
 
 def test_its_prompt_is_shown(lmm, family):
