@@ -2,8 +2,8 @@
 
 `LMM` (lmm, processors, structure) is the model; loading, sources, devices, quantization and adapters make one; weights tells it from others;
 captioning, passes, shared_prefix and hooks run it and keep its states; generation_settings says what greedy is; caption_tokens finds words among tokens;
-image_tokens and attention know which inputs are the picture; without_weights and dry_run tell what memory a model takes before it is loaded; out_of_domain warns of pictures that the bundled model does not know; depalm is an
-architecture that transformers lacks.
+image_tokens and attention know which inputs are the picture; without_weights and dry_run tell what memory a model takes before it is loaded;
+out_of_domain warns of pictures that the bundled model does not know; depalm is an architecture that transformers lacks.
 """
 
 from .attention import attention_knockout, eager_attention
@@ -60,9 +60,8 @@ __all__ = [
     "caption_settings",
     "capture",
     "chosen_device",
-    "count_image_tokens",
-    "digest_of_files",
     "collapse_repeats",
+    "count_image_tokens",
     "decode",
     "digest_of_files",
     "eager_attention",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -11,7 +12,9 @@ from transformers import LlavaConfig, LlavaProcessor
 
 from coxlmm_utils.extraction.memory import plan
 from coxlmm_utils.extraction.memory_plan import MemoryPlan
+from coxlmm_utils.models import weights
 from coxlmm_utils.models.loading import load_lmm
+from coxlmm_utils.models.quantization import PACKAGES
 from coxlmm_utils.models.without_weights import BYTES_OF_WEIGHT, linear_layers, load_without_weights, weights_of
 from coxlmm_utils.text import in_bytes
 from tests.conftest import in_memory, in_plain_words
@@ -72,6 +75,12 @@ def only_plain_words(folder):
     return lmm
 
 
+def bytes_of(lmm) -> int:
+    """Of all that a quantised model keeps."""
+    tensors = dict(lmm.model.named_parameters()) | dict(lmm.model.named_buffers()) | weights._beside_packed(lmm.model)
+    return sum(part.nbytes for name, held in tensors.items() for _, part in weights._plain_tensors(name, held))
+
+
 # Beside what is measured
 
 
@@ -92,6 +101,17 @@ def test_within_a_tenth_of_measured_memory_on_a_mid_size_model(
     planned = plan(mid_size.name, images, "grey", 4, None, max_new_tokens, n, device="cpu")
     measured = memory_of_generating(mid_size, largest(pictures, n), [4], max_new_tokens, monkeypatch)
     assert planned.weights == weights_of(mid_size) > 150 * 10**6
+    assert planned.total - planned.weights == pytest.approx(measured, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("quantization", ["4bit", "8bit"])
+def test_within_a_tenth_of_measured_memory_of_packed_weights(mid_size, images, pictures, quantization, monkeypatch):
+    pytest.importorskip(PACKAGES[quantization])
+    lmm = load_lmm(mid_size.name, device="cpu", quantization=quantization)
+    lmm.model.generation_config.suppress_tokens = mid_size.model.generation_config.suppress_tokens
+    planned = plan(mid_size.name, images, "grey", 4, None, 4, 2, device="cpu", quantization=quantization)
+    measured = memory_of_generating(lmm, largest(pictures, 2), [4], 4, monkeypatch)
+    assert planned.weights == pytest.approx(bytes_of(lmm), rel=0.01) and planned.weights < 0.6 * weights_of(mid_size)
     assert planned.total - planned.weights == pytest.approx(measured, rel=TOLERANCE)
 
 
@@ -200,6 +220,17 @@ def test_is_a_table():
         "A prompt has up to 600 tokens, of which a picture's are 9 to 576.",
     ]
     assert "&lt;b&gt; in float16" in planned._repr_html_() and "<b>" not in planned._repr_html_()
+
+
+def test_what_is_no_quantization_and_what_is_stored_so_is_refused(folder, images, tmp_path):
+    with pytest.raises(ValueError, match="there is no quantization '3bit'"):
+        plan(folder, images, "grey", 2, device="cpu", quantization="3bit")
+    shutil.copytree(folder, tmp_path / "packed")
+    record = json.loads((tmp_path / "packed" / "config.json").read_text())
+    record["quantization_config"] = {"quant_method": "awq", "bits": 4}
+    (tmp_path / "packed" / "config.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"stored quantised \(awq\): load it, and give that"):
+        plan(tmp_path / "packed", images, "grey", 2, device="cpu")
 
 
 def test_memory_of_the_gpu_is_asked(folder, images, monkeypatch):
