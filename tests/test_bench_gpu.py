@@ -3,6 +3,7 @@
 import json
 import time
 import weakref
+from importlib import import_module
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from .test_bench import script
+from .test_results import pages
 
 gpu = script("gpu")
-cards, models, report = (__import__(name) for name in ("cards", "random_lmms", "gpu_report"))
+cards, models, report = (import_module(name) for name in ("cards", "random_lmms", "gpu_report"))
 CPU, CAPTION = torch.device("cpu"), [f"w{number}" for number in range(20)]
 TIMED = ["generate", "ours", "early_stop", "given_captions", "inputs", "prefill"]
 
@@ -237,6 +239,8 @@ def test_the_whole_run_goes_on_after_a_model_that_fails(tmp_path, monkeypatch, o
     assert results["models"]["qwen"]["rows"][0]["per_second"]["ours"] > 0
     fits = results["dictionary"]["planted"]
     assert fits["ours"]["objective"] == pytest.approx(fits["sklearn"]["objective"], rel=0.05)
+    page = pages.page({"gpu": {"measured": {"commit": "none"}, "values": results}})
+    assert "Qwen2.5-VL-7B, batch 2 |" in page and "LLaVA-1.5-7B: ValueError: no such part." in page
     printed = capsys.readouterr().out
     assert "no such part" in printed and "early_stop" in printed and "0.95 wanted, not measured" in printed
 
