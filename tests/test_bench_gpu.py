@@ -3,7 +3,10 @@
 import json
 import time
 import weakref
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -221,9 +224,23 @@ def test_targets_are_of_the_worst_batch_the_main_one_and_the_best():
     )
 
 
+def in_this_process(monkeypatch):
+    """`subprocess.run` of a Python script that is loaded already: importing torch once more takes long."""
+
+    def run(command, **options):
+        monkeypatch.setattr("sys.argv", command[1:])
+        with redirect_stdout(StringIO()) as out:
+            gpu.main()
+        return SimpleNamespace(returncode=0, stdout=out.getvalue())
+
+    return run
+
+
 def test_the_whole_run_goes_on_after_a_model_that_fails(tmp_path, monkeypatch, one_run, capsys):
     monkeypatch.setattr(gpu, "TINY_PICTURES", {2: 2})
     monkeypatch.setattr(gpu, "DICTIONARIES", ("planted",))
+    monkeypatch.setattr(gpu, "CASES", {"planted": (3, 300)})
+    monkeypatch.setattr(gpu.subprocess, "run", in_this_process(monkeypatch))
     drawn = gpu.random_lmm
 
     def first_fails(name, *arguments):
