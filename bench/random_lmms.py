@@ -30,7 +30,8 @@ from coxlmm_utils import LMM
 from coxlmm_utils.models import decode, generate_batch
 from coxlmm_utils.models.generation_settings import configuration, make_greedy
 from coxlmm_utils.models.lmm import GREY, PAPER_PROMPT
-from coxlmm_utils.models.structure import check_lens, checksum, find_parts
+from coxlmm_utils.models.structure import check_lens, find_parts
+from coxlmm_utils.models.weights import checksum
 
 CAPTION = [f"w{number}" for number in range(20)]  # words of the one caption
 STRENGTH = 4.0  # of its embeddings: all blocks of 7 billion weights together add some 15 at random

@@ -9,9 +9,12 @@ from contextlib import suppress
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import PreTrainedModel
 from transformers.integrations.accelerate import load_offloaded_parameter
 
+# Rows of words that are summed at once: one stays in a processor's cache; a GPU would be begun too often.
+N_ROWS, N_ROWS_GPU = {"cpu": 1}, 256
 # Fixed random numbers for `checksum`, odd: times an odd number modulo 2**64, no two words are the same.
 FACTORS = torch.from_numpy(np.frombuffer(hashlib.shake_256(b"").digest(8 * 2**15), "<i8") | 1)
 
@@ -74,11 +77,12 @@ def _hash(tensor: Tensor) -> int:
     """
     octets = tensor.contiguous().reshape(-1).view(torch.uint8)
     words = octets.view(torch.int32) if (octets.numel() + octets.storage_offset()) % 4 == 0 else octets
-    factors = FACTORS.to(words.device)
-    total = factors.new_zeros(())
-    for chunk in words.split(len(factors)):
-        total = total * factors[0] + (chunk * factors[: len(chunk)]).sum()
-    return int(total)
+    factors, total = FACTORS.to(words.device), 0
+    for chunk in words.split(N_ROWS.get(words.device.type, N_ROWS_GPU) * len(factors)):
+        rows = pad(chunk, (0, -len(chunk) % len(factors))).view(-1, len(factors))
+        for row in (rows * factors).sum(dim=1).tolist():
+            total = (total * int(FACTORS[0]) + row) % 2**64
+    return total
 
 
 def _lasting_buffers(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
+from coxlmm_utils.models import weights
 from coxlmm_utils.models.weights import checksum, fingerprint
 from tests.tiny_lmms import tiny_llava
 
@@ -100,3 +101,13 @@ def test_offloaded_weights_are_read_from_where_they_lie(llava):
 def test_a_model_whose_weights_are_nowhere_is_not_told_from_others(llava):
     with pytest.raises(ValueError, match=r"weight is not in memory, .*: load it without offloading"):
         fingerprint(load(llava).to("meta"))
+
+
+@pytest.mark.parametrize(
+    "shape, dtype", [((70_001,), torch.float32), ((3, 32_768), torch.bfloat16), ((0,), torch.int8)]
+)
+def test_the_checksum_is_the_same_however_many_words_are_summed_at_once(shape, dtype, monkeypatch):
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    one_by_one = weights._hash(tensor)
+    monkeypatch.setitem(weights.N_ROWS, "cpu", weights.N_ROWS_GPU)
+    assert weights._hash(tensor) == one_by_one
