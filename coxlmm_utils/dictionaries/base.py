@@ -141,8 +141,7 @@ def as_matrix(rows: np.ndarray | Tensor, name: str, first: int = 0) -> Tensor:
     check_kind(rows, name)
     rows = rows.detach() if isinstance(rows, Tensor) else torch.from_numpy(_native(rows))
     rows = rows.cpu() if rows.device.type == "mps" else rows  # which has no float64
-    if rows.ndim != 2 or not rows.shape[1]:
-        raise ValueError(f"Expected a matrix with one row for each {name}, got shape {tuple(rows.shape)}.")
+    check_shape(rows, name)
     rows = rows.to(rows.dtype if rows.dtype == torch.float64 else torch.float32).contiguous()
     if not rows.sum().isfinite():  # the quick look; a sum may also overflow
         bad = (~rows.isfinite().all(dim=1)).nonzero()
@@ -159,6 +158,12 @@ def check_kind(rows: np.ndarray | Tensor, name: str) -> None:
         raise ValueError(f"The {name}s are a sparse tensor: give them as a dense one, by to_dense().")
     if np.ma.is_masked(rows):
         raise ValueError(f"The {name}s are an array with masked values: drop these rows, or fill them.")
+
+
+def check_shape(rows: np.ndarray | Tensor, name: str) -> None:
+    """Refuse what is no matrix (ValueError)."""
+    if rows.ndim != 2 or not rows.shape[1]:
+        raise ValueError(f"Expected a matrix with one row for each {name}, got shape {tuple(rows.shape)}.")
 
 
 def in_chunks(Z: Tensor) -> Iterator[Tensor]:

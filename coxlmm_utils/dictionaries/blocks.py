@@ -38,7 +38,9 @@ class Scratch:
             self._file.write(block.contiguous().numpy())
             self._file.flush()
         except OSError as error:
-            text = f"a scratch file of out-of-core Semi-NMF does not fit in {tempfile.gettempdir()} ({error.strerror}): "
+            text = (
+                f"a scratch file of out-of-core Semi-NMF does not fit in {tempfile.gettempdir()} ({error.strerror}): "
+            )
             raise OSError(error.errno, text + "free its disk, or set TMPDIR to a folder on another") from error
         self._shapes.append(block.shape)
 

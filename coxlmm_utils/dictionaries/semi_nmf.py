@@ -64,8 +64,13 @@ class SemiNMF(Dictionary):
     a few dimensions or the mean dominate, float32 cannot tell progress from rounding. States wider than 256 are solved
     in their leading directions first; the best restart then gets every further direction that lowers the objective.
 
-    It runs on the device of the states (the CPU if it has no float64). Beside the states it needs memory for about six
-    times `n_init` sets of activations, and for the coordinates of the states, some 40 to 300 numbers each.
+    It runs on the device of the states (the CPU if it has no float64), or on `device`. Beside the states it needs memory
+    for about six times `n_init` sets of activations, and for the coordinates of the states, some 40 to 300 numbers each.
+
+    States of more than four million numbers that lie on disk, as ``np.load(path, mmap_mode="r")``, ``np.memmap`` or
+    ``torch.from_file`` give them, are read a few rows at a time, and the coordinates and three sets of activations for
+    each restart lie in scratch files in the temporary directory (`TMPDIR`). Measured: 100,000 states of 512 (205 MB), 20
+    concepts, take 33 MB at most, and reach the objective in memory to 1e-15 of it (ours).
 
     Parameters
     ----------
@@ -94,6 +99,9 @@ class SemiNMF(Dictionary):
         take most of every activation. A concept is then a direction away from the mean, and its words and pictures
         are those that set some states apart; what all states share is in `mean_`. `lam` weighs, and `relative_lam` is
         a fraction of, these differences.
+    device : str or torch.device, optional
+        Where to compute, such as "cuda": states that lie elsewhere, on disk too, are sent there a few rows at a time,
+        while coordinates and activations stay in its memory (ours). No part of what is saved. Default: where they are.
 
     Attributes
     ----------
@@ -240,7 +248,9 @@ class SemiNMF(Dictionary):
         if self.relative_lam is not None and not (isinstance(self.relative_lam, Real) and 0 <= self.relative_lam < 1):
             raise ValueError(f"relative_lam must be at least 0 and below 1, not {self.relative_lam!r}.")
 
-    def _refined(self, Z: Tensor | StreamedStates, squares: Tensor, given: np.ndarray | Tensor | None) -> tuple[Refinement, bool]:
+    def _refined(
+        self, Z: Tensor | StreamedStates, squares: Tensor, given: np.ndarray | Tensor | None
+    ) -> tuple[Refinement, bool]:
         """The best restart, refined, and whether it converged."""
         W = leading_directions(Z, self.n_concepts, self.random_state)
         n_init = self.n_init or (N_INIT_SMALL if Z.numel() <= MAX_SMALL else N_INIT_LARGE)

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import as_matrix, check_kind
+from .base import as_matrix, check_kind, check_shape
 from .blocks import Scratch
 
 MIN_NUMBERS = 2**22  # in states on disk, up to which they are simply loaded: 16 MB in float32
-AROUND = 2**16  # bytes, in whole multiples of which Linux maps what lies around a byte that is asked for
+AROUND = 2**21  # bytes, a huge page: the most that Linux maps around a byte that is asked for
 PRESENT, SWAPPED, OF_FILE = (np.uint64(1 << bit) for bit in (63, 62, 61))  # in an entry of /proc/self/pagemap
 DONTNEED = 4  # of Linux's madvise
 
@@ -78,25 +78,30 @@ class StreamedStates:
 
 def as_states(rows: np.ndarray | Tensor, device: str | torch.device | None = None) -> Tensor | StreamedStates:
     """`as_matrix`; but streamed where they are many and lie on disk, or not on the device that is given."""
-    here = rows.device if isinstance(rows, Tensor) else torch.device("cpu")
-    there = here if device is None else torch.empty(0, device=device).device  # of "cuda" it says which
-    if there == here and not (isinstance(rows, np.ndarray | Tensor) and lies_on_disk(rows) and _is_large(rows)):
-        return as_matrix(rows, "sample")
     check_kind(rows, "sample")
+    here = rows.device if isinstance(rows, Tensor) else torch.device("cpu")
+    there = here if device is None else _usable(device)
     rows = rows.detach() if isinstance(rows, Tensor) else np.asarray(rows)
-    as_matrix(rows[:0], "sample")  # which checks the shape
+    if there == here and not (np.prod(rows.shape) > MIN_NUMBERS and lies_on_disk(rows)):
+        return as_matrix(rows, "sample")
+    check_shape(rows, "sample")
     return StreamedStates(rows, there)
 
 
-def _is_large(rows: np.ndarray | Tensor) -> bool:
-    return np.prod(rows.shape) > MIN_NUMBERS
+def _usable(device: str | torch.device) -> torch.device:
+    """A device by its full name, "cuda:0" for "cuda"; ValueError if nothing can be computed on it in float64."""
+    try:
+        return torch.empty(0, device=device, dtype=torch.float64).device
+    except (RuntimeError, AssertionError, TypeError) as error:  # as torch tells that it is none, is absent, is MPS
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={device!r} cannot be used ({reason}): leave it out, or name another.") from error
 
 
 def lies_on_disk(rows: np.ndarray | Tensor) -> bool:
-    """Whether its numbers are those of a mapped file: of a tensor that is mapped privately, only Linux tells."""
+    """Whether its numbers are those of a mapped file; of a tensor that is mapped privately, only Linux tells."""
     if isinstance(rows, Tensor):
-        shared = rows.device.type == "cpu" and rows.untyped_storage().filename is not None
-        return shared or rows.device.type == "cpu" and _is_in_a_file(rows.data_ptr())
+        shared = rows.untyped_storage().filename is not None
+        return rows.device.type == "cpu" and (shared or _is_in_a_file(rows.data_ptr()))
     while isinstance(rows, np.ndarray):
         if isinstance(rows.base, mmap.mmap):
             return True
