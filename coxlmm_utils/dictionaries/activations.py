@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from itertools import repeat
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .base import squared_norms
 from .basis import inner_products
+from .blocks import in_blocks
 from .solver import sweep_rows
+from .streamed import StreamedStates
 
 KKT_TOLERANCE = 1e-8  # of a solved activation, relative to the norm of its state
 MAX_BLOCK = 1024  # samples that are solved at a time
@@ -33,24 +38,37 @@ class Solved:
     n_unsolved: int  # samples with a larger one than KKT_TOLERANCE
 
 
-def solve_activations(Z: Tensor, squares: Tensor, U: Tensor, lam: float) -> Solved:
+def solve_activations(
+    Z: Tensor | StreamedStates, U: Tensor, lam: float, squares: Tensor | None = None
+) -> tuple[np.ndarray, float, float]:
     """The activations of states (arXiv 2406.08074), each solved from zero, in float64, to a residual of 1e-8.
 
-    Warns where that takes too long. `squares`, (samples,), are the states' squared norms, in float64.
+    They are rounded to float32, (samples, concepts); beside them, `square` and `kkt` as in `Solved`. Warns where that
+    takes too long. `squares`, (samples,), are the states' squared norms in float64, if they are known.
     """
-    U = U.double()
-    solved = solve(U @ U.T, inner_products(U, Z) - lam / 2, squares, lam)
-    if solved.n_unsolved:
+    U, kind = U.to(Z.device, torch.float64), getattr(Z, "kind", list)
+    V, first, square, kkt, n_unsolved = np.empty((len(Z), len(U)), dtype=np.float32), 0, 0.0, 0.0, 0
+    known = repeat(None) if squares is None else in_blocks(squares, kind)
+    for states, norms in zip(in_blocks(Z, kind), known):
+        norms = squared_norms(states) if norms is None else norms
+        solved = solve(U @ U.T, inner_products(U, states) - lam / 2, norms, lam)
+        V[first : first + len(states)] = solved.V.T.float().cpu().numpy()
+        first, n_unsolved = first + len(states), n_unsolved + solved.n_unsolved
+        square, kkt = square + solved.square, max(kkt, solved.kkt)
+    if n_unsolved:
         warnings.warn(
-            f"The activations of {solved.n_unsolved} of {len(Z)} samples are not solved to a relative "
+            f"The activations of {n_unsolved} of {len(Z)} samples are not solved to a relative "
             f"{KKT_TOLERANCE:.0e}: some concepts are nearly alike, ask for fewer.",
             stacklevel=3,
         )
-    return solved
+    return V, square, kkt
 
 
 def solve(G: Tensor, T: Tensor, squares: Tensor, lam: float, start: Tensor | None = None) -> Solved:
-    """The same from G and T alone; `start`, (concepts, samples), are activations to begin at instead of zero."""
+    """The same in float64 from G and T alone; `start`, (concepts, samples), are activations to begin at instead of zero.
+
+    `squares`, (samples,), are the states' squared norms, in float64.
+    """
     V, n_unsolved, norms = torch.zeros_like(T) if start is None else start.clone(), 0, squares.sqrt()
     for block in torch.arange(T.shape[1], device=T.device).split(MAX_BLOCK):
         V[:, block], unsolved = _solve(G, T[:, block], norms[block], V[:, block])

@@ -93,12 +93,16 @@ class Dictionary(ABC):
 
     def get_params(self) -> dict:
         """The parameters that it was made with, as json can hold them (as scikit-learn's estimators do)."""
-        names = [name for name in signature(type(self)).parameters if name != "verbose"]
+        names = [name for name in signature(type(self)).parameters if name not in ("verbose", "device")]
         return {name: _plain(getattr(self, name)) for name in names}
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.get_params().items() if value is not None)
         return f"{type(self).__name__}({settings})"
+
+    def matrix(self, Z: np.ndarray | Tensor) -> Tensor:
+        """States as a method works on them: `as_matrix`, unless it can do with less memory."""
+        return as_matrix(Z, "sample")
 
     def check_number(self, Z: Tensor) -> None:
         """Refuse fewer samples than concepts, no concepts, or a seed that is none (ValueError)."""
@@ -118,34 +122,35 @@ class Dictionary(ABC):
         """States that these concepts can be read from, as a matrix; ValueError says what is wrong with them."""
         if not hasattr(self, "components_"):
             raise ValueError(f"This {type(self).__name__} has no concepts yet: call fit.")
-        Z, width = as_matrix(Z, "sample"), self.components_.shape[1]
+        Z, width = self.matrix(Z), self.components_.shape[1]
         if Z.shape[1] != width:
             raise ValueError(f"The states have width {Z.shape[1]}, not {width}: use the same model.")
         return Z
 
 
-def as_matrix(rows: np.ndarray | Tensor, name: str) -> Tensor:
+def as_matrix(rows: np.ndarray | Tensor, name: str, first: int = 0) -> Tensor:
     """A finite matrix of float32 or float64, not copied if it is one; `name` is what its rows are called.
+
+    `first` is the number of its first row, where it is a part of another matrix.
 
     Raises
     ------
     ValueError
         If it is no matrix of real numbers, or names the first row with a NaN or infinite value.
     """
-    _check_kind(rows, name)
+    check_kind(rows, name)
     rows = rows.detach() if isinstance(rows, Tensor) else torch.from_numpy(_native(rows))
     rows = rows.cpu() if rows.device.type == "mps" else rows  # which has no float64
-    if rows.ndim != 2 or not rows.shape[1]:
-        raise ValueError(f"Expected a matrix with one row for each {name}, got shape {tuple(rows.shape)}.")
+    check_shape(rows, name)
     rows = rows.to(rows.dtype if rows.dtype == torch.float64 else torch.float32).contiguous()
     if not rows.sum().isfinite():  # the quick look; a sum may also overflow
         bad = (~rows.isfinite().all(dim=1)).nonzero()
         if len(bad):
-            raise ValueError(f"{name.capitalize()} {int(bad[0])} has a NaN or infinite value: drop or redo it.")
+            raise ValueError(f"{name.capitalize()} {first + int(bad[0])} has a NaN or infinite value: drop or redo it.")
     return rows
 
 
-def _check_kind(rows: np.ndarray | Tensor, name: str) -> None:
+def check_kind(rows: np.ndarray | Tensor, name: str) -> None:
     """Refuse numbers of which a part would be lost (ValueError)."""
     if rows.is_complex() if isinstance(rows, Tensor) else np.iscomplexobj(rows):
         raise ValueError(f"The {name}s are complex numbers: give their real parts, or their absolute values.")
@@ -155,20 +160,30 @@ def _check_kind(rows: np.ndarray | Tensor, name: str) -> None:
         raise ValueError(f"The {name}s are an array with masked values: drop these rows, or fill them.")
 
 
+def check_shape(rows: np.ndarray | Tensor, name: str) -> None:
+    """Refuse what is no matrix (ValueError)."""
+    if rows.ndim != 2 or not rows.shape[1]:
+        raise ValueError(f"Expected a matrix with one row for each {name}, got shape {tuple(rows.shape)}.")
+
+
 def in_chunks(Z: Tensor) -> Iterator[Tensor]:
     """The rows of Z in float64, some at a time: about two megabytes, which stays in the processor's cache.
 
-    Each chunk is overwritten by the next.
+    Z is a tensor, or `StreamedStates`, which are read as they come. Each chunk is overwritten by the next.
     """
     n = max(1, 2**18 // max(1, Z.shape[1]))
-    buffer = Z.new_empty(min(n, len(Z)), Z.shape[1], dtype=torch.float64)
+    buffer = torch.empty(min(n, len(Z)), Z.shape[1], dtype=torch.float64, device=Z.device)
     for chunk in Z.split(n):
-        yield buffer[: len(chunk)].copy_(chunk)
+        yield buffer[: len(chunk)].copy_(chunk if isinstance(chunk, Tensor) else chunk.read())
 
 
 def squared_norms(Z: Tensor) -> Tensor:
     """Of the rows of Z: (samples,), in float64."""
-    return torch.cat([torch.linalg.vector_norm(chunk, dim=1) for chunk in in_chunks(Z)]).square()
+    norms, first = torch.empty(len(Z), dtype=torch.float64, device=Z.device), 0
+    for chunk in in_chunks(Z):
+        norms[first : first + len(chunk)] = torch.linalg.vector_norm(chunk, dim=1)
+        first += len(chunk)
+    return norms.square_()
 
 
 def _native(rows) -> np.ndarray:

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from .base import in_chunks, squared_norms
+from .blocks import Blocks, in_blocks
+from .streamed import StreamedStates
 
 MAX_WIDTH = 256  # up to which states are cheap to work on as they are: W is the identity
 MAX_SAMPLES = 512  # from which the leading directions are estimated
@@ -27,7 +29,7 @@ N_FEW, N_MANY = 10, 120  # directions beyond the number of concepts, where the r
 NOISE = 2  # times the energy of an average direction outside: pure noise has up to 1.5 in its largest
 
 
-def leading_directions(Z: Tensor, n_concepts: int, seed: int) -> Tensor:
+def leading_directions(Z: Tensor | StreamedStates, n_concepts: int, seed: int) -> Tensor:
     """The first W: the identity where states are narrow; else the leading right singular vectors, estimated.
 
     Many directions where also the last of a few hold more than noise does. Of many samples, 512 random ones tell.
@@ -56,12 +58,24 @@ def _subspace_iteration(Z: Tensor, n: int, rng: np.random.Generator) -> tuple[Te
 
 def inner_products(X: Tensor, Z: Tensor) -> Tensor:
     """X Z^T, (rows, samples)."""
-    return torch.cat([X @ chunk.T for chunk in in_chunks(Z)], dim=1)
+    products, first = X.new_empty(len(X), len(Z)), 0
+    for chunk in in_chunks(Z):
+        products[:, first : first + len(chunk)] = X @ chunk.T
+        first += len(chunk)
+    return products
 
 
 def coordinates(Z: Tensor, W: Tensor) -> Tensor:
     """P = Z W^T, (samples, directions)."""
     return inner_products(W, Z).T.contiguous()
+
+
+def coordinates_in_blocks(Z: Tensor | StreamedStates, W: Tensor) -> Blocks:
+    """The same in one block; of states that are streamed from disk, in blocks in a scratch file."""
+    P = getattr(Z, "kind", list)()
+    for states in in_blocks(Z, type(P)):
+        P.append(coordinates(states, W))
+    return P
 
 
 def times_states(V: Tensor, Z: Tensor) -> Tensor:

@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .blocks import Blocks, as_blocks, rows_at
+
 N_EXTRA = 10  # directions beyond the number of concepts: oversampling sharpens the ones that are used
 MAX_SAMPLES = 1024  # among which initial concepts are sought
 
 
-def initial_concepts(Z: Tensor, squares: Tensor, n_concepts: int, n_init: int, seed: int) -> Tensor:
+def initial_concepts(Z: Tensor | Blocks, squares: Tensor, n_concepts: int, n_init: int, seed: int) -> Tensor:
     """Initial concepts, (restarts, concepts, width): unit vectors, or zero where the states have too few directions.
 
     The first restart begins at the leading right singular vectors, as scikit-learn's dictionary does; each other one at
@@ -18,10 +20,11 @@ def initial_concepts(Z: Tensor, squares: Tensor, n_concepts: int, n_init: int, s
     k-means++ does for distances. Samples are drawn, and denoised, within the leading singular directions. Of many
     samples, 1,024 random ones represent all. `squares`, (samples,), are the squared norms of the states.
     """
-    rng = np.random.default_rng(seed)
-    if len(Z) > MAX_SAMPLES:
-        subset = torch.from_numpy(np.sort(rng.choice(len(Z), MAX_SAMPLES, replace=False))).to(Z.device)
-        Z, squares = Z[subset], squares[subset]
+    rng, subset = np.random.default_rng(seed), np.arange(len(squares))
+    if len(subset) > MAX_SAMPLES:
+        subset = np.sort(rng.choice(subset, MAX_SAMPLES, replace=False))
+    subset = torch.from_numpy(subset).to(squares.device)
+    Z, squares = rows_at(as_blocks(Z), subset), squares[subset]
     W = _singular_vectors(Z, n_concepts + N_EXTRA, rng)  # (directions, width)
     P = (Z @ W.T).double()  # (samples, directions)
     U = Z.new_zeros(n_init, n_concepts, Z.shape[1])

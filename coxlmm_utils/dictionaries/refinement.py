@@ -8,6 +8,8 @@ Notation (V is held transposed; W and P as in basis.py)
 
     F(U) = min_{V >= 0} ||Z - V^T U W||_F^2 + lam * sum(V)
 
+P and V are in blocks of samples (blocks.py).
+
 Where concepts are nearly alike, as under a mean state that dominates, the cheap sweeps of solver.py crawl. There F
 falls some hundred times faster with V solved exactly.
 """
@@ -15,6 +17,7 @@ falls some hundred times faster with V solved exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -22,7 +25,9 @@ from torch.nn.functional import pad
 
 from .activations import solve
 from .basis import coordinates, directions_of, outside, times_states
+from .blocks import Blocks, in_blocks, mapped, summed
 from .solver import Result, into_ball, sweep_rows
+from .streamed import StreamedStates
 
 MAX_SWEEPS = 20  # over the concepts, with V fixed: as close as the next solution of V needs
 ROUNDING = 1e-15  # of the states' energy: what sums in float64 do not tell from zero
@@ -33,7 +38,7 @@ class Iterate:
     """Concepts with their exact activations."""
 
     U: Tensor
-    V: Tensor
+    V: Blocks
     value: float  # F(U)
 
 
@@ -45,7 +50,9 @@ class Refinement:
     outside: the rows of V Z that W lacks. Where that is less than `tol` too, the refinement has converged.
     """
 
-    def __init__(self, Z: Tensor, squares: Tensor, W: Tensor, P: Tensor, best: Result, lam: float) -> None:
+    def __init__(
+        self, Z: Tensor | StreamedStates, squares: Tensor, W: Tensor, P: Blocks, best: Result, lam: float
+    ) -> None:
         self.Z, self.squares, self.W, self.P, self.lam = Z, squares, W, P, lam
         self.now, self.previous = self._solved(best.U), best.U
         self.factor = 0.5  # of the extrapolation
@@ -58,7 +65,7 @@ class Refinement:
         """Steps until F falls no more, or there were `max_iter` iterations; whether it converged."""
         at_rest = False  # within the span
         while True:
-            C = times_states(self.now.V, self.Z)  # (concepts, width)
+            C = summed(times_states, self.now.V, in_blocks(self.Z, type(self.P)))  # (concepts, width)
             lacking = outside(C, self.W)
             gain = (lacking * (lacking * self._inverse_curvature()[:, None])).sum()
             complete = float(gain) <= tol * self.now.value + ROUNDING * float(self.squares.sum())
@@ -96,31 +103,37 @@ class Refinement:
 
     def _solved(self, U: Tensor) -> Iterate:
         """With the activations solved, from those of the present concepts if there are any."""
-        V = self.now.V if hasattr(self, "now") else None
-        solved = solve(U @ U.T, U @ self.P.T - self.lam / 2, self.squares, self.lam, V)
-        return Iterate(U, solved.V, solved.square + self.lam * float(solved.V.sum()))
+        starts = self.now.V if hasattr(self, "now") else repeat(None)
+        G, V, square, total = U @ U.T, type(self.P)(), 0.0, 0.0
+        for P, squares, start in zip(self.P, in_blocks(self.squares, type(self.P)), starts):
+            solved = solve(G, U @ P.T - self.lam / 2, squares, self.lam, start)
+            V.append(solved.V)
+            square, total = square + solved.square, total + float(solved.V.sum())
+        return Iterate(U, V, square + self.lam * total)
 
     def _widen(self, D: Tensor) -> None:
         """Add directions, (directions, width), to W."""
-        self.W, self.P = torch.cat([self.W, D]), torch.cat([self.P, coordinates(self.Z, D)], dim=1)
+        states = in_blocks(self.Z, type(self.P))
+        self.W = torch.cat([self.W, D])
+        self.P = mapped(lambda P, Z: torch.cat([P, coordinates(Z, D)], dim=1), self.P, states)
         self.previous = pad(self.previous, (0, len(D)))
         self.now = Iterate(pad(self.now.U, (0, len(D))), self.now.V, self.now.value)
 
     def _inverse_curvature(self) -> Tensor:
         """1 / ||v_k||^2, (concepts,), and 0 for a concept that no sample uses."""
-        curvature = self.now.V.square().sum(dim=1)
+        curvature = summed(lambda V: V.square().sum(dim=1), self.now.V)
         return torch.where(curvature > 0, 1 / curvature, 0)
 
     def _kkt(self, C: Tensor) -> float:
         """How far a concept is at most from the best one in the unit ball, given all else: a length, at most 2."""
         U = self.now.U @ self.W  # (concepts, width)
-        change = (C - (self.now.V @ self.now.V.T) @ U) * self._inverse_curvature()[:, None]
+        change = (C - summed(lambda V: V @ V.T, self.now.V) @ U) * self._inverse_curvature()[:, None]
         return float((into_ball(U + change) - U).norm(dim=1).max())
 
 
-def best_concepts(U: Tensor, V: Tensor, P: Tensor) -> Tensor:
+def best_concepts(U: Tensor, V: Blocks, P: Blocks) -> Tensor:
     """Concepts that lower ||P - V^T U||_F^2 in the unit ball, with V fixed, from given ones."""
-    U, A, C = U[None].clone(), (V @ V.T)[None], (V @ P)[None]
+    U, A, C = U[None].clone(), summed(lambda V: V @ V.T, V)[None], summed(torch.matmul, V, P)[None]
     for _ in range(MAX_SWEEPS // 2):
         before = U.clone()
         sweep_rows(U, A, C, into_ball, n_sweeps=2)

@@ -3,7 +3,7 @@ fixed.
 
 Notation (samples are rows of Z; V is held transposed, so that a concept is one contiguous row)
 
-    Z   (samples, width)                states, in float64; read twice per iteration for all restarts together
+    Z   (samples, width)                states, in float64; read once per iteration for all restarts together
     U   (restarts, concepts, width)     V   (restarts, concepts, samples)
     G = U U^T   (restarts, concepts, concepts)      T = U Z^T - lam / 2   (restarts, concepts, samples)
     A = V V^T   (restarts, concepts, concepts)      C = V Z               (restarts, concepts, width)
@@ -11,18 +11,22 @@ Notation (samples are rows of Z; V is held transposed, so that a concept is one 
     f = ||Z - V^T U||_F^2 + lam * sum(V)    (restarts,)
 
 Everything is in float64. Of wide states Z holds the coordinates in few directions (basis.py), so that it is small.
+Z and V are in blocks of samples (blocks.py), which are all in memory or one at a time: V is solved, and A, C and f are
+summed, block by block.
 So that no product overflows, Z, V and lam are divided by `scale`, about the longest state's norm, and f by its square.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
+
+from .blocks import Blocks, as_blocks, in_blocks, mapped
 
 N_SWEEPS = 2  # over the concepts, in each half of an iteration; cheap beside reading Z
 
@@ -38,7 +42,7 @@ class Result:
 
 
 def best_of_restarts(
-    Z: Tensor, squares: Tensor, U: Tensor, lam: float, tol: float, max_iter: int, progress: bool = False
+    Z: Tensor | Blocks, squares: Tensor, U: Tensor, lam: float, tol: float, max_iter: int, progress: bool = False
 ) -> tuple[Result, list[int]]:
     """Run all restarts to their ends: the result of lowest objective, and how many ran in each iteration."""
     descent = BlockCoordinateDescent(Z, squares, U, lam, tol)
@@ -70,9 +74,9 @@ class Restarts:
     """The restarts that still run: the first dimension of every tensor counts them."""
 
     U: Tensor  # (restarts, concepts, width)
-    V: Tensor  # (restarts, concepts, samples)
+    V: Blocks  # (restarts, concepts, samples)
     U_previous: Tensor
-    V_previous: Tensor
+    V_previous: Blocks
     f: Tensor  # (restarts,) like all that follow: the objective of the scaled states
     unextrapolated: Tensor  # whether the next iteration is
     n_idle: Tensor  # un-extrapolated iterations in a row that lowered f by no more than `tol` of it
@@ -82,7 +86,13 @@ class Restarts:
 
     def select(self, which: Tensor) -> Restarts:
         """Some of the restarts, (restarts,) bool."""
-        return Restarts(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Restarts(
+            **{
+                name: value[which] if isinstance(value, Tensor) else mapped(lambda V: V[which], value)
+                for name, value in values.items()
+            }
+        )
 
 
 class BlockCoordinateDescent:
@@ -98,18 +108,17 @@ class BlockCoordinateDescent:
     it.
     """
 
-    def __init__(self, Z: Tensor, squares: Tensor, U: Tensor, lam: float, tol: float) -> None:
-        self.Z, self.tol = Z, tol
+    def __init__(self, Z: Tensor | Blocks, squares: Tensor, U: Tensor, lam: float, tol: float) -> None:
+        self.Z, self.tol = as_blocks(Z), tol
         self.scale = 2.0 ** round(math.log2(float(squares.max()) or 1.0) / 2)  # a power of two: dividing is exact
         self.lam, self.squares = lam / self.scale, squares / self.scale**2  # squared norms, (samples,)
         self.energy = self.squares.sum()  # ||Z||_F^2
-        V = Z.new_zeros(*U.shape[:2], len(Z))
-        f, _ = self._iterate(U, V)
+        V, f, _ = self._iterate(U, (Z.new_zeros(*U.shape[:2], len(Z)) for Z in self.Z))
         self.now = Restarts(
             U,
             V,
             U.clone(),
-            V.clone(),
+            mapped(torch.clone, V),
             f,
             unextrapolated=torch.ones_like(f, dtype=torch.bool),
             n_idle=torch.zeros_like(f, dtype=torch.long),
@@ -131,9 +140,10 @@ class BlockCoordinateDescent:
         now = self.now
         # 1 stays where it is, 1 + factor goes as far again, times the factor, as from the previous iterate to this one.
         reach = 1 + torch.where(now.unextrapolated, 0, now.factor)[:, None, None]
-        # In place: the memory of the previous iterates becomes that of the new ones.
-        U, V = into_ball(now.U_previous.lerp_(now.U, reach)), now.V_previous.lerp_(now.V, reach).relu_()
-        f, replaced = self._iterate(U, V)
+        # In place: in memory, that of the previous iterates becomes that of the new ones.
+        U = into_ball(now.U_previous.lerp_(now.U, reach))
+        V = (previous.lerp_(V, reach).relu_() for previous, V in zip(now.V_previous, now.V, strict=True))
+        V, f, replaced = self._iterate(U, V)
         better = f <= now.f
         decrease = (now.f - f) / now.f.clamp(min=1e-300)
         small = decrease <= self.tol
@@ -145,43 +155,65 @@ class BlockCoordinateDescent:
         # concept has two iterations to be of use.
         return now.n_idle > torch.where(replaced, 2, 0)
 
-    def _keep(self, better: Tensor, U: Tensor, V: Tensor, f: Tensor) -> None:
+    def _keep(self, better: Tensor, U: Tensor, V: Blocks, f: Tensor) -> None:
         """Keep the new iterates of the restarts that they are better for, and adapt how far to extrapolate."""
         now = self.now
         if not better.all():
-            U, V = (torch.where(better[:, None, None], new, old) for new, old in ((U, now.U), (V, now.V)))
+            U = torch.where(better[:, None, None], U, now.U)
+            V = mapped(lambda new, old: torch.where(better[:, None, None], new, old), V, now.V)
         now.U_previous, now.V_previous, now.U, now.V = now.U, now.V, U, V
         now.f = torch.where(better, f, now.f)
         # A factor that failed caps the factor; the cap recovers more slowly than the factor grows towards it.
         now.cap = torch.where(better, (1.05 * now.cap).clamp(max=1), now.factor)
         now.factor = torch.where(better, torch.minimum(1.1 * now.factor, now.cap), now.factor / 1.5)
 
-    def _iterate(self, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        """Improve V, then U, in place; the objective, and which restarts had a concept replaced."""
-        G = gram(U)
-        T = self._times_states(U, self.Z.T).sub_(self.lam / 2)
-        sweep_rows(V, G, T, torch.relu_, N_SWEEPS)
-        replaced = self._replace_unused(U, V, G, T)
-        A, C = gram(V), self._times_states(V, self.Z)
+    def _iterate(self, U: Tensor, starts: Iterable[Tensor]) -> tuple[Blocks, Tensor, Tensor]:
+        """Improve V, block by block, then U, in place: V, the objective, and which restarts had a concept replaced."""
+        G, A, C, total = gram(U), 0, 0, 0
+        improved, unused = type(self.Z)(), Unused(U, self.lam)
+        for Z, squares, V in zip(self.Z, in_blocks(self.squares, type(self.Z)), starts, strict=True):
+            T = self._times_states(U, Z.T).sub_(self.lam / 2)
+            sweep_rows(V, G, T, torch.relu_, N_SWEEPS)
+            unused.look_at(Z, squares, V, G, T, self.scale)
+            A, C, total = A + gram(V), C + self._times_states(V, Z), total + V.sum(dim=(1, 2))
+            improved.append(V)
+        replaced = unused.replace()
         sweep_rows(U, A, C, into_ball, N_SWEEPS)
         fit = (U * C).sum(dim=(1, 2))
         square = self.energy - 2 * fit + (A * gram(U)).sum(dim=(1, 2))  # ||Z - V^T U||_F^2
-        return square.clamp(min=0) + self.lam * V.sum(dim=(1, 2)), replaced
+        return improved, square.clamp(min=0) + self.lam * total, replaced
 
     def _times_states(self, X: Tensor, Z: Tensor) -> Tensor:
         """X times the scaled states, for all restarts in one product."""
         return (X.flatten(0, 1) @ Z).div_(self.scale).view(*X.shape[:2], -1)
 
-    def _replace_unused(self, U: Tensor, V: Tensor, G: Tensor, T: Tensor) -> Tensor:
-        """Turn each restart's first unused concept to the worst sample's residual; (restarts,) bool: whether it had one."""
-        replaced = torch.zeros(len(U), dtype=torch.bool, device=U.device)
-        unused = V.amax(dim=2) == 0  # (restarts, concepts)
-        for i, k in unused.nonzero()[unused.cumsum(1)[unused] == 1].tolist():
-            errors = self.squares + (V[i] * (G[i] @ V[i] - 2 * T[i] - self.lam)).sum(0)  # (samples,)
+
+class Unused:
+    """The concepts that no sample uses, and each restart's sample that is reconstructed worst, over blocks of samples."""
+
+    def __init__(self, U: Tensor, lam: float) -> None:
+        self.U, self.lam = U, lam
+        self.concepts = torch.ones(U.shape[:2], dtype=torch.bool, device=U.device)
+        self.errors = [-math.inf] * len(U)  # the largest so far
+        self.residuals = torch.zeros_like(U[:, 0])  # (restarts, width), of the samples with these
+
+    def look_at(self, Z: Tensor, squares: Tensor, V: Tensor, G: Tensor, T: Tensor, scale: float) -> None:
+        """One more block. Errors are only of interest where a concept is unused so far."""
+        self.concepts &= V.amax(dim=2) == 0
+        for i in self.concepts.any(dim=1).nonzero()[:, 0].tolist():
+            errors = squares + (V[i] * (G[i] @ V[i] - 2 * T[i] - self.lam)).sum(0)  # (samples,)
             worst = int(errors.argmax())
-            residual = self.Z[worst] / self.scale - V[i, :, worst] @ U[i]
-            if residual.norm() > self.lam / 2:  # else it would activate nothing
-                U[i, k] = residual / residual.norm()
+            if float(errors[worst]) > self.errors[i]:
+                self.errors[i] = float(errors[worst])
+                self.residuals[i] = Z[worst] / scale - V[i, :, worst] @ self.U[i]
+
+    def replace(self) -> Tensor:
+        """Turn each restart's first into that residual, in place; (restarts,) bool: whether it had one."""
+        replaced = torch.zeros(len(self.U), dtype=torch.bool, device=self.U.device)
+        for i, k in self.concepts.nonzero()[self.concepts.cumsum(1)[self.concepts] == 1].tolist():
+            length = self.residuals[i].norm()
+            if length > self.lam / 2:  # else it would activate nothing
+                self.U[i, k] = self.residuals[i] / length
                 replaced[i] = True
         return replaced
 

@@ -12,8 +12,8 @@ from tests.dictionaries.test_semi_nmf import alike_concepts, planted
 
 
 def solved(Z, U, lam):
-    Z = torch.as_tensor(Z)
-    return solve_activations(Z, squared_norms(Z), torch.as_tensor(U), lam)
+    Z, U = torch.as_tensor(Z), torch.as_tensor(U)
+    return solve(U @ U.T, U @ Z.T - lam / 2, squared_norms(Z), lam)
 
 
 @pytest.mark.parametrize("cosine", [0.5, 0.9, 0.99, 0.9999])
@@ -34,7 +34,7 @@ def test_optimal_for_concepts_nearly_alike(cosine, lam):
 def test_agrees_with_scikit_learn_to_1e_5():
     Z, U = planted(samples=60, concepts=6)
     second = sparse_encode(Z, U, algorithm="lasso_cd", alpha=1.0, positive=True, max_iter=100_000)
-    ours = solved(Z, U, lam=2.0).V.T.numpy()
+    ours, _, _ = solve_activations(torch.tensor(Z), torch.tensor(U), 2.0)
     assert np.linalg.norm(ours - second) <= 1e-5 * np.linalg.norm(second)
 
 
@@ -46,8 +46,18 @@ def test_blocks_give_the_same(monkeypatch):
 
 
 def test_no_states():
-    none = solved(np.zeros((0, 4)), np.eye(2, 4), 1.0)
-    assert none.V.shape == (2, 0) and none.square == none.kkt == 0
+    V, square, kkt = solve_activations(torch.zeros(0, 4), torch.eye(2, 4), 1.0)
+    assert V.shape == (0, 2) and square == kkt == 0
+
+
+def test_states_are_solved_in_float64_and_the_activations_rounded():
+    Z, U = (torch.tensor(matrix) for matrix in planted(concepts=5))
+    V, square, kkt = solve_activations(Z, U, 1.0)
+    exact = solved(Z, U, 1.0)
+    assert V.dtype == np.float32 and np.array_equal(V, exact.V.T.float().numpy())
+    assert (square, kkt) == pytest.approx((exact.square, exact.kkt), rel=1e-12, abs=1e-15)
+    known = solve_activations(Z, U, 1.0, squared_norms(Z))
+    assert np.array_equal(V, known[0]) and known[1:] == (square, kkt)
 
 
 def test_a_start_is_only_a_start():
@@ -60,4 +70,4 @@ def test_a_start_is_only_a_start():
 def test_warns_when_not_solved(monkeypatch):
     monkeypatch.setattr(activations, "MAX_STEPS", 1)
     with pytest.warns(UserWarning, match="of 40 samples are not solved to a relative 1e-08"):
-        solved(planted()[0], alike_concepts(8, 12, 0.9), 1.0)
+        solve_activations(torch.tensor(planted()[0]), torch.tensor(alike_concepts(8, 12, 0.9)), 1.0)

@@ -18,7 +18,7 @@ def begun(n_directions: int, U=None):
     if U is None:
         U = torch.randn(3, n_directions, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     best = Result(U / U.norm(dim=1, keepdim=True), [float("inf")], 1.0, True)
-    return Z, Refinement(Z, squared_norms(Z), W, coordinates(Z, W), best, 1.0)
+    return Z, Refinement(Z, squared_norms(Z), W, [coordinates(Z, W)], best, 1.0)
 
 
 def test_it_widens_until_no_direction_lowers_the_objective():
@@ -26,7 +26,7 @@ def test_it_widens_until_no_direction_lowers_the_objective():
     assert narrow.run(tol=1e-10, max_iter=500)
     U = narrow.now.U @ narrow.W
     assert narrow.kkt < 1e-4 and U.norm(dim=1).max() <= 1 + 1e-12
-    assert narrow.now.value == pytest.approx(objective(Z, narrow.now.V.T, U, 1.0), rel=1e-10)
+    assert narrow.now.value == pytest.approx(objective(Z, narrow.now.V[0].T, U, 1.0), rel=1e-10)
     _, whole = begun(40, U)
     assert whole.run(tol=1e-10, max_iter=500)
     assert narrow.now.value == pytest.approx(whole.now.value, rel=1e-6)
@@ -48,8 +48,8 @@ def test_a_step_that_is_extrapolated_too_far_is_made_without():
 
 def test_best_concepts_of_given_activations():
     Z, refined = begun(40)
-    V = refined.now.V
-    U = best_concepts(refined.now.U, V, Z)
+    [V] = refined.now.V
+    U = best_concepts(refined.now.U, [V], [Z])
     free = torch.linalg.lstsq(V.T, Z).solution  # without the unit ball
     inside = free.norm(dim=1) <= 1
     pull = V @ (Z - V.T @ U)  # minus half the gradient

@@ -29,9 +29,9 @@ def test_objective_is_that_of_the_concepts_and_activations_it_holds(Z, U):
     descent = begun(Z, U)
     for _ in range(5):
         descent.step()
-        values = [objective(Z, V.T * descent.scale, U, 1.0) for U, V in zip(descent.now.U, descent.now.V)]
+        values = [objective(Z, V.T * descent.scale, U, 1.0) for U, V in zip(descent.now.U, descent.now.V[0])]
         assert descent.objective == pytest.approx(values, rel=1e-10)
-        assert descent.now.U.norm(dim=2).max() <= 1 + 1e-12 and descent.now.V.min() >= 0
+        assert descent.now.U.norm(dim=2).max() <= 1 + 1e-12 and descent.now.V[0].min() >= 0
 
 
 def test_restarts_do_not_influence_one_another(Z, U):
