@@ -6,13 +6,8 @@ time, but until it does they count as this process's memory, up to all of the fi
 
 from __future__ import annotations
 
-import ctypes
 import mmap
-import re
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,8 +18,7 @@ from .blocks import Scratch
 
 MIN_NUMBERS = 2**22  # in states on disk, up to which they are simply loaded: 16 MB in float32
 AROUND = 2**21  # bytes, a huge page: the most that Linux maps around a byte that is asked for
-PRESENT, SWAPPED, OF_FILE = (np.uint64(1 << bit) for bit in (63, 62, 61))  # in an entry of /proc/self/pagemap
-DONTNEED = 4  # of Linux's madvise
+SHARED = ("r", "r+", "w+")  # modes of np.memmap whose pages are the file's own
 
 
 class StreamedStates:
@@ -98,47 +92,32 @@ def _usable(device: str | torch.device) -> torch.device:
 
 
 def lies_on_disk(rows: np.ndarray | Tensor) -> bool:
-    """Whether its numbers are those of a mapped file; of a tensor that is mapped privately, only Linux tells."""
+    """Whether its numbers are those of a mapped file, as numpy or `torch.from_file` (shared) map one."""
     if isinstance(rows, Tensor):
-        shared = rows.untyped_storage().filename is not None
-        return rows.device.type == "cpu" and (shared or _is_in_a_file(rows.data_ptr()))
-    while isinstance(rows, np.ndarray):
-        if isinstance(rows.base, mmap.mmap):
-            return True
-        rows = rows.base
-    return False
-
-
-def _is_in_a_file(address: int) -> bool:
-    """Whether Linux says that a file, which is no shared memory, is mapped there."""
-    with suppress(OSError):  # not Linux
-        for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
-            begin, end, path = re.match(r"(\w+)-(\w+)(?: +\S+){4} *(.*)", line).groups()
-            if int(begin, 16) <= address < int(end, 16):
-                return Path(path).is_file() and not path.startswith("/dev/")
-    return False
+        return rows.device.type == "cpu" and rows.untyped_storage().filename is not None
+    return any(isinstance(base, mmap.mmap) for base in _bases(rows))
 
 
 def let_go(rows: np.ndarray | Tensor, first: int, last: int) -> None:
-    """Unmap the pages of some rows of a mapped file, which the next access maps again; all else stays as it is.
+    """Unmap the pages of some rows of a file that numpy maps; the next access maps them again, also if written to.
 
-    A page that is not the file's (any more, in a private mapping that was written to) would be lost: then nothing is
-    done. Nor is it in rows that are not contiguous, or where the system is not Linux.
+    Not those of a private mapping ("c"): what was written to them is nowhere else. Nor of rows that are not contiguous.
     """
-    numpy = isinstance(rows, np.ndarray)
-    if sys.platform != "linux" or not (rows.flags.c_contiguous if numpy else rows.is_contiguous()):
+    bases = list(_bases(rows))
+    file = next((base for base in bases if isinstance(base, mmap.mmap)), None)
+    shared = any(isinstance(base, np.memmap) and base.mode in SHARED for base in bases)
+    if file is None or not (shared and rows.flags.c_contiguous and hasattr(mmap, "MADV_DONTNEED")):
         return
-    address, row = rows.ctypes.data if numpy else rows.data_ptr(), rows.nbytes // max(1, len(rows))
-    # Also what was mapped around them, but no page that has none of the rows: it may be anything.
-    begin = max(_down(address, mmap.PAGESIZE), _down(address + first * row, AROUND))
-    end = min(-_down(-address - rows.nbytes, mmap.PAGESIZE), -_down(-address - last * row, AROUND))
-    with suppress(OSError), open("/proc/self/pagemap", "rb") as pagemap:
-        pagemap.seek(begin // mmap.PAGESIZE * 8)
-        pages = np.frombuffer(pagemap.read((end - begin) // mmap.PAGESIZE * 8), dtype=np.uint64)
-        if not ((pages & (PRESENT | SWAPPED) > 0) & (pages & OF_FILE == 0)).any():
-            ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), DONTNEED)
+    row = rows.nbytes // max(1, len(rows))
+    start = rows.ctypes.data - np.frombuffer(file, dtype=np.uint8).ctypes.data  # in the file, after its header
+    begin = (start + first * row) // AROUND * AROUND
+    end = -(-(start + last * row) // AROUND) * AROUND
+    file.madvise(mmap.MADV_DONTNEED, begin, min(end, len(file)) - begin)
 
 
-def _down(number: int, unit: int) -> int:
-    """The last multiple of a unit that is not above a number."""
-    return number // unit * unit
+def _bases(rows: np.ndarray | Tensor) -> Iterator:
+    """An array, the arrays that it is a view of, and what holds their numbers."""
+    while isinstance(rows, np.ndarray):
+        yield rows
+        rows = rows.base
+    yield rows
