@@ -37,8 +37,8 @@ LARGE = 0.05  # as a share of all, from which on captured states are worth a wor
 def plan(
     model: str | Path | LMM,
     images: CaptionedImages,
-    token: str | Sequence[str],
-    layer: Layer | Sequence[Layer],
+    token: str | Sequence[str] | None = None,
+    layer: Layer | Sequence[Layer] | None = None,
     prompt: str | None = None,
     max_new_tokens: int = 40,
     batch_size: int | str = 32,
@@ -58,7 +58,7 @@ def plan(
     model : str, Path or LMM
         As for `load_lmm`: a name, a hub id or a folder. Or an LMM that is loaded.
     images, token, layer, prompt, max_new_tokens, batch_size
-        As for `extract`.
+        As for `extract`; without a token all pictures may be samples, without a layer it is the last block's output.
     device, dtype, quantization
         As for `load_lmm`; of an LMM they are known.
     memory : int, optional
@@ -87,6 +87,7 @@ def plan(
     check_counts(max_new_tokens=max_new_tokens, batch_size=MAX_SIZE if batch_size == AUTO else batch_size)
     options = dict(device=device, dtype=dtype, quantization=quantization, **from_pretrained_kwargs)
     lmm, weights = _weightless(model, options)
+    layer = lmm.n_layers if layer is None else layer
     layers = list(dict.fromkeys([layer] if isinstance(layer, (Integral, str)) else layer))
     for one in layers:
         lmm.check_layer(one)
@@ -94,7 +95,7 @@ def plan(
         where = model.device if isinstance(model, LMM) else chosen_device(device)
         memory = free_memory(where)
         memory = memory + (weights or 0) if memory is not None else None
-    images = _eligible(images, token)
+    images = images if token is None else _eligible(images, token)
     extraction = _Extraction(lmm, _block(images), layers, prompt, int(max_new_tokens), quantization, weights)
     size = extraction.batch_size(batch_size, memory)
     disk = len(images) * len(layers) * lmm.width * lmm.model.dtype.itemsize
@@ -125,6 +126,8 @@ def _eligible(images: CaptionedImages, token: str | Sequence[str]) -> CaptionedI
 
 def _block(images: CaptionedImages) -> list[Image.Image]:
     """What a block of pictures is like, the largest ones last: `extract` makes its batches of pictures of about one size."""
+    if not len(images):
+        raise ValueError("there are no pictures: give some")
     n = min(N_OPENED, len(images))
     _, pictures, problems = images.opened(number * len(images) // n for number in range(n))
     if not pictures:

@@ -150,6 +150,10 @@ def test_only_pictures_that_may_be_samples_count(folder, pictures):
     images = in_memory(pictures[:3], [("a dog",), ("a cat",), ()])
     planned = plan(folder, images, "dog", 2, device="cpu")
     assert planned.batch_size == 2 and planned.disk == 2 * WIDTH * 4
+    everything = plan(folder, images, device="cpu")
+    assert everything.batch_size == 3 and everything.disk == 3 * WIDTH * 4  # one layer
+    with pytest.raises(ValueError, match="there are no pictures"):
+        plan(folder, images[:0], device="cpu")
     with pytest.raises(ValueError, match="no reference caption of the 2 pictures has 'horse'"):
         plan(folder, images[:2], "horse", 2, device="cpu")
     with pytest.raises(ValueError, match="has no layer 9"):
