@@ -148,7 +148,7 @@ class _Extraction:
     max_new_tokens: int
     quantization: str | None = None
     loaded: int | None = None  # bytes of the weights, where they are in memory
-    batches: dict[int, BatchMemory] = field(default_factory=dict)  # that were computed, by their size
+    runs: dict = field(default_factory=dict)  # see `memory_of_batch`
 
     @cached_property
     def weights(self) -> int:
@@ -156,10 +156,8 @@ class _Extraction:
 
     def batch(self, size: int) -> BatchMemory:
         """What the largest pictures take beside the weights."""
-        if size not in self.batches:
-            pictures = self.pictures[-size:]
-            self.batches[size] = memory_of_batch(self.lmm, pictures, self.layers, self.prompt, self.max_new_tokens)
-        return self.batches[size]
+        pictures = self.pictures[-size:]
+        return memory_of_batch(self.lmm, pictures, self.layers, self.prompt, self.max_new_tokens, self.runs)
 
     def unpacked(self, size: int) -> int:
         """Bytes of the largest packed weight, which a product with it unpacks."""
@@ -232,10 +230,10 @@ def _others(extraction: _Extraction, size: int) -> Iterator[tuple[str, _Extracti
     packed = extraction.quantization or getattr(lmm.model.config, "quantization_config", None)
     if lmm.model.dtype.itemsize > 2 and not packed:
         half = 'dtype="bfloat16"'
-        extraction = replace(extraction, lmm=without_weights(lmm, torch.bfloat16), loaded=None, batches={})
+        extraction = replace(extraction, lmm=without_weights(lmm, torch.bfloat16), loaded=None, runs={})
         yield half, extraction
     if not packed:
         words = ", ".join(filter(None, [half, 'quantization="4bit"']))
         yield words, replace(extraction, quantization="4bit", loaded=None)
     if len(extraction.layers) > 1 and extraction.batch(size).states > LARGE * extraction.total(size):
-        yield "one layer alone", replace(extraction, layers=extraction.layers[-1:], batches={})
+        yield "one layer alone", replace(extraction, layers=extraction.layers[-1:], runs={})

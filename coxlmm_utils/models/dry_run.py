@@ -25,6 +25,8 @@ from .image_tokens import image_tokens
 from .lmm import LMM, Layer
 
 N_STEPS = 2  # that are run after a prompt: a cache of a sliding window keeps more than that until it is first moved on
+FEW = (2, 4)  # pictures that are run, whatever their number: vision towers of some families take seconds for each
+Peaks = dict[str, tuple[int, int]]  # for each pass the bytes when it takes most, and those of the cache then
 PASSES = ("pictures", "prompts", "captions")  # the vision tower; the blocks, over the prompts; each further token
 
 
@@ -68,6 +70,7 @@ def memory_of_batch(
     layers: Sequence[Layer],
     prompt: str | None = None,
     max_new_tokens: int = 40,
+    runs: dict[tuple, Peaks] | None = None,
 ) -> BatchMemory:
     """What `generate_batch` takes beside the weights, where captions become as long as they may (ours).
 
@@ -76,7 +79,10 @@ def memory_of_batch(
     lmm : LMM
         Without weights, see `load_without_weights`.
     pictures, layers, prompt, max_new_tokens
-        As for `generate_batch`.
+        As for `generate_batch`. Of more than four pictures, four and two are run, the first and the last among them, and
+        the rest is in proportion.
+    runs : dict, optional
+        Is filled with what runs gave, by the pictures' sizes, and spares them to later calls with the same settings.
 
     Returns
     -------
@@ -89,21 +95,54 @@ def memory_of_batch(
     ValueError
         If the model's code asks for numbers that only weights could give.
     """
-    batch = lmm.inputs(pictures, prompt)
+    runs = {} if runs is None else runs
+
+    def peaks_of(few: list[Image.Image]) -> Peaks:
+        sizes = tuple(picture.size for picture in few)
+        if sizes not in runs:
+            runs[sizes] = _peaks_of_passes(lmm, few, layers, prompt, max_new_tokens)
+        return runs[sizes]
+
+    n, few = len(pictures), _spread(pictures, FEW[1])
+    peaks = peaks_of(few)
+    if n > len(few):
+        fewer = peaks_of(_spread(pictures, FEW[0]))
+        peaks = {name: _extrapolated(fewer[name], peaks[name], n) for name in peaks}
+    step = len(set(layers)) * n * lmm.width * lmm.model.dtype.itemsize  # bytes of the states of one step
+    captured = {"pictures": 0, "prompts": step, "captions": step * (max_new_tokens + 1)}
+    totals = {name: peak for name, (peak, _) in peaks.items()}
+    totals["captions"] += max(0, max_new_tokens - N_STEPS) * step  # those of the steps that are not run
+    during = max(totals, key=totals.get)
+    cache, states = peaks[during][1], captured[during]
+    batch = lmm.inputs(few, prompt)
+    length = batch["input_ids"].shape[1]
+    return BatchMemory(cache, states, totals[during] - cache - states, during, length, _image_counts(lmm, batch))
+
+
+def _spread(pictures: Sequence[Image.Image], n: int) -> list[Image.Image]:
+    """Up to n of the pictures, the first and the last among them, the others evenly between."""
+    if len(pictures) <= n:
+        return list(pictures)
+    return [pictures[round(i * (len(pictures) - 1) / (n - 1))] for i in range(n)]
+
+
+def _extrapolated(fewer: tuple[int, int], few: tuple[int, int], n: int) -> tuple[int, int]:
+    """Bytes with n pictures, of those with `FEW`: all that a pass holds is in proportion to them, or always the same."""
+    steps = (n - FEW[1]) / (FEW[1] - FEW[0])
+    return tuple(round(more + steps * (more - less)) for less, more in zip(fewer, few))
+
+
+def _peaks_of_passes(
+    lmm: LMM, pictures: list[Image.Image], layers: Sequence[Layer], prompt: str | None, max_new_tokens: int
+) -> Peaks:
+    """Those of all passes of a batch."""
     n_filled = max(0, max_new_tokens - N_STEPS)
-    peaks = _peaks(lmm, batch, layers, 0 if n_filled else max_new_tokens)
+    peaks = _peaks(lmm, lmm.inputs(pictures, prompt), layers, 0 if n_filled else max_new_tokens)
     if n_filled:  # the last steps alone: they take most, since the cache grows
         filler = [[lmm.tokenizer.pad_token_id] * n_filled] * len(pictures)
         longest = lmm.inputs(pictures, prompt, continuations=filler)
         peaks["captions"] = _peaks(lmm, longest, layers, N_STEPS)["captions"]
-    step = len(set(layers)) * len(pictures) * lmm.width * lmm.model.dtype.itemsize  # bytes of the states of one step
-    captured = {"pictures": 0, "prompts": step, "captions": step * (max_new_tokens + 1)}
-    totals = {name: peak for name, (peak, _) in peaks.items()}
-    totals["captions"] += n_filled * step  # those of the steps that were not run
-    during = max(totals, key=totals.get)
-    cache, states = peaks[during][1], captured[during]
-    length = batch["input_ids"].shape[1]
-    return BatchMemory(cache, states, totals[during] - cache - states, during, length, _image_counts(lmm, batch))
+    return peaks
 
 
 def _image_counts(lmm: LMM, batch: BatchFeature) -> tuple[int, ...]:
@@ -113,7 +152,7 @@ def _image_counts(lmm: LMM, batch: BatchFeature) -> tuple[int, ...]:
     return ()
 
 
-def _peaks(lmm: LMM, batch: BatchFeature, layers: Sequence[Layer], n_steps: int) -> dict[str, tuple[int, int]]:
+def _peaks(lmm: LMM, batch: BatchFeature, layers: Sequence[Layer], n_steps: int) -> Peaks:
     """For each pass, of the steps after the prompts the last, the bytes when it takes most, and those of the cache then."""
     run, peaks, caches = _DryRun(lmm), {}, []
     run.see(batch)
