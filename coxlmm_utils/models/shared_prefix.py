@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from os.path import commonprefix
 
 import torch
@@ -48,22 +49,29 @@ class SharedPrefix:
     ) -> dict[Layer, Tensor]:
         """As `teacher_forced_batch`; captions may be empty, state 0 is that of the last prompt token."""
         batch = _Batch(self.lmm, pictures, captions, state_indices, list(layers), prompt)
-        if self.holds is False or len(set(batch.contents)) == len(pictures):
+        shared = self._shared(batch)
+        if shared is None:
             return batch.plain()
         if self.holds is None:
             plain = batch.plain()
-            self.holds = self._equal(batch, plain)
+            self.holds = self._equal(shared, plain)
             return plain
-        return batch.shared()
+        return shared
 
-    def _equal(self, batch: _Batch, plain: dict[Layer, Tensor]) -> bool:
-        """Whether a batch has the same states with shared prefixes."""
+    def _shared(self, batch: _Batch) -> dict[Layer, Tensor] | None:
+        """The states of a batch by shared prefixes, if they may be shared and the batch has something to share."""
+        if self.holds is False or len(set(batch.contents)) == len(batch.contents):
+            return None
         try:
-            shared = batch.shared()
+            return batch.shared()
         except (MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception:  # of any kind: families differ in what they take beside a cache
-            return False
+        except Exception:  # of any kind: families differ in what they take beside a cache, prompts in where they differ
+            self.holds = bool(self.holds)
+            return None
+
+    def _equal(self, shared: dict[Layer, Tensor], plain: dict[Layer, Tensor]) -> bool:
+        """Whether states are the same but for rounding."""
         precise = self.lmm.model.dtype in (torch.float32, torch.float64)
         tolerance = TOLERANCE if precise else HALF_PRECISION
         errors = [(shared[layer] - Z).norm(dim=-1) / Z.norm(dim=-1) for layer, Z in plain.items()]  # (batch, n) each
@@ -77,7 +85,11 @@ class _Batch:
         self.lmm, self.pictures, self.captions = lmm, pictures, [list(ids) for ids in captions]
         self.state_indices, self.layers = state_indices, layers  # (batch, n)
         self.prompts = per_picture(lmm.prompt if prompt is None else prompt, len(pictures))
-        self.contents = [_content(picture) for picture in pictures]
+
+    @cached_property
+    def contents(self) -> list[str]:
+        """What tells the pictures apart."""
+        return [_content(picture) for picture in self.pictures]
 
     def plain(self) -> dict[Layer, Tensor]:
         """(batch, n, width) on the CPU, all of each input anew."""

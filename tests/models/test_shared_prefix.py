@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 import torch
 
 from coxlmm_utils.extraction import completion_states, prompt_states
 from coxlmm_utils.models import LMM, SharedPrefix, add, encode, load_lmm, teacher_forced_batch
+from coxlmm_utils.models.shared_prefix import _Batch
 from tests.conftest import in_memory, in_plain_words
 from tests.tiny_lmms import FAMILIES
 
@@ -120,3 +124,17 @@ def test_two_completions_of_each_prompt_are_those_of_each_alone_and_cost_less(lm
         assert one.captions == other.captions and one.provenance == other.provenance
         for layer, Z in one.vectors.items():
             torch.testing.assert_close(other.vectors[layer], Z, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_that_cannot_be_shared_is_read_as_ever_and_the_next_one_is_shared(llava, pictures):
+    batch, prefix = batch_of(llava, pictures), SharedPrefix(llava)
+    prefix.states(*batch)
+    apart = *batch[:4], ["grey dog <image>" if row == 1 else prompt for row, prompt in enumerate(PROMPTS)]
+    with_text_first = replace(llava, processor=deepcopy(llava.processor))
+    with_text_first.processor.chat_template = None
+    prefix.lmm = with_text_first
+    with pytest.raises(ValueError, match="hold no image tokens"):
+        _Batch(with_text_first, *apart).shared()
+    states = prefix.states(*apart)
+    plain = teacher_forced_batch(with_text_first, *apart)
+    assert prefix.holds is True and all(torch.equal(states[layer], plain[layer]) for layer in LAYERS)
