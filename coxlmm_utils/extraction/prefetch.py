@@ -58,8 +58,11 @@ def prefetched(items: Iterable, *stages: Callable) -> Iterator:
 
 
 def with_own_processor(lmm: LMM) -> LMM:
-    """The same model with a copy of its processor: a tokenizer does not stand being used in two threads at once."""
-    return replace(lmm, processor=deepcopy(lmm.processor))
+    """The same model with a copy of its processor: a fast tokenizer does not stand being used in two threads at once."""
+    try:
+        return replace(lmm, processor=deepcopy(lmm.processor))
+    except Exception:  # of any kind: one that comes with a model, whose parts cannot be copied
+        return lmm
 
 
 def opened_block(plan: ExtractionPlan, folder: BlockFolder, number: int) -> ReadyBlock:

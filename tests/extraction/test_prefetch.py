@@ -165,3 +165,14 @@ def test_a_picture_that_the_processor_refuses_is_left_out_and_named(llava, pictu
     with pytest.warns(UserWarning, match=r"skipped: 1 \(p8\)"):
         states = extract(llava, images, token, 1, max_new_tokens=6)
     assert states.provenance["unreadable"] == ["p8"] and len(states) > 3
+
+
+def test_a_processor_that_cannot_be_copied_is_used_as_it_is(llava, pictures, token, monkeypatch):
+    def uncopied(self, memo):
+        raise TypeError("cannot be copied")
+
+    images = in_memory(pictures, (token,))
+    usual = extract(llava, images, token, 1, max_new_tokens=6)
+    monkeypatch.setattr(type(llava.processor), "__deepcopy__", uncopied, raising=False)
+    assert with_own_processor(llava) is llava
+    assert torch.equal(extract(llava, images, token, 1, max_new_tokens=6).Z, usual.Z)
