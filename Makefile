@@ -66,7 +66,7 @@ bench: $(READY)  ## time the solver and the extraction, into build/bench.json an
 	$(BIN)/python bench/browser.py
 	$(BIN)/python docs/results.py bench build/bench.json
 
-bench-gpu: $(READY)  ## time extraction on a GPU at the sizes of two 7B models, into the same files (under 9 minutes)
+bench-gpu: $(READY)  ## time extraction on a GPU at the sizes of two 7B models, into the same files (some 9 minutes)
 	$(BIN)/python bench/gpu.py
 	$(BIN)/python docs/results.py gpu build/bench.json
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ from ..models import (
 from .batches import BatchSize
 from .blocks import Block, BlockFolder, key_name
 from .extraction_plan import ExtractionPlan
-from .prefetch import Captions, ReadyBlock, opened_block, prefetched, ready_block, with_own_processor
+from .prefetch import Captions, ReadyBlock, ready_blocks
 from .provenance import THERE_BUT_UNSAID
 from .unsaid import unsaid_steps
 
@@ -41,10 +40,10 @@ def make_blocks(
         return
     rows, known, n_kept = plan.blocks(), _known_captions(lmm, plan, folder), 0
     size = BatchSize.of(batch_size, 1 if lmm.one_by_one else None)  # of all blocks: what did not fit once, never will
-    stages = partial(opened_block, plan, folder), partial(ready_block, with_own_processor(lmm), plan, known, size)
+    blocks = ready_blocks(lmm, plan, folder, own, known, size)
     bar = tqdm(total=sum(len(rows[number]) for number in own), unit="pictures", desc=_title(plan, shard, n_shards))
     with bar:
-        for number, ready in zip(own, prefetched(own, *stages)):
+        for number, ready in zip(own, blocks):
             if number == own[0]:
                 lmm.warn_if_out_of_domain(ready.pictures[:N_CHECKED])
             block = _make_block(lmm, plan, ready, size, bar)
@@ -113,9 +112,11 @@ def _extract_taken(lmm: LMM, plan: ExtractionPlan, ready: ReadyBlock, rows: Sequ
 
 def _extract_batch(lmm: LMM, plan: ExtractionPlan, ready: ReadyBlock, rows: Sequence[int]) -> tuple[dict, dict]:
     """What json keeps of each picture, and the states: (id, token, position, layer) to (width,)."""
+    if not rows:  # the model can take none of the batch
+        return {}, {}
     ids, pictures = [ready.ids[row] for row in rows], [ready.pictures[row] for row in rows]
     inputs = ready.inputs.pop(tuple(rows), None)
-    known = bool(rows) and rows[0] in ready.known  # and so of all rows, see `ReadyBlock.orders`
+    known = rows[0] in ready.known  # and so of all rows, see `ReadyBlock.orders`
     captions = [ready.known[row] for row in rows] if known else []
     if plan.settings.samples == THERE_BUT_UNSAID:  # which state it is, only the finished caption says
         captions = captions or _generate(lmm, plan, ids, pictures, [], inputs).ids

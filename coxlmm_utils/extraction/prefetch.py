@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from .blocks import BlockFolder, block_name
 from .extraction_plan import ExtractionPlan
 from .provenance import THERE_BUT_UNSAID
 
+MAX_BYTES = 2**30  # of inputs of a block that are made ahead, about
 Captions = dict[tuple[str, str], list[int]]  # token ids by (id, version) of a picture
 
 
@@ -41,11 +43,8 @@ def prefetched(items: Iterable, *stages: Callable) -> Iterator:
 
     Each stage runs in a thread of its own, and as many items ahead as there are stages are in the works, no more.
     """
-    with ExitStack() as threads:
-        workers = [ThreadPoolExecutor(max_workers=1) for _ in stages]
-        for worker in workers:
-            threads.callback(worker.shutdown, cancel_futures=True)
-        coming: deque[Future] = deque()
+    workers, coming = [ThreadPoolExecutor(max_workers=1) for _ in stages], deque[Future]()
+    try:
         for item in items:
             result = workers[0].submit(stages[0], item)
             for worker, stage in zip(workers[1:], stages[1:]):
@@ -55,14 +54,30 @@ def prefetched(items: Iterable, *stages: Callable) -> Iterator:
                 yield coming.popleft().result()
         while coming:
             yield coming.popleft().result()
+    finally:
+        for wait in (False, True):  # all are told to begin nothing more, before one is waited for
+            for worker in workers:
+                worker.shutdown(wait, cancel_futures=True)
 
 
-def with_own_processor(lmm: LMM) -> LMM:
-    """The same model with a copy of its processor: a fast tokenizer does not stand being used in two threads at once."""
+def ready_blocks(
+    lmm: LMM, plan: ExtractionPlan, folder: BlockFolder, numbers: Sequence[int], known: Captions, size: BatchSize
+) -> Iterator[ReadyBlock]:
+    """The blocks of some numbers, opened and made ready ahead: up to three of them are in memory at a time."""
+    opened, own = partial(opened_block, plan, folder), with_own_processor(lmm)
+    ready = partial(ready_block, own or lmm, plan, known, size)
+    return map(ready, prefetched(numbers, opened)) if own is None else prefetched(numbers, opened, ready)
+
+
+def with_own_processor(lmm: LMM) -> LMM | None:
+    """The same model with a copy of its processor: a fast tokenizer does not stand being used in two threads at once.
+
+    None if it cannot be copied, as one that comes with a model may be: then nothing is processed in another thread.
+    """
     try:
         return replace(lmm, processor=deepcopy(lmm.processor))
-    except Exception:  # of any kind: one that comes with a model, whose parts cannot be copied
-        return lmm
+    except Exception:  # of any kind
+        return None
 
 
 def opened_block(plan: ExtractionPlan, folder: BlockFolder, number: int) -> ReadyBlock:
@@ -99,16 +114,19 @@ def ready_block(lmm: LMM, plan: ExtractionPlan, known: Captions, size: BatchSize
         block.steps = {row: plan.targets.steps(lmm, block.ids[row], caption) for row, caption in read.items()}
         read = {row for row, steps in block.steps.items() if steps}
     block.orders = [[row for row in order if row in read], [row for row in order if row not in block.known]]
-    for order in block.orders:
-        for start in range(0, len(order), size.now):
-            rows = order[start : start + size.now]
-            with suppress(Exception):  # of any kind: where the model runs, it is met again, and who it is of is found
-                block.inputs[tuple(rows)] = _inputs(lmm, plan, block, rows)
+    batches = [order[start : start + size.now] for order in block.orders for start in range(0, len(order), size.now)]
+    n_bytes = 0
+    for rows in batches:
+        with suppress(Exception):  # of any kind: where the model runs, it is met again, and who it is of is found
+            block.inputs[tuple(rows)] = inputs = _inputs(lmm, plan, block, rows)
+            n_bytes += sum(value.nbytes for value in inputs.values() if torch.is_tensor(value))
+        if n_bytes > MAX_BYTES:  # the others are made where the model runs
+            break
     return block
 
 
 def _inputs(lmm: LMM, plan: ExtractionPlan, block: ReadyBlock, rows: list[int]) -> BatchFeature:
-    """Of some of a block's pictures, with their captions if these are known: on the CPU, where there is room."""
+    """Of some of a block's pictures, with their captions if these are known: on the CPU, not to fill a GPU."""
     captions = [block.known[row] for row in rows] if rows[0] in block.known else None
     return lmm.inputs([block.pictures[row] for row in rows], plan.caption_settings["prompt"], captions, device="cpu")
 

@@ -62,7 +62,8 @@ def best_device() -> str:
 def free_memory(device: torch.device) -> int | None:
     """Bytes that are free on a device, of a CPU those of the machine; None where the system (macOS, Windows) does not tell."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, to be used again
+        return torch.cuda.mem_get_info(device)[0] + kept
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     if not (table := Path("/proc/meminfo")).is_file():

@@ -19,7 +19,8 @@ from .image_tokens import image_tokens
 from .lmm import LMM, Layer
 from .passes import logits_to_keep, per_picture
 
-TOLERANCE, HALF_PRECISION = 1e-3, 2e-2  # relative, between states of the one way and the other
+TOLERANCE = 1e-3  # relative, in float32, between states of the one way and the other
+N_ALONE = 4  # rows that are read alone to see what half precision rounds
 Question = tuple[str, str]  # which picture, and the prompt
 
 
@@ -28,7 +29,7 @@ class SharedPrefix:
 
     What the inputs of one picture have in common, its image tokens included, is one pass. Its keys and values are
     shared by the passes over the rest, one for all. Where that gives other states (PaliGemma's image tokens attend to
-    the prompt), or where hooks change the model, nothing is shared: the first batch is read both ways.
+    the prompt), where hooks change the model, or where the cache does not fit the memory, nothing is shared. The first batch is read both ways.
 
     Attributes
     ----------
@@ -49,33 +50,46 @@ class SharedPrefix:
     ) -> dict[Layer, Tensor]:
         """As `teacher_forced_batch`; captions may be empty, state 0 is that of the last prompt token."""
         batch = _Batch(self.lmm, pictures, captions, state_indices, list(layers), prompt)
-        shared = self._shared(batch)
-        if shared is None:
+        if self.holds is False or len(set(batch.contents)) == len(pictures):
             return batch.plain()
         if self.holds is None:
-            plain = batch.plain()
-            self.holds = self._equal(shared, plain)
-            return plain
-        return shared
+            return self._tried(batch)
+        shared = self._shared(batch)
+        return batch.plain() if shared is None else shared
+
+    def _tried(self, batch: _Batch) -> dict[Layer, Tensor]:
+        """The plain states of a first batch, beside those of shared prefixes: at the last layer all differences add up."""
+        layers, last = batch.layers, self.lmm.n_layers
+        batch.layers = list(dict.fromkeys([*layers, last]))
+        plain, shared = batch.plain(), self._shared(batch)
+        self.holds = shared is not None and bool(_error(shared[last], plain[last]) <= self._rounding(batch, plain))
+        return {layer: plain[layer] for layer in layers}
+
+    def _rounding(self, batch: _Batch, plain: dict[Layer, Tensor]) -> float:
+        """How much the states of the last layer may differ: what is rounding, and not another state."""
+        if self.lmm.model.dtype in (torch.float32, torch.float64):
+            return TOLERANCE
+        few, last = (
+            range(min(N_ALONE, len(batch.pictures))),
+            self.lmm.n_layers,
+        )  # whose states alone round otherwise, too
+        alone = torch.cat([batch[[row]].plain()[last] for row in few])
+        return 2 * float(_error(alone, plain[last][: len(few)]))
 
     def _shared(self, batch: _Batch) -> dict[Layer, Tensor] | None:
-        """The states of a batch by shared prefixes, if they may be shared and the batch has something to share."""
-        if self.holds is False or len(set(batch.contents)) == len(batch.contents):
-            return None
+        """The states of a batch by shared prefixes; None if that fails."""
         try:
             return batch.shared()
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
+        except (MemoryError, torch.OutOfMemoryError):  # the cache takes room that plain passes need not
+            self.holds = False
         except Exception:  # of any kind: families differ in what they take beside a cache, prompts in where they differ
-            self.holds = bool(self.holds)
-            return None
+            pass
+        return None
 
-    def _equal(self, shared: dict[Layer, Tensor], plain: dict[Layer, Tensor]) -> bool:
-        """Whether states are the same but for rounding."""
-        precise = self.lmm.model.dtype in (torch.float32, torch.float64)
-        tolerance = TOLERANCE if precise else HALF_PRECISION
-        errors = [(shared[layer] - Z).norm(dim=-1) / Z.norm(dim=-1) for layer, Z in plain.items()]  # (batch, n) each
-        return bool((torch.stack(errors) <= tolerance).all())
+
+def _error(Z: Tensor, other: Tensor) -> Tensor:
+    """The largest difference of states, (batch, n, width), relative to their lengths."""
+    return ((Z - other).float().norm(dim=-1) / other.float().norm(dim=-1)).max()
 
 
 class _Batch:
@@ -90,6 +104,11 @@ class _Batch:
     def contents(self) -> list[str]:
         """What tells the pictures apart."""
         return [_content(picture) for picture in self.pictures]
+
+    def __getitem__(self, rows: list[int]) -> _Batch:
+        """Some of its rows."""
+        own = ([items[row] for row in rows] for items in (self.pictures, self.captions))
+        return _Batch(self.lmm, *own, self.state_indices[rows], self.layers, [self.prompts[row] for row in rows])
 
     def plain(self) -> dict[Layer, Tensor]:
         """(batch, n, width) on the CPU, all of each input anew."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
 
 import numpy as np
 import torch
@@ -60,8 +59,12 @@ def checksum(model: PreTrainedModel) -> tuple[str, int]:
     tensors = dict(model.named_parameters()) | dict(_lasting_buffers(model)) | _beside_packed(model)
     for _, tensor in (part for name, held in sorted(tensors.items()) for part in _plain_tensors(name, held)):
         if tensor.numel() and not tensor.is_meta:  # else empty or offloaded
-            with suppress(NotImplementedError, RuntimeError, TypeError):  # kinds of packed weights that show no bytes
+            try:
                 total = (total * int(FACTORS[0]) + _hash(tensor.detach())) % 2**64
+            except torch.OutOfMemoryError:
+                raise
+            except (NotImplementedError, RuntimeError, TypeError):  # kinds of packed weights that show no bytes
+                continue
     return str(model.dtype), total
 
 
@@ -76,7 +79,8 @@ def _hash(tensor: Tensor) -> int:
     No bit of a word is lost, its sign included, and edits cancel out only if they were made for these factors.
     """
     octets = tensor.contiguous().reshape(-1).view(torch.uint8)
-    words = octets.view(torch.int32) if (octets.numel() + octets.storage_offset()) % 4 == 0 else octets
+    whole = octets.numel() % 4 == octets.storage_offset() % 4 == 0
+    words = octets.view(torch.int32) if whole else octets
     factors, total = FACTORS.to(words.device), 0
     for chunk in words.split(N_ROWS.get(words.device.type, N_ROWS_GPU) * len(factors)):
         rows = pad(chunk, (0, -len(chunk) % len(factors))).view(-1, len(factors))

@@ -98,16 +98,26 @@ def test_under_hooks_nothing_is_shared(llava, pictures):
     assert prefix.holds is False and all(torch.equal(states[layer], plain[layer]) for layer in LAYERS)
 
 
-def test_a_lack_of_memory_is_no_other_state(llava, pictures, monkeypatch):
-    prefix = SharedPrefix(llava)
+@pytest.mark.parametrize("holds", [None, True])
+def test_without_memory_for_a_cache_nothing_is_shared(llava, pictures, monkeypatch, holds):
+    batch, prefix = batch_of(llava, pictures), SharedPrefix(llava)
+    prefix.holds = holds
 
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr("coxlmm_utils.models.shared_prefix._Batch.shared", full)
-    with pytest.raises(torch.OutOfMemoryError):
-        prefix.states(*batch_of(llava, pictures))
-    assert prefix.holds is None
+    states, plain = prefix.states(*batch), teacher_forced_batch(llava, *batch)
+    assert prefix.holds is False and all(torch.equal(states[layer], plain[layer]) for layer in LAYERS)
+
+
+@pytest.mark.parametrize("kind, holds", [("LLaVA", True), ("Qwen2.5-VL", True), ("PaliGemma", False)])
+def test_in_half_precision_rounding_is_told_from_other_states(kind, holds, pictures, tmp_path):
+    lmm = in_plain_words(load_lmm(FAMILIES[kind](tmp_path), device="cpu", dtype="bfloat16"))
+    some, captions, indices, _, prompts = batch_of(lmm, pictures)
+    prefix = SharedPrefix(lmm)
+    first = prefix.states(some, captions, indices, [2], prompts)
+    assert list(first) == [2] and prefix.holds is holds
 
 
 def test_two_completions_of_each_prompt_are_those_of_each_alone_and_cost_less(lmm, pictures, monkeypatch):
