@@ -21,6 +21,7 @@ from ..models import (
     linear_layers,
     load_without_weights,
     memory_of_batch,
+    quantization_of,
     weights_of,
     without_weights,
 )
@@ -64,7 +65,7 @@ def plan(
     memory : int, optional
         Bytes that there are. By default what is free on the device, beside the weights of an LMM that lie there.
     **from_pretrained_kwargs
-        Go to transformers, as those of `load_lmm` do: `revision`, `trust_remote_code`, ...
+        As of `load_lmm`: those of the hub, such as `revision` and `trust_remote_code`, and `attn_implementation`.
 
     Returns
     -------
@@ -76,13 +77,14 @@ def plan(
     OSError
         If the configuration cannot be had, or none of the pictures can be read.
     ValueError
-        If no picture may be a sample; if device, dtype or quantization are given for an LMM; for a layer that there is
+        If no picture may be a sample; if an option is unknown, or one is given for an LMM; for a layer that there is
         not; if the model's code asks for numbers that only weights could give.
 
     Notes
     -----
     Equal to what the CPU allocates, but for what single kernels need inside (below 1 MB). A GPU rounds each piece up, and
-    its libraries take some hundred MB once: leave a tenth free there.
+    its libraries take some hundred MB once: leave a tenth free there. Pictures and inputs that are made ahead, on the CPU,
+    are not counted. Of a model that `extract` runs one picture at a time (`LMM.one_by_one`), only a loaded one is known.
     """
     check_counts(max_new_tokens=max_new_tokens, batch_size=MAX_SIZE if batch_size == AUTO else batch_size)
     options = dict(device=device, dtype=dtype, quantization=quantization, **from_pretrained_kwargs)
@@ -96,6 +98,8 @@ def plan(
         memory = free_memory(where)
         memory = memory + (weights or 0) if memory is not None else None
     images = images if token is None else _eligible(images, token)
+    if isinstance(model, LMM):
+        quantization = quantization_of(model.model)
     extraction = _Extraction(lmm, _block(images), layers, prompt, int(max_new_tokens), quantization, weights)
     size = extraction.batch_size(batch_size, memory)
     disk = len(images) * len(layers) * lmm.width * lmm.model.dtype.itemsize

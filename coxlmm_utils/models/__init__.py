@@ -38,6 +38,7 @@ from .lmm import LMM, Layer, collapse_repeats
 from .loading import load_lmm, randomly_initialised
 from .out_of_domain import OODDetector, OutOfDomainWarning, tower_features
 from .passes import last_logits, without_refused
+from .quantization import quantization_of
 from .shared_prefix import SharedPrefix
 from .without_weights import linear_layers, load_without_weights, weights_of, without_weights
 
@@ -82,6 +83,7 @@ __all__ = [
     "load_lmm",
     "load_without_weights",
     "memory_of_batch",
+    "quantization_of",
     "randomly_initialised",
     "seen_box",
     "state_of",

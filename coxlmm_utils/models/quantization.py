@@ -60,6 +60,14 @@ def stored_quantization(config: PreTrainedConfig) -> str | None:
     return None
 
 
+def quantization_of(model: PreTrainedModel) -> str | None:
+    """As which of `PACKAGES` a loaded model was quantised; None if it was not, or otherwise."""
+    config = getattr(getattr(model, "hf_quantizer", None), "quantization_config", None)
+    if isinstance(config, BitsAndBytesConfig) and config.load_in_4bit:
+        return "4bit"
+    return "8bit" if isinstance(config, TorchAoConfig) else None
+
+
 def quantised(
     quantization: str | None,
     options: dict,

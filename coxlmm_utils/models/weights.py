@@ -73,6 +73,12 @@ def is_packed(model: PreTrainedModel) -> bool:
     return getattr(model, "hf_quantizer", None) is not None
 
 
+def held_tensors(model: PreTrainedModel) -> list[Tensor]:
+    """All that a model keeps in memory: parameters, buffers, and what packed weights are made of."""
+    held = dict(model.named_parameters()) | dict(model.named_buffers()) | _beside_packed(model)
+    return [part for name, tensor in held.items() for _, part in _plain_tensors(name, tensor)]
+
+
 def _hash(tensor: Tensor) -> int:
     """Sums of words by odd factors, modulo 2**64: exact, so the same in any order, on any device.
 

@@ -20,11 +20,13 @@ from .lmm import LMM, PAPER_PROMPT
 from .loading import PARTS
 from .processors import load_processor
 from .quantization import check_quantization, stored_quantization
-from .sources import check_kind, hub_options, load_config, source_of
+from .sources import HUB_OPTIONS, check_kind, hub_options, load_config, source_of
 from .structure import find_parts
+from .weights import held_tensors
 
 # Bytes of a weight. 4 bits: NF4 in blocks of 64 with a scale of 8 bits each, and one of 32 bits for 256 of those scales
 # (QLoRA, arXiv 2305.14314). 8 bits: the scales, one for each row in the precision that is computed in, are added.
+OPTIONS = ("torch_dtype", "attn_implementation")  # beside those of the hub, of `from_pretrained`, that are taken
 BYTES_OF_WEIGHT = {"4bit": 1 / 2 + 1 / 64 + 4 / (64 * 256), "8bit": 1.0}
 
 
@@ -45,6 +47,7 @@ def load_without_weights(
     LMM
         Whose `inputs` are real ones; a run of the model is for `memory_of_batch`.
     """
+    _check_options(from_pretrained_kwargs)
     source = source_of(str(name))
     hub = hub_options(source, from_pretrained_kwargs)
     config = load_config(source, hub)
@@ -56,10 +59,15 @@ def load_without_weights(
         )
     processor = load_processor(source, hub, config)
     processor.chat_template = chat_template or getattr(processor, "chat_template", None)
-    precision = _precision(config, chosen_device(device), dtype, quantization)
-    trusted = hub["trust_remote_code"]
+    older, attention = (from_pretrained_kwargs.get(option) for option in OPTIONS)
+    precision = _precision(
+        config, chosen_dtype(dtype, older, chosen_device(device)), chosen_device(device), quantization
+    )
+    options = {"dtype": precision, "trust_remote_code": hub["trust_remote_code"]}
+    if attention is not None:
+        options["attn_implementation"] = _runnable_attention(attention)
     with _no_values():
-        model = AutoModelForImageTextToText.from_config(_runnable(config), dtype=precision, trust_remote_code=trusted)
+        model = AutoModelForImageTextToText.from_config(_runnable(config), **options)
     parts = vars(find_parts(model))
     return LMM(str(name), _ready(model), processor, prompt=getattr(processor, "prompt", PAPER_PROMPT), **parts)
 
@@ -83,7 +91,7 @@ def without_weights(lmm: LMM, dtype: torch.dtype | None = None) -> LMM:
 
 def weights_of(lmm: LMM, quantization: str | None = None) -> int:
     """Bytes of the weights and buffers, each once however often it is used; or of blocks whose weights are in few bits."""
-    tensors = [*lmm.model.parameters(), *lmm.model.buffers()]
+    tensors = held_tensors(lmm.model)
     total = sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
     if quantization is None:
         return total
@@ -106,11 +114,18 @@ def _no_values() -> Iterator[None]:
         yield
 
 
+def _check_options(options: dict) -> None:
+    """Refuse options of `load_lmm` that would change what a model takes, and are not taken here."""
+    if others := sorted(set(options) - {*HUB_OPTIONS, *OPTIONS}):
+        raise ValueError(
+            f"plan takes no {others[0]!r} with a model's name: check the name, or load the model with it, and give that"
+        )
+
+
 def _precision(
-    config: PreTrainedConfig, device: torch.device, dtype: str | torch.dtype | None, quantization: str | None
+    config: PreTrainedConfig, chosen: str | torch.dtype, device: torch.device, quantization: str | None
 ) -> torch.dtype:
     """The precision that the model would be loaded in: where it is as stored, what the configuration says."""
-    chosen = chosen_dtype(dtype, None, device)
     if quantization is not None:
         return computing_dtype(chosen, device)
     if chosen == "auto":
@@ -121,9 +136,13 @@ def _precision(
 def _runnable(config: PreTrainedConfig) -> PreTrainedConfig:
     """A copy that the model can be made of here; flash attention takes the memory that torch's own does."""
     config = deepcopy(config)
-    if "flash" in str(config._attn_implementation):
-        config._attn_implementation = "sdpa"
+    if config._attn_implementation is not None:
+        config._attn_implementation = _runnable_attention(config._attn_implementation)
     return config
+
+
+def _runnable_attention(kind: str) -> str:
+    return "sdpa" if "flash" in kind else kind
 
 
 def _ready(model: PreTrainedModel) -> PreTrainedModel:

@@ -12,7 +12,6 @@ from transformers import LlavaConfig, LlavaProcessor
 
 from coxlmm_utils.extraction.memory import plan
 from coxlmm_utils.extraction.memory_plan import MemoryPlan
-from coxlmm_utils.models import weights
 from coxlmm_utils.models.loading import load_lmm
 from coxlmm_utils.models.quantization import PACKAGES
 from coxlmm_utils.models.without_weights import BYTES_OF_WEIGHT, linear_layers, load_without_weights, weights_of
@@ -75,12 +74,6 @@ def only_plain_words(folder):
     return lmm
 
 
-def bytes_of(lmm) -> int:
-    """Of all that a quantised model keeps."""
-    tensors = dict(lmm.model.named_parameters()) | dict(lmm.model.named_buffers()) | weights._beside_packed(lmm.model)
-    return sum(part.nbytes for name, held in tensors.items() for _, part in weights._plain_tensors(name, held))
-
-
 # Beside what is measured
 
 
@@ -111,8 +104,11 @@ def test_within_a_tenth_of_measured_memory_of_packed_weights(mid_size, images, p
     lmm.model.generation_config.suppress_tokens = mid_size.model.generation_config.suppress_tokens
     planned = plan(mid_size.name, images, "grey", 4, None, 4, 2, device="cpu", quantization=quantization)
     measured = memory_of_generating(lmm, largest(pictures, 2), [4], 4, monkeypatch)
-    assert planned.weights == pytest.approx(bytes_of(lmm), rel=0.01) and planned.weights < 0.6 * weights_of(mid_size)
+    assert planned.weights == pytest.approx(weights_of(lmm), rel=0.01) and planned.weights < 0.6 * weights_of(mid_size)
     assert planned.total - planned.weights == pytest.approx(measured, rel=TOLERANCE)
+    loaded = plan(lmm, images, "grey", 4, None, 4, 2)
+    assert loaded.weights == weights_of(lmm) and f"blocks in {quantization}" in loaded.model
+    assert loaded.total - loaded.weights == planned.total - planned.weights
 
 
 # What is planned
@@ -237,7 +233,24 @@ def test_what_is_no_quantization_and_what_is_stored_so_is_refused(folder, images
         plan(tmp_path / "packed", images, "grey", 2, device="cpu")
 
 
+@pytest.mark.parametrize(
+    "option", [dict(quantisation="4bit"), dict(quantization_config={}), dict(adapter="x"), dict(device_map="auto")]
+)
+def test_options_that_are_not_taken_are_refused(folder, images, option):
+    with pytest.raises(ValueError, match=f"plan takes no '{next(iter(option))}' with a model's name"):
+        plan(folder, images, "grey", 2, device="cpu", **option)
+
+
+def test_older_names_and_attention_count(folder, images):
+    half = plan(folder, images, "grey", 2, device="cpu", torch_dtype="bfloat16")
+    assert half.total == plan(folder, images, "grey", 2, device="cpu", dtype="bfloat16").total
+    eager = plan(folder, images, "grey", 2, device="cpu", attn_implementation="eager")
+    assert eager.total > plan(folder, images, "grey", 2, device="cpu").total  # which keeps all attention scores
+
+
 def test_memory_of_the_gpu_is_asked(folder, images, monkeypatch):
+    for name, count in (("memory_reserved", 700), ("memory_allocated", 500)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, count=count: count)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (12345, 99999))
     planned = plan(folder, images, "grey", 2, device="cuda", dtype="float16")
-    assert planned.memory == 12345 and not planned.fits
+    assert planned.memory == 12345 + 200 and not planned.fits
