@@ -89,6 +89,11 @@ KINDS = {
 }
 
 
+# What takes longest is run on two of these.
+LONG = ("05_evaluation", "06_choosing_k_and_layer", "08_faithfulness", "09_depalm", "10_steering")
+LONG_KINDS = ("folder without captions", "Qwen2.5-VL on COCO")
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def settings(request, tmp_path_factory) -> dict:
     return KINDS[request.param](tmp_path_factory.mktemp("data"))
@@ -96,7 +101,9 @@ def settings(request, tmp_path_factory) -> dict:
 
 @pytest.mark.notebooks
 @pytest.mark.parametrize("path", ASKED, ids=lambda path: path.stem)
-def test_runs_on_other_data(path, settings, tmp_path, monkeypatch, session_cache):
+def test_runs_on_other_data(path, settings, tmp_path, monkeypatch, session_cache, request):
+    if path.stem in LONG and request.node.callspec.params["settings"] not in LONG_KINDS:
+        pytest.skip("it takes long: without captions, and on COCO, it is run")
     monkeypatch.setenv("COXLMM_CACHE", str(session_cache))
     notebook = tmp_path / "notebooks" / path.name  # a copy, since it writes to ../build
     notebook.parent.mkdir()
@@ -140,10 +147,9 @@ def test_learning_to_steer_on_popes_file(tmp_path, monkeypatch, session_cache):
 
 
 @pytest.mark.notebooks
-@pytest.mark.parametrize("build", [tiny_llava, tiny_qwen])
-def test_concept_shift_on_visual_genome_with_an_adapter(build, tmp_path, monkeypatch, session_cache):
+def test_concept_shift_on_visual_genome_with_an_adapter(tmp_path, monkeypatch, session_cache):
     monkeypatch.setenv("COXLMM_CACHE", str(session_cache))
-    lmm = plain_lmm(tmp_path / "model", build)
+    lmm = plain_lmm(tmp_path / "model", tiny_qwen)
     token, paths = favourite(lmm, noises(tmp_path, 300), 40)
     (tmp_path / "VG_100K").mkdir()
     (tmp_path / "VG_100K_2").mkdir()

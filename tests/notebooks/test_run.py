@@ -16,8 +16,9 @@ COMMITTED = sorted(NOTEBOOKS.glob("*.ipynb"))
 FEWER = {
     "05_evaluation": {"TOKENS": ["dog"], "SEEDS": (0, 1)},
     "06_choosing_k_and_layer": {"TOKENS": ["dog"], "SEEDS": (0, 1)},
+    "07_ground_truth": {"N_EDITED": 24, "N_MAPPED": 30},
     "08_faithfulness": {"OTHER_TOKENS": ["cat"], "N_CURVES": 10},
-    "09_depalm": {"TOKENS": ["dog"], "SEEDS": (0,), "N_PICTURES": 100, "N_TESTED": 40, "N_CHECKED": 16, "N_EDITED": 2},
+    "09_depalm": {"TOKENS": ["dog"], "SEEDS": (0,), "N_PICTURES": 64, "N_TESTED": 24, "N_CHECKED": 10, "N_EDITED": 2},
     "11_learning_to_steer": {"N_LEARNED": 60, "N_CHOSEN": 24, "N_TESTED": 90, "N_CAPTIONED": 80, "ALPHAS": (4.0,)},
     "10_steering": {"N_CHOSEN": 3, "N_QUESTIONS": 40, "ALPHAS": (1.0, 1.5)},
     "12_concept_shift": {"N_IMAGES": 300, "N_CONCEPTS": 8},
