@@ -15,12 +15,12 @@ COMMITTED = sorted(NOTEBOOKS.glob("*.ipynb"))
 # The whole of these takes as long as all others together: `make notebooks` runs that, and their claims.
 FEWER = {
     "05_evaluation": {"TOKENS": ["dog"], "SEEDS": (0, 1)},
-    "06_choosing_k_and_layer": {"TOKENS": ["dog"], "SEEDS": (0, 1)},
+    "06_choosing_k_and_layer": {"TOKENS": ["dog"], "SEEDS": (0, 1), "N_PICTURES": 400},
     "07_ground_truth": {"N_EDITED": 24, "N_MAPPED": 30},
     "08_faithfulness": {"OTHER_TOKENS": ["cat"], "N_CURVES": 10},
     "09_depalm": {"TOKENS": ["dog"], "SEEDS": (0,), "N_PICTURES": 64, "N_TESTED": 24, "N_CHECKED": 10, "N_EDITED": 2},
     "11_learning_to_steer": {"N_LEARNED": 60, "N_CHOSEN": 24, "N_TESTED": 90, "N_CAPTIONED": 80, "ALPHAS": (4.0,)},
-    "10_steering": {"N_CHOSEN": 3, "N_QUESTIONS": 40, "ALPHAS": (1.0, 1.5)},
+    "10_steering": {"N_PICTURES": 400, "N_CHOSEN": 3, "N_QUESTIONS": 40, "ALPHAS": (1.0, 1.5)},
     "12_concept_shift": {"N_IMAGES": 300, "N_CONCEPTS": 8},
 }
 each_notebook = pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
