@@ -141,6 +141,11 @@ class BlockFolder:
                 atomic_write(folder / "settings.json", lambda path: path.write_text(text))
 
 
+def block_rows(n: int) -> list[range]:
+    """The rows of n pictures that are in each block."""
+    return [range(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+
+
 def block_name(number: int, content: Sequence) -> str:
     """The name of a block from its number and what it depends on: anything that json holds."""
     return f"{number:06d}-{digest(list(content))}"

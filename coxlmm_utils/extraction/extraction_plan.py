@@ -122,8 +122,7 @@ class ExtractionPlan:
 
     def blocks(self) -> list[range]:
         """The rows of the pictures of each block."""
-        n = len(self.images)
-        return [range(start, min(start + blocks.BLOCK, n)) for start in range(0, n, blocks.BLOCK)]
+        return blocks.block_rows(len(self.images))
 
     def content(self, rows: range) -> list:
         """All that a block depends on, besides the settings: what its name is made of."""

@@ -21,7 +21,7 @@ from .._version import __version__
 from ..images import CaptionedImages, warn_of_unreadable
 from ..models import LMM, Layer, SharedPrefix, decode, encode_captions, without_refused
 from .batches import BatchSize
-from .blocks import BLOCK
+from .blocks import block_rows
 from .prefetch import prefetched
 from .states import States
 
@@ -184,9 +184,8 @@ def _read(
         unreadable.update({images.ids[row]: reason for row, reason in refused.items()})
         bar.update(len(batch))
 
-    several = [range(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
     with tqdm(total=n * n_sets, desc="states of prompts", unit="prompts") as bar:
-        for rows, pictures, problems in prefetched(several, images.opened):
+        for rows, pictures, problems in prefetched(block_rows(n), images.opened):
             unreadable.update(problems)
             bar.update(len(problems) * n_sets)
             asked = [(row, number) for row in rows for number in range(n_sets)]

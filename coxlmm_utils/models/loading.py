@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoModelForImageTextToText,
     GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 
@@ -106,14 +107,9 @@ def load_lmm(
         already, and `quantization` is given.
     """
     check_device_map(device, from_pretrained_kwargs.get("device_map"))
-    source = source_of(str(name))
-    hub = hub_options(source, from_pretrained_kwargs)
-    config = load_config(source, hub)
-    check_kind(source, config)
-    check_quantization(quantization, from_pretrained_kwargs, source, config)
+    source, hub, config = open_checkpoint(name, quantization, from_pretrained_kwargs)
     require_packages(quantization)
-    processor = load_processor(source, hub, config)
-    processor.chat_template = chat_template or getattr(processor, "chat_template", None)
+    processor = load_processor(source, hub, config, chat_template)
     device = chosen_device(device)
     options = from_pretrained_kwargs | hub
     options["dtype"] = chosen_dtype(dtype, options.pop("torch_dtype", None), device)
@@ -142,6 +138,16 @@ def load_lmm(
     lmm.lens = check_lens(model, trial_inputs(lmm), parts)
     lmm.one_by_one, lmm.checksums = depends_on_batch(lmm), dict([checksum(model)])
     return lmm
+
+
+def open_checkpoint(name: str | Path, quantization: str | None, options: dict) -> tuple[str, dict, PreTrainedConfig]:
+    """Where a model lies, the options that all its files are read with, and its configuration; or what is wrong."""
+    source = source_of(str(name))
+    hub = hub_options(source, options)
+    config = load_config(source, hub)
+    check_kind(source, config)
+    check_quantization(quantization, options, source, config)
+    return source, hub, config
 
 
 def randomly_initialised(lmm: LMM, seed: int = 0) -> LMM:

@@ -11,8 +11,13 @@ from .lmm import GREY, LMM
 CLASS_TOKEN = ("clip_vision_model", "dinov2", "mlcd_vision_model")  # towers with one state that is of no patch
 
 
-def load_processor(source: str, hub: dict, config: PreTrainedConfig) -> ProcessorMixin:
-    """The processor, which knows how many image tokens there are, with a tokenizer that can pad on the left."""
+def load_processor(
+    source: str, hub: dict, config: PreTrainedConfig, chat_template: str | None = None
+) -> ProcessorMixin:
+    """The processor, which knows how many image tokens there are, with a tokenizer that can pad on the left.
+
+    It gets the chat template, if one is given in place of its own.
+    """
     try:
         processor = AutoProcessor.from_pretrained(source, **hub)
     except (OSError, ValueError) as error:
@@ -25,6 +30,7 @@ def load_processor(source: str, hub: dict, config: PreTrainedConfig) -> Processo
     tokenizer.padding_side = "left"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     _check_complete(source, processor, config)
+    processor.chat_template = chat_template or getattr(processor, "chat_template", None)
     return processor
 
 

@@ -17,16 +17,16 @@ from transformers.initialization import no_init_weights
 
 from .devices import chosen_device, chosen_dtype, computing_dtype
 from .lmm import LMM, PAPER_PROMPT
-from .loading import PARTS
+from .loading import PARTS, open_checkpoint
 from .processors import load_processor
-from .quantization import check_quantization, stored_quantization
-from .sources import HUB_OPTIONS, check_kind, hub_options, load_config, source_of
+from .quantization import stored_quantization
+from .sources import HUB_OPTIONS
 from .structure import find_parts
 from .weights import held_tensors
 
+OPTIONS = ("torch_dtype", "attn_implementation")  # beside those of the hub, of `from_pretrained`, that are taken
 # Bytes of a weight. 4 bits: NF4 in blocks of 64 with a scale of 8 bits each, and one of 32 bits for 256 of those scales
 # (QLoRA, arXiv 2305.14314). 8 bits: the scales, one for each row in the precision that is computed in, are added.
-OPTIONS = ("torch_dtype", "attn_implementation")  # beside those of the hub, of `from_pretrained`, that are taken
 BYTES_OF_WEIGHT = {"4bit": 1 / 2 + 1 / 64 + 4 / (64 * 256), "8bit": 1.0}
 
 
@@ -48,21 +48,15 @@ def load_without_weights(
         Whose `inputs` are real ones; a run of the model is for `memory_of_batch`.
     """
     _check_options(from_pretrained_kwargs)
-    source = source_of(str(name))
-    hub = hub_options(source, from_pretrained_kwargs)
-    config = load_config(source, hub)
-    check_kind(source, config)
-    check_quantization(quantization, from_pretrained_kwargs, source, config)
+    source, hub, config = open_checkpoint(name, quantization, from_pretrained_kwargs)
     if (stored := stored_quantization(config)) is not None:
         raise ValueError(
             f"what {name} takes is not known, since it is stored quantised ({stored}): load it, and give that"
         )
-    processor = load_processor(source, hub, config)
-    processor.chat_template = chat_template or getattr(processor, "chat_template", None)
+    processor = load_processor(source, hub, config, chat_template)
     older, attention = (from_pretrained_kwargs.get(option) for option in OPTIONS)
-    precision = _precision(
-        config, chosen_dtype(dtype, older, chosen_device(device)), chosen_device(device), quantization
-    )
+    device = chosen_device(device)
+    precision = _precision(config, chosen_dtype(dtype, older, device), device, quantization)
     options = {"dtype": precision, "trust_remote_code": hub["trust_remote_code"]}
     if attention is not None:
         options["attn_implementation"] = _runnable_attention(attention)
